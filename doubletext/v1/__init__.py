@@ -1,0 +1,1 @@
+"""Generated from protos/doubletext/v1 by scripts/gen_protos."""
