@@ -1,0 +1,99 @@
+"""Write a graph: code that turns a thread's state into steps.
+
+A graph is an async generator that gets a Context and yields updates, each of which becomes one durable step; or a plain
+async function that returns one. The same graph runs in the server's process (`doubletext serve --graphs FILE:NAME`).
+This module knows neither the server nor the wire.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import cached_property
+from typing import Any, TypeAlias, overload
+
+Json: TypeAlias = dict[str, Any]
+GraphFunction: TypeAlias = Callable[["Context"], AsyncIterator[Mapping[str, Any]] | Awaitable[Mapping[str, Any] | None]]
+
+
+class Context:
+    """What a graph gets: the run it executes, and where it stands.
+
+    input   the run's input, a JSON object; it is part of `state` already
+    state   the thread's values as this attempt found them, a JSON object of the graph's own: changing it changes nothing
+            else. After a crash it holds the steps that earlier attempts of this run made, which shows a graph where to go on.
+    run     run_id, thread_id, assistant_id, sequence, attempt (1 for the first)
+    config  the assistant's config, a JSON object
+    """
+
+    def __init__(
+        self,
+        *,
+        run: Json,
+        input: Json,
+        config: Json,
+        load_state: Callable[[], Json],
+        emit: Callable[[str, Json], Awaitable[None]],
+    ) -> None:
+        self.run = run
+        self.input = input
+        self.config = config
+        self._load_state = load_state
+        self._emit = emit
+
+    @cached_property
+    def state(self) -> Json:
+        return self._load_state()
+
+    async def emit(self, channel: str, data: Mapping[str, Any]) -> None:
+        """Show `data`, a JSON object, to whoever watches the run. Durable, but no part of the state."""
+        await self._emit(channel, dict(data))
+
+
+class Graph:
+    """A graph with its name. `steps` runs it."""
+
+    def __init__(self, function: GraphFunction, name: str) -> None:
+        if not (inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function)):
+            raise TypeError(
+                f"graph {name!r} is no async function: write it as `async def {name}(ctx)` and yield updates, or return one"
+            )
+        self.function = function
+        self.name = name
+        self.__doc__ = function.__doc__
+
+    async def steps(self, context: Context) -> AsyncIterator[Mapping[str, Any]]:
+        """Run the graph; yield each of its updates. Closing the iterator closes the graph."""
+        running = self.function(context)
+        if not isinstance(running, AsyncIterator):
+            update = await running
+            if update is not None:
+                yield update
+            return
+        try:
+            async for update in running:
+                yield update
+        finally:
+            close = getattr(running, "aclose", None)
+            if close is not None:
+                await close()
+
+
+@overload
+def graph(function: GraphFunction, /) -> Graph: ...
+@overload
+def graph(*, name: str) -> Callable[[GraphFunction], Graph]: ...
+def graph(function: GraphFunction | None = None, /, *, name: str = "") -> Graph | Callable[[GraphFunction], Graph]:
+    """Make an async function a Graph, named as the function is or as given.
+
+    @graph
+    async def greeter(ctx):
+        yield {"messages": [{"role": "assistant", "content": "hello"}]}
+
+    Raises TypeError for a function that is not async.
+    """
+    if function is not None:
+        return Graph(function, function.__name__)
+
+    def named(function: GraphFunction) -> Graph:
+        return Graph(function, name)
+
+    return named

@@ -1,0 +1,272 @@
+"""The arbiter: answers each request about a thread with a Decision, and is the only one to.
+
+`decide` is pure. It gets the thread as it is and the time, and says what is to be written; the store writes it, all or
+nothing. The same view, request and time give the same Decision.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from statemachine import requests as ask
+from statemachine.draft import Decision, Draft
+from statemachine.errors import (
+    AssistantNotFound,
+    LeaseLost,
+    RequestIdReused,
+    RunInFlight,
+    RunNotFound,
+    ThreadExists,
+    ThreadInFlight,
+)
+from statemachine.lifecycle import Ask, Trigger, holds_lease, may_try_again, time_is_up
+from statemachine.line import busy_facts, outlook, running_run
+from statemachine.model import Output, Run, Thread, ThreadView, Tombstone
+from statemachine.status import IN_FLIGHT, CancelAction, Reason, RunStatus, Strategy
+
+STOP: Final = {
+    Strategy.INTERRUPT: Trigger.INTERRUPT,
+    Strategy.ROLLBACK: Trigger.ROLL_BACK,
+    CancelAction.INTERRUPT: Trigger.INTERRUPT,
+    CancelAction.ROLLBACK: Trigger.ROLL_BACK,
+}
+"""How the runs in flight are stopped; a strategy that is not here stops none."""
+
+
+def decide(view: ThreadView, request: ask.Request, now: int) -> Decision:
+    """Answer `request`, or raise the Refusal that says why not; nothing is to be written then."""
+    draft = Draft(view, now)
+    _DECIDE[type(request)](draft, request)
+    return draft.decision()
+
+
+# Threads
+
+
+def _create_thread(draft: Draft, request: ask.CreateThread) -> None:
+    if draft.thread is not None:
+        raise ThreadExists(thread_id=request.thread_id)
+    draft.create(
+        Thread(
+            request.thread_id,
+            draft.now,
+            draft.now,
+            request.metadata,
+            request.default_strategy,
+            request.max_queued_runs,
+        )
+    )
+
+
+def _update_thread(draft: Draft, request: ask.UpdateThread) -> None:
+    changes: dict[str, Any] = dict(request.changes)
+    draft.thread = replace(draft.existing(request.thread_id), **changes)
+    draft.made.writes = True
+
+
+def _delete_thread(draft: Draft, request: ask.DeleteThread) -> None:
+    draft.existing(request.thread_id)
+    draft.stop_all(Trigger.ROLL_BACK, Reason.THREAD_DELETED)
+    draft.made.deletes_thread = draft.made.writes = True
+
+
+def _update_state(draft: Draft, request: ask.UpdateState) -> None:
+    draft.existing(request.thread_id)
+    if draft.view.runs:
+        raise ThreadInFlight(**busy_facts(draft.view, draft.now))
+    draft.step(None, request.update, request.reducers)
+
+
+# Admission
+
+
+def _admit(draft: Draft, request: ask.AdmitRun) -> None:
+    if (earlier := draft.view.repeated) is not None:
+        if earlier.digest != request.digest:
+            raise RequestIdReused(request_id=request.request_id, thread_id=request.thread_id, run_id=earlier.run_id)
+        draft.made.repeated = earlier.run_id
+        return
+    if draft.thread is None and request.create_thread:
+        draft.create(Thread(request.thread_id, draft.now, draft.now))
+    thread = draft.existing(request.thread_id)
+    if request.assistant is None:
+        raise AssistantNotFound(assistant_id=request.assistant_id)
+    draft.last_sequence += 1
+    run = Run(
+        run_id=request.run_id,
+        thread_id=request.thread_id,
+        sequence=draft.last_sequence,
+        assistant=request.assistant,
+        strategy=request.strategy or thread.default_strategy or request.default_strategy,
+        create_time=draft.now,
+        due_time=draft.now + request.delay,
+        timeout=request.timeout if request.timeout is not None else request.assistant.run_timeout,
+    )
+    admitted = draft.move(Trigger.ADMIT, run)
+    if (trigger := STOP.get(run.strategy)) is not None:
+        draft.made.superseded = draft.stop_all(trigger, Reason.SUPERSEDED, run.run_id)
+    draft.made.run = admitted
+
+
+# Execution
+
+
+def _claim(draft: Draft, request: ask.ClaimRun) -> None:
+    run = outlook(draft.view, draft.now).ready
+    if run is None or run.assistant.graph not in request.graphs:
+        return
+    changes: dict[str, Any] = {}
+    if run.base_step is None:
+        changes = {"base_step": draft.last_step, "last_step": draft.last_step + 1}
+    draft.drain = None
+    draft.move(
+        Trigger.CLAIM,
+        run,
+        attempt=run.attempt + 1,
+        epoch=run.epoch + 1,
+        start_time=draft.now,
+        reason=None,
+        **changes,
+    )
+    if changes:
+        draft.step(run.run_id, None, run.assistant.reducers)
+
+
+def _commit_step(draft: Draft, request: ask.CommitStep) -> None:
+    stepped = draft.step_of(_held(draft, request), request.update)
+    draft.made.moved.append(stepped)
+    draft.made.run = stepped
+
+
+def _publish_output(draft: Draft, request: ask.PublishOutput) -> None:
+    run = _held(draft, request)
+    draft.event(run.run_id, Output(request.channel, request.data))
+
+
+def _succeed(draft: Draft, request: ask.SucceedRun) -> None:
+    run = _held(draft, request)
+    if request.update is not None:
+        run = draft.step_of(run, request.update)
+    draft.move(Trigger.SUCCEED, run, epoch=request.epoch)
+
+
+def _fail(draft: Draft, request: ask.FailRun) -> None:
+    draft.move(
+        Trigger.FAIL,
+        _held(draft, request),
+        epoch=request.epoch,
+        error_type=request.error_type,
+        error_message=request.error_message,
+    )
+
+
+def _release(draft: Draft, request: ask.ReleaseRun) -> None:
+    run = _held(draft, request)
+    draft.move(Trigger.RELEASE, run, epoch=request.epoch, attempt=run.attempt - 1, reason=Reason.RELEASED)
+
+
+def _held(draft: Draft, request: ask.LeaseRequest) -> Run:
+    """The running run that the request's lease is for. Raises LeaseLost when it is over, for whatever cause."""
+    run = draft.runs.get(request.run_id)
+    if run is not None and run.status is RunStatus.RUNNING:
+        if holds_lease(Ask(run, draft.view, draft.now, request.epoch)):
+            return run
+        cause, current = "CLAIMED_AGAIN", run.epoch
+    else:
+        cause, current = _end_of(draft.view.named)
+    raise LeaseLost(run_id=request.run_id, epoch=request.epoch, current_epoch=current, cause=cause)
+
+
+def _end_of(named: Run | Tombstone | None) -> tuple[str, int]:
+    if named is None:
+        return "DELETED", 0
+    if isinstance(named, Tombstone):
+        return named.reason.value, 0
+    assert named.status is not None
+    return named.reason.value if named.reason else named.status.value.upper(), named.epoch
+
+
+def _acknowledge(draft: Draft, request: ask.AcknowledgeStop) -> None:
+    if draft.thread is None or draft.drain is None:
+        return
+    if (draft.drain.run_id, draft.drain.epoch) == (request.run_id, request.epoch):
+        draft.drain = None
+        draft.made.writes = True
+
+
+# Stopping
+
+
+def _cancel(draft: Draft, request: ask.CancelRun) -> None:
+    run = _named(draft, request)
+    if isinstance(run, Tombstone) or run.status not in IN_FLIGHT:
+        draft.made.run = run
+        return
+    draft.stop(STOP[request.action], run, Reason.CANCELLED)
+
+
+def _delete_run(draft: Draft, request: ask.DeleteRun) -> None:
+    run = _named(draft, request)
+    if isinstance(run, Tombstone):
+        raise RunNotFound(request.run_id, request.thread_id)
+    if run.status in IN_FLIGHT:
+        assert run.status is not None
+        raise RunInFlight(run_id=run.run_id, status=run.status.value)
+    draft.made.removes_run = run.run_id
+    draft.made.writes = True
+
+
+def _named(draft: Draft, request: ask.RunRequest) -> Run | Tombstone:
+    if draft.view.named is None:
+        raise RunNotFound(request.run_id, request.thread_id)
+    return draft.view.named
+
+
+# Time
+
+
+def _tick(draft: Draft, request: ask.Tick) -> None:
+    run = running_run(draft.view.runs)
+    if run is not None and time_is_up(Ask(run, draft.view, draft.now)):
+        draft.stop(Trigger.TIME_OUT, run, Reason.TIMEOUT)
+
+
+def _recover(draft: Draft, request: ask.Recover) -> None:
+    if draft.thread is None:
+        return
+    if draft.drain is not None:
+        draft.drain = None
+        draft.made.writes = True
+    run = running_run(draft.view.runs)
+    if run is None:
+        return
+    if may_try_again(Ask(run, draft.view, draft.now)):
+        draft.move(Trigger.LOSE, run, reason=Reason.LEASE_LOST)
+        return
+    draft.move(
+        Trigger.LOSE,
+        run,
+        reason=Reason.MAX_ATTEMPTS,
+        error_type="MaxAttempts",
+        error_message=f"started {run.attempt} times, and each time its executor died",
+    )
+
+
+_DECIDE: Final[dict[type[ask.Request], Callable[[Draft, Any], None]]] = {
+    ask.CreateThread: _create_thread,
+    ask.UpdateThread: _update_thread,
+    ask.DeleteThread: _delete_thread,
+    ask.UpdateState: _update_state,
+    ask.AdmitRun: _admit,
+    ask.ClaimRun: _claim,
+    ask.CommitStep: _commit_step,
+    ask.PublishOutput: _publish_output,
+    ask.SucceedRun: _succeed,
+    ask.FailRun: _fail,
+    ask.ReleaseRun: _release,
+    ask.AcknowledgeStop: _acknowledge,
+    ask.CancelRun: _cancel,
+    ask.DeleteRun: _delete_run,
+    ask.Tick: _tick,
+    ask.Recover: _recover,
+}

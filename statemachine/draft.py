@@ -1,0 +1,157 @@
+"""A Decision, and the Draft in which the arbiter makes it: bookkeeping of numbers, moves, steps and events."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from statemachine.errors import ThreadNotFound
+from statemachine.lifecycle import Ask, Trigger, move
+from statemachine.line import NOTHING, Outlook, outlook
+from statemachine.model import (
+    Drain,
+    Event,
+    Json,
+    Output,
+    Reducers,
+    Run,
+    RunChanged,
+    Step,
+    StepCommitted,
+    Thread,
+    ThreadView,
+    Tombstone,
+)
+from statemachine.status import IN_FLIGHT, Reason, RunStatus
+
+
+@dataclass(slots=True)
+class Decision:
+    """What is to be written, and what to answer.
+
+    thread      afterwards; None when there is none
+    outlook     what the thread waits for afterwards
+    admitted    a new run
+    moved       runs as they are after a move; those that are DELETED leave a tombstone
+    cut_to      the last step to keep, when steps are cut off
+    steps, events  to be added, in order
+    run         the run that the request was about, afterwards
+    superseded  the runs that `run` ended
+    repeated    the run of the earlier call that this one repeats
+    """
+
+    thread: Thread | None
+    outlook: Outlook = NOTHING
+    creates_thread: bool = False
+    deletes_thread: bool = False
+    admitted: Run | None = None
+    moved: list[Run] = field(default_factory=list)
+    removes_run: str | None = None
+    cut_to: int | None = None
+    steps: list[Step] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    writes: bool = True
+    run: Run | Tombstone | None = None
+    superseded: list[Run] = field(default_factory=list)
+    repeated: str | None = None
+
+
+class Draft:
+    """A Decision in the making: the thread as it becomes, move by move."""
+
+    def __init__(self, view: ThreadView, now: int) -> None:
+        self.view = view
+        self.now = now
+        self.runs = {run.run_id: run for run in view.runs}
+        self.made = Decision(view.thread, writes=False)
+        self._use(view.thread)
+
+    def _use(self, thread: Thread | None) -> None:
+        self.thread = thread
+        if thread is not None:
+            self.last_sequence, self.last_step, self.last_event = (
+                thread.last_sequence,
+                thread.last_step,
+                thread.last_event,
+            )
+            self.drain = thread.drain
+
+    def existing(self, thread_id: str) -> Thread:
+        if self.thread is None:
+            raise ThreadNotFound(thread_id=thread_id)
+        return self.thread
+
+    def create(self, thread: Thread) -> None:
+        self.made.creates_thread = self.made.writes = True
+        self._use(thread)
+
+    def move(self, trigger: Trigger, run: Run, *, epoch: int | None = None, **changes: Any) -> Run:
+        before = run.status
+        status = move(trigger, Ask(run, self.view, self.now, epoch))
+        if status not in IN_FLIGHT:
+            changes["end_time"] = self.now
+            if run.base_step is None:
+                changes.setdefault("base_step", self.last_step)
+        moved = replace(run, status=status, **changes)
+        self.runs[run.run_id] = moved
+        if before is None:
+            self.made.admitted = moved
+        else:
+            self.made.moved.append(moved)
+        self.event(run.run_id, RunChanged(before, status, moved.superseded_by, moved.reason))
+        self.made.run = moved
+        return moved
+
+    def stop(self, trigger: Trigger, run: Run, reason: Reason, superseded_by: str | None = None) -> Run:
+        """End a run that is not ready to end. Its code may go on for a while; the thread waits for it."""
+        changes: dict[str, Any] = {"reason": reason, "superseded_by": superseded_by}
+        if trigger is Trigger.ROLL_BACK:
+            if run.base_step is not None:
+                self.made.cut_to = self.last_step = run.base_step
+            changes["last_step"] = 0
+        if run.status is RunStatus.RUNNING:
+            self.drain = Drain(run.run_id, run.epoch, self.now + run.assistant.stop_grace)
+        return self.move(trigger, run, **changes)
+
+    def stop_all(self, trigger: Trigger, reason: Reason, superseded_by: str | None = None) -> list[Run]:
+        """Stop every run that was in flight, the one with steps first so that the others see what is left of the state.
+
+        Returns them in order of their sequence.
+        """
+        started_first = sorted(self.view.runs, key=lambda run: run.base_step is None)
+        stopped = [self.stop(trigger, run, reason, superseded_by) for run in started_first]
+        return sorted(stopped, key=lambda run: run.sequence)
+
+    def step(self, run_id: str | None, update: Json | None, reducers: Reducers) -> int:
+        self.last_step += 1
+        self.made.steps.append(Step(self.last_step, run_id, update, reducers))
+        self.event(run_id, StepCommitted(self.last_step))
+        return self.last_step
+
+    def step_of(self, run: Run, update: Json) -> Run:
+        """A step of the running run."""
+        stepped = replace(run, last_step=self.step(run.run_id, update, run.assistant.reducers))
+        self.runs[run.run_id] = stepped
+        return stepped
+
+    def event(self, run_id: str | None, kind: RunChanged | StepCommitted | Output) -> None:
+        self.last_event += 1
+        self.made.events.append(Event(self.last_event, run_id, kind))
+        self.made.writes = True
+
+    def decision(self) -> Decision:
+        made = self.made
+        if self.thread is None or made.deletes_thread:
+            made.thread = None
+            return made
+        if made.writes:
+            self.thread = replace(
+                self.thread,
+                update_time=self.now,
+                last_sequence=self.last_sequence,
+                last_step=self.last_step,
+                last_event=self.last_event,
+                drain=self.drain,
+            )
+        made.thread = self.thread
+        in_flight = tuple(run for run in self.runs.values() if run.status in IN_FLIGHT)
+        made.outlook = outlook(ThreadView(self.thread, in_flight), self.now)
+        return made

@@ -1,0 +1,134 @@
+"""Every refusal.
+
+Refusal
+├── ThreadBusy            REJECT while a run is in flight
+├── ThreadInFlight        UpdateState while a run is in flight
+├── ThreadExists · AssistantExists
+├── ThreadNotFound · RunNotFound · AssistantNotFound · StepNotFound
+├── RunRolledBack
+├── RequestIdReused
+├── RunInFlight           DeleteRun before the run is final
+├── LeaseLost             a call of an attempt that no longer holds its run
+├── QueueFull
+├── InvalidField · InvalidPageToken
+├── TooLarge
+├── NotReady              starting, stopping, or unable to write
+└── NotYet                an RPC of the contract that is not served yet
+
+A message says what is, what was wanted, and what to do; every variable in it is an attribute and stands in `facts`.
+"""
+
+from typing import ClassVar
+
+
+class Refusal(Exception):
+    """A request that the rules don't allow. `facts`: the variables of the message, as text."""
+
+    template: ClassVar[str]
+
+    def __init__(self, **facts: object) -> None:
+        self.facts = {name: str(value) for name, value in facts.items()}
+        super().__init__(self.template.format(**self.facts))
+
+
+class ThreadBusy(Refusal):
+    template = (
+        "thread '{thread_id}' is busy: run '{active_run_id}' is {active_run_status}; wait for it, "
+        "or pass another multitask_strategy"
+    )
+
+
+class ThreadInFlight(Refusal):
+    template = (
+        "thread '{thread_id}' is busy: run '{active_run_id}' is {active_run_status}; "
+        "its state can be updated once no run is in flight: join the run or cancel it"
+    )
+
+
+class ThreadExists(Refusal):
+    template = "thread '{thread_id}' exists already; use it, or choose another id"
+
+
+class AssistantExists(Refusal):
+    template = "assistant '{assistant_id}' exists already; delete it first, or choose another id"
+
+
+class ThreadNotFound(Refusal):
+    template = "there is no thread '{thread_id}'; create it first, or pass if_thread_not_exists"
+
+
+class RunNotFound(Refusal):
+    template = "there is no run '{run_id}'{where}; it may have been deleted, or belong to another thread"
+
+    def __init__(self, run_id: str, thread_id: str = "") -> None:
+        super().__init__(run_id=run_id, where=f" on thread '{thread_id}'" if thread_id else "")
+        del self.facts["where"]
+        if thread_id:
+            self.facts["thread_id"] = thread_id
+
+
+class AssistantNotFound(Refusal):
+    template = "there is no assistant '{assistant_id}'; list them with ListAssistants, or create it"
+
+
+class StepNotFound(Refusal):
+    template = "thread '{thread_id}' has no step {step}: its steps are 0 to {last_step}"
+
+
+class RunRolledBack(Refusal):
+    template = "run '{run_id}' was rolled back at {deleted_at} ({cause}) and deleted with all that it did"
+
+
+class RequestIdReused(Refusal):
+    template = (
+        "request_id '{request_id}' named another call on thread '{thread_id}' (run '{run_id}'); "
+        "repeat a call with the same content, or choose a new request_id"
+    )
+
+
+class RunInFlight(Refusal):
+    template = "run '{run_id}' is {status}; only a final run can be deleted: cancel it first"
+
+
+class LeaseLost(Refusal):
+    template = (
+        "epoch {epoch} of run '{run_id}' is over ({cause}; the current epoch is {current_epoch}); "
+        "nothing was written: stop this attempt"
+    )
+
+
+class QueueFull(Refusal):
+    template = (
+        "thread '{thread_id}' has {queued_runs} pending runs, its limit being {max_queued_runs}; "
+        "wait for some of them, cancel some, or raise max_queued_runs"
+    )
+
+
+class InvalidField(Refusal):
+    """`violations`: (field, what is wrong) pairs, all of the request's."""
+
+    template = "{problems}"
+
+    def __init__(self, violations: list[tuple[str, str]]) -> None:
+        self.violations = violations
+        super().__init__(problems="; ".join(f"{field}: {description}" for field, description in violations))
+        self.facts = dict(violations)
+
+
+class InvalidPageToken(Refusal):
+    template = "the page_token was not given by this request; start again without one, and change nothing between pages"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class TooLarge(Refusal):
+    template = "{what} is {size} bytes, the limit being {limit}; store large things elsewhere and send a reference"
+
+
+class NotReady(Refusal):
+    template = "the server is {what}; try again"
+
+
+class NotYet(Refusal):
+    template = "{method} is not served yet"

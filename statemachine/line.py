@@ -1,0 +1,73 @@
+"""A thread's line: who may start now, who is next, and until when nothing can change."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Run, ThreadView
+from statemachine.status import RunStatus
+
+
+class Outlook(NamedTuple):
+    """What a thread waits for: `ready` may be claimed now; at `wake` something may change without a request."""
+
+    ready: Run | None = None
+    wake: int | None = None
+
+
+NOTHING: Final = Outlook()
+
+
+def outlook(view: ThreadView, now: int) -> Outlook:
+    running = running_run(view.runs)
+    if running is not None:
+        return Outlook(wake=running.deadline)
+    if view.thread is None or not view.runs:
+        return NOTHING
+    drain = view.thread.drain
+    if drain is not None and now < drain.until:
+        return Outlook(wake=drain.until)
+    head = min(waiting(view.runs), key=_place(now))
+    return Outlook(ready=head) if head.due_time <= now else Outlook(wake=head.due_time)
+
+
+def line(runs: Sequence[Run], now: int) -> list[Run]:
+    """The pending runs in the order in which they will start."""
+    return sorted(waiting(runs), key=_place(now))
+
+
+def _place(now: int) -> Callable[[Run], tuple[bool, int, int]]:
+    """Where a pending run stands: one that has started and was handed back goes first, since its steps are the thread's
+    newest; then those that are due, by admission; then the delayed ones, by when they are due."""
+    return lambda run: (run.base_step is None, max(run.due_time - now, 0), run.sequence)
+
+
+def waiting(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.status is RunStatus.PENDING]
+
+
+def running_run(runs: Sequence[Run]) -> Run | None:
+    return next((run for run in runs if run.status is RunStatus.RUNNING), None)
+
+
+def active_run(view: ThreadView, now: int) -> Run:
+    """The run in the way of another: the one that is running, else the next to start."""
+    return running_run(view.runs) or min(waiting(view.runs), key=_place(now))
+
+
+def pending_count(view: ThreadView) -> int:
+    return len(waiting(view.runs))
+
+
+def queue_limit(view: ThreadView) -> int:
+    return (view.thread and view.thread.max_queued_runs) or DEFAULT_MAX_QUEUED_RUNS
+
+
+def busy_facts(view: ThreadView, now: int) -> dict[str, object]:
+    active = active_run(view, now)
+    assert active.status is not None
+    return {
+        "thread_id": active.thread_id,
+        "active_run_id": active.run_id,
+        "active_run_status": active.status.value,
+        "in_flight_runs": len(view.runs),
+    }

@@ -1,0 +1,70 @@
+"""The words of the domain: statuses, strategies, reducers. Their values are what stands in the database."""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final
+
+
+class RunStatus(Enum):
+    PENDING = "pending"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    SUCCESS = "success"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    DELETED = "deleted"
+
+
+IN_FLIGHT: Final = frozenset({RunStatus.PENDING, RunStatus.RUNNING})
+TERMINAL: Final = frozenset(RunStatus) - IN_FLIGHT
+
+
+class Strategy(Enum):
+    REJECT = "reject"
+    INTERRUPT = "interrupt"
+    ROLLBACK = "rollback"
+    ENQUEUE = "enqueue"
+
+
+class CancelAction(Enum):
+    INTERRUPT = "interrupt"
+    ROLLBACK = "rollback"
+
+
+class Reducer(Enum):
+    REPLACE = "replace"
+    APPEND = "append"
+    MESSAGES = "messages"
+
+
+class ThreadStatus(Enum):
+    IDLE = "idle"
+    BUSY = "busy"
+    INTERRUPTED = "interrupted"
+    ERROR = "error"
+
+
+class Reason(Enum):
+    """Why a run ended other than by its graph, or is pending again after it had started."""
+
+    SUPERSEDED = "SUPERSEDED"
+    CANCELLED = "CANCELLED"
+    TIMEOUT = "TIMEOUT"
+    MAX_ATTEMPTS = "MAX_ATTEMPTS"
+    THREAD_DELETED = "THREAD_DELETED"
+    RELEASED = "RELEASED"
+    LEASE_LOST = "LEASE_LOST"
+
+
+STATUS_AFTER: Final = {
+    RunStatus.INTERRUPTED: ThreadStatus.INTERRUPTED,
+    RunStatus.SUCCESS: ThreadStatus.IDLE,
+    RunStatus.ERROR: ThreadStatus.ERROR,
+    RunStatus.TIMEOUT: ThreadStatus.ERROR,
+    None: ThreadStatus.IDLE,
+}
+"""What an idle thread's status is, by the outcome of the run that finished last (None: no run finished)."""
+
+
+def thread_status(in_flight: Iterable[object], newest_outcome: RunStatus | None) -> ThreadStatus:
+    return ThreadStatus.BUSY if any(True for _ in in_flight) else STATUS_AFTER[newest_outcome]
