@@ -18,9 +18,10 @@ class Context:
     """What a graph gets: the run it executes, and where it stands.
 
     input   the run's input, a JSON object; it is part of `state` already
-    state   the thread's values as this attempt found them, a JSON object of the graph's own: changing it changes nothing
-            else. After a crash it holds the steps that earlier attempts of this run made, which shows a graph where to go on.
-    run     run_id, thread_id, assistant_id, sequence, attempt (1 for the first)
+    state   the thread's values as this attempt found them, a JSON object of the graph's own: changing it changes
+            nothing else. After a crash it holds the steps that earlier attempts of this run made, which shows a graph
+            where to go on.
+    run     run_id, thread_id, assistant_id, sequence, metadata, attempt (1 for the first)
     config  the assistant's config, a JSON object
     """
 
@@ -49,32 +50,17 @@ class Context:
 
 
 class Graph:
-    """A graph with its name. `steps` runs it."""
+    """A graph with its name. `yields` tells a generator of updates from a function that returns one."""
 
     def __init__(self, function: GraphFunction, name: str) -> None:
         if not (inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function)):
             raise TypeError(
-                f"graph {name!r} is no async function: write it as `async def {name}(ctx)` and yield updates, or return one"
+                f"graph {name!r} is no async function: write `async def {name}(ctx)`, and yield updates or return one"
             )
         self.function = function
+        self.yields = inspect.isasyncgenfunction(function)
         self.name = name
         self.__doc__ = function.__doc__
-
-    async def steps(self, context: Context) -> AsyncIterator[Mapping[str, Any]]:
-        """Run the graph; yield each of its updates. Closing the iterator closes the graph."""
-        running = self.function(context)
-        if not isinstance(running, AsyncIterator):
-            update = await running
-            if update is not None:
-                yield update
-            return
-        try:
-            async for update in running:
-                yield update
-        finally:
-            close = getattr(running, "aclose", None)
-            if close is not None:
-                await close()
 
 
 @overload

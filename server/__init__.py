@@ -1,0 +1,1 @@
+"""The service: everything with I/O."""

@@ -147,14 +147,14 @@ def _succeed(draft: Draft, request: ask.SucceedRun) -> None:
     run = _held(draft, request)
     if request.update is not None:
         run = draft.step_of(run, request.update)
-    draft.move(Trigger.SUCCEED, run, epoch=request.epoch)
+    draft.move(Trigger.SUCCEED, run, lease=request.epoch)
 
 
 def _fail(draft: Draft, request: ask.FailRun) -> None:
     draft.move(
         Trigger.FAIL,
         _held(draft, request),
-        epoch=request.epoch,
+        lease=request.epoch,
         error_type=request.error_type,
         error_message=request.error_message,
     )
@@ -162,7 +162,7 @@ def _fail(draft: Draft, request: ask.FailRun) -> None:
 
 def _release(draft: Draft, request: ask.ReleaseRun) -> None:
     run = _held(draft, request)
-    draft.move(Trigger.RELEASE, run, epoch=request.epoch, attempt=run.attempt - 1, reason=Reason.RELEASED)
+    draft.move(Trigger.RELEASE, run, lease=request.epoch, attempt=run.attempt - 1, reason=Reason.RELEASED)
 
 
 def _held(draft: Draft, request: ask.LeaseRequest) -> Run:

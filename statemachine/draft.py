@@ -5,7 +5,7 @@ from typing import Any
 
 from statemachine.errors import ThreadNotFound
 from statemachine.lifecycle import Ask, Trigger, move
-from statemachine.line import NOTHING, Outlook, outlook
+from statemachine.line import NOTHING, Outlook, outlook, position
 from statemachine.model import (
     Drain,
     Event,
@@ -33,7 +33,7 @@ class Decision:
     moved       runs as they are after a move; those that are DELETED leave a tombstone
     cut_to      the last step to keep, when steps are cut off
     steps, events  to be added, in order
-    run         the run that the request was about, afterwards
+    run         the run that the request was about, afterwards; `queue_position` is its place in line, 0 for none
     superseded  the runs that `run` ended
     repeated    the run of the earlier call that this one repeats
     """
@@ -50,6 +50,7 @@ class Decision:
     events: list[Event] = field(default_factory=list)
     writes: bool = True
     run: Run | Tombstone | None = None
+    queue_position: int = 0
     superseded: list[Run] = field(default_factory=list)
     repeated: str | None = None
 
@@ -83,9 +84,9 @@ class Draft:
         self.made.creates_thread = self.made.writes = True
         self._use(thread)
 
-    def move(self, trigger: Trigger, run: Run, *, epoch: int | None = None, **changes: Any) -> Run:
+    def move(self, trigger: Trigger, run: Run, *, lease: int | None = None, **changes: Any) -> Run:
         before = run.status
-        status = move(trigger, Ask(run, self.view, self.now, epoch))
+        status = move(trigger, Ask(run, self.view, self.now, lease))
         if status not in IN_FLIGHT:
             changes["end_time"] = self.now
             if run.base_step is None:
@@ -154,4 +155,6 @@ class Draft:
         made.thread = self.thread
         in_flight = tuple(run for run in self.runs.values() if run.status in IN_FLIGHT)
         made.outlook = outlook(ThreadView(self.thread, in_flight), self.now)
+        if made.admitted is not None:
+            made.queue_position = position(in_flight, made.admitted, self.now)
         return made

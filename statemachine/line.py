@@ -35,6 +35,12 @@ def line(runs: Sequence[Run], now: int) -> list[Run]:
     return sorted(waiting(runs), key=_place(now))
 
 
+def position(runs: Sequence[Run], run: Run, now: int) -> int:
+    """A pending run's place in line, from 1."""
+    place = _place(now)
+    return 1 + sum(place(other) < place(run) for other in waiting(runs))
+
+
 def _place(now: int) -> Callable[[Run], tuple[bool, int, int]]:
     """Where a pending run stands: one that has started and was handed back goes first, since its steps are the thread's
     newest; then those that are due, by admission; then the delayed ones, by when they are due."""

@@ -1,0 +1,64 @@
+"""The asyncio client, shaped like langgraph_sdk's.
+
+    async with Client("127.0.0.1:50051") as client:
+        thread = await client.threads.create()
+        run = await client.runs.create(
+            thread["thread_id"], "agent", input={"messages": [...]}, multitask_strategy="interrupt"
+        )
+        joined = await client.runs.join(thread["thread_id"], run["run_id"])
+
+Results are the dicts of `doubletext.types`. Every method raises the exceptions of `doubletext.errors`; for an argument
+that has no form on the wire it raises ValueError or TypeError, and sends nothing. Cancelling the task cancels the call.
+"""
+
+from functools import cached_property
+from typing import Self
+
+import grpc
+
+from doubletext.assistants import Assistants
+from doubletext.calls import open_channel
+from doubletext.runs import Runs
+from doubletext.threads import Threads
+
+
+class Client:
+    """A connection to one server.
+
+    target       HOST:PORT, or any other gRPC target
+    credentials  of a TLS channel; without them the channel is neither encrypted nor authenticated
+
+    A call that fails with UNAVAILABLE is made up to 5 times in all, with growing pauses, if repeating it is safe.
+    """
+
+    def __init__(self, target: str = "127.0.0.1:50051", *, credentials: grpc.ChannelCredentials | None = None) -> None:
+        self._target = target
+        self._credentials = credentials
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection. Calls under way end with CancelledError, and the client cannot be used again."""
+        await self._channel.close()
+
+    # A channel belongs to the event loop that it was made in: made at the first call, the client itself can be made
+    # where no loop runs.
+    @cached_property
+    def _channel(self) -> grpc.aio.Channel:
+        return open_channel(self._target, self._credentials)
+
+    @cached_property
+    def assistants(self) -> Assistants:
+        return Assistants(self._channel)
+
+    @cached_property
+    def threads(self) -> Threads:
+        return Threads(self._channel)
+
+    @cached_property
+    def runs(self) -> Runs:
+        return Runs(self._channel)

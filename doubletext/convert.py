@@ -1,0 +1,170 @@
+"""Protobuf messages as the dicts of `doubletext.types`, and the client's arguments as protobuf.
+
+Nothing here does I/O. What a caller got wrong raises ValueError or TypeError, before anything is sent.
+"""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Error as ProtobufError
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from doubletext import types
+from doubletext.structs import from_struct, to_struct
+from doubletext.v1 import resources_pb2 as pb
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper
+
+V = TypeVar("V", bound=int)
+_MAX_SECONDS: Final = 315_576_000_000
+
+
+class Names(Generic[V]):
+    """The values of one proto enum by the names that callers use: lower case, without the prefix."""
+
+    def __init__(self, field: str, enum: "_EnumTypeWrapper[V]", *, unspecified: bool = False) -> None:
+        self._field = field
+        self._unspecified = enum.values()[0]
+        prefix = enum.Name(self._unspecified).removesuffix("UNSPECIFIED")
+        self._names: Final[dict[int, str]] = {v: k.removeprefix(prefix).lower() for k, v in enum.items()}
+        self._values: Final = {self._names[v]: v for v in enum.values() if v or unspecified}
+
+    def name(self, value: int) -> Any:
+        """Return the value's name; of a value that only a newer server knows, the number as text."""
+        return self._names.get(value, str(value))
+
+    def value(self, name: str) -> V:
+        """Return the enum's value. Raises ValueError, which lists the legal names, for any other name."""
+        if name not in self._values:
+            raise ValueError(f"{self._field} {name!r} is unknown; the names are {', '.join(self._values)}")
+        return self._values[name]
+
+    def values(self, names: Iterable[str]) -> "list[V]":
+        return [self.value(name) for name in names]
+
+    def or_absent(self, name: str | None) -> V | None:
+        return None if name is None else self.value(name)
+
+    def or_unspecified(self, name: str | None) -> V:
+        return self._unspecified if name is None else self.value(name)
+
+
+STRATEGY: Final = Names("multitask_strategy", pb.MultitaskStrategy)
+DEFAULT_STRATEGY: Final = Names("default_strategy", pb.MultitaskStrategy, unspecified=True)
+RUN_STATUS: Final = Names("status", pb.RunStatus)
+THREAD_STATUS: Final = Names("status", pb.ThreadStatus)
+REDUCER: Final = Names("reducer", pb.Reducer)
+IF_THREAD_NOT_EXISTS: Final = Names("if_thread_not_exists", pb.IfThreadNotExists)
+CANCEL_ACTION: Final = Names("action", pb.CancelAction)
+
+
+def struct(values: Mapping[str, Any] | None) -> Struct | None:
+    """Return a JSON object as a Struct, None for None.
+
+    Raises TypeError or ValueError for what is not JSON, is out of a double's range, or is nested too deeply.
+    """
+    if values is None:
+        return None
+    try:
+        made = to_struct(values)
+        # Putting a Struct into a request parses it, and protobuf parses 100 levels of messages, three for each object.
+        Struct.FromString(made.SerializeToString())
+    except (ProtobufError, RecursionError):
+        raise ValueError("the JSON object is nested too deeply: about 30 levels are possible") from None
+    except OverflowError as error:
+        raise ValueError(f"the JSON object holds a number beyond a double's range: {error}") from None
+    return made
+
+
+def duration(seconds: float | None) -> Duration | None:
+    """Return seconds as a Duration, to the nanosecond, None for None.
+
+    Raises ValueError for NaN, the infinities and what lies beyond 10 000 years.
+    """
+    if seconds is None:
+        return None
+    # Checked here: at the infinities, and where Duration ends, the errors of what follows name neither value nor unit.
+    if not abs(seconds) <= _MAX_SECONDS:
+        raise ValueError(f"{seconds} is no number of seconds that a duration can have")
+    made = Duration()
+    # By way of the shortest decimal text: of 31622400.1 a double's product with 10^9 has lost the last digits.
+    made.FromNanoseconds(round(Decimal(str(seconds)).scaleb(9)))
+    return made
+
+
+def seconds(duration: Duration) -> float:
+    return duration.ToNanoseconds() / 1e9
+
+
+def _time(message: "pb.Run | pb.Thread | pb.State | pb.Assistant", field: Any) -> str | None:
+    if not message.HasField(field):
+        return None
+    time: Timestamp = getattr(message, field)
+    return time.ToJsonString()
+
+
+def thread(message: pb.Thread) -> types.Thread:
+    return {
+        "thread_id": message.thread_id,
+        "status": THREAD_STATUS.name(message.status),
+        "metadata": from_struct(message.metadata),
+        "default_strategy": DEFAULT_STRATEGY.name(message.default_strategy),
+        "max_queued_runs": message.max_queued_runs,
+        "create_time": _time(message, "create_time"),
+        "update_time": _time(message, "update_time"),
+        "active_run_id": message.active_run_id,
+        "queued_runs": message.queued_runs,
+    }
+
+
+def run(message: pb.Run) -> types.Run:
+    error = message.error
+    return {
+        "run_id": message.run_id,
+        "thread_id": message.thread_id,
+        "assistant_id": message.assistant_id,
+        "status": RUN_STATUS.name(message.status),
+        "multitask_strategy": STRATEGY.name(message.multitask_strategy),
+        "input": from_struct(message.input),
+        "metadata": from_struct(message.metadata),
+        "sequence": message.sequence,
+        "queue_position": message.queue_position,
+        "attempt": message.attempt,
+        "create_time": _time(message, "create_time"),
+        "due_time": _time(message, "due_time"),
+        "start_time": _time(message, "start_time"),
+        "end_time": _time(message, "end_time"),
+        "error": {"type": error.type, "message": error.message} if message.HasField("error") else None,
+        "superseded_by": message.superseded_by,
+        "reason": message.reason,
+        "timeout": seconds(message.timeout) if message.HasField("timeout") else None,
+        "last_step": message.last_step,
+    }
+
+
+def state(message: pb.State) -> types.State:
+    return {
+        "thread_id": message.thread_id,
+        "step": message.step,
+        "run_id": message.run_id,
+        "values": from_struct(message.values),
+        "create_time": _time(message, "create_time"),
+    }
+
+
+def assistant(message: pb.Assistant) -> types.Assistant:
+    return {
+        "assistant_id": message.assistant_id,
+        "graph": message.graph,
+        "metadata": from_struct(message.metadata),
+        "config": from_struct(message.config),
+        "reducers": {key: REDUCER.name(value) for key, value in message.reducers.items()},
+        "max_attempts": message.max_attempts,
+        "stop_grace": seconds(message.stop_grace) if message.HasField("stop_grace") else None,
+        "run_timeout": seconds(message.run_timeout) if message.HasField("run_timeout") else None,
+        "create_time": _time(message, "create_time"),
+    }

@@ -1,0 +1,125 @@
+"""`client.runs`: what happens on a thread, and what a second message does to the first."""
+
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from doubletext import convert, types
+from doubletext.calls import call, pages
+from doubletext.v1 import run_service_pb2 as pb
+from doubletext.v1.run_service_pb2_grpc import RunServiceStub
+
+if TYPE_CHECKING:
+    from doubletext.v1.run_service_pb2_grpc import RunServiceAsyncStub
+
+
+class Runs:
+    """Where a method takes a thread id beside a run id, None stands for whichever thread the run is on.
+
+    Such a method raises RunNotFound when there is no such run there, and RunRolledBack when there was one.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub: RunServiceAsyncStub = RunServiceStub(channel)
+
+    async def create(
+        self,
+        thread_id: str,
+        assistant_id: str,
+        *,
+        input: Mapping[str, Any] | None = None,
+        multitask_strategy: types.MultitaskStrategy | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        request_id: str | None = None,
+        if_thread_not_exists: types.IfThreadNotExists | None = None,
+        delay: float | None = None,
+        timeout: float | None = None,
+    ) -> types.CreatedRun:
+        """Accept a run and apply its strategy to what is in flight on the thread, in one commit.
+
+        input                 a JSON object, the run's first step
+        multitask_strategy    "reject", "interrupt", "rollback" or "enqueue"; the thread's default strategy without
+        request_id            names this call on its thread: a repeated call changes nothing and returns the first run.
+                              Made here unless given, so that this call's own retries are safe; give one to be able
+                              to repeat the call after a crash.
+        if_thread_not_exists  "create" makes the thread in the same commit
+        delay                 seconds before which the run is not started
+        timeout               seconds that one attempt may take; the assistant's run_timeout without
+
+        Raises ThreadBusy ("reject"), ThreadNotFound, AssistantNotFound, QueueFull, RequestIdReused, InvalidField.
+        """
+        request = pb.CreateRunRequest(
+            thread_id=thread_id,
+            assistant_id=assistant_id,
+            input=convert.struct(input),
+            multitask_strategy=convert.STRATEGY.or_unspecified(multitask_strategy),
+            metadata=convert.struct(metadata),
+            request_id=str(uuid.uuid4()) if request_id is None else request_id,
+            if_thread_not_exists=convert.IF_THREAD_NOT_EXISTS.or_unspecified(if_thread_not_exists),
+            delay=convert.duration(delay),
+            timeout=convert.duration(timeout),
+        )
+        response = await call(self._stub.CreateRun, request)
+        return {**convert.run(response.run), "superseded": [convert.run(run) for run in response.superseded]}
+
+    async def get(self, thread_id: str | None, run_id: str) -> types.Run:
+        """Return the run as it now is."""
+        request = pb.GetRunRequest(thread_id=thread_id or "", run_id=run_id)
+        return convert.run((await call(self._stub.GetRun, request)).run)
+
+    def list(
+        self,
+        thread_id: str,
+        *,
+        statuses: Sequence[types.RunStatus] = (),
+        oldest_first: bool = False,
+        page_size: int = 0,
+    ) -> AsyncIterator[types.Run]:
+        """Iterate over the thread's runs with any of `statuses` (with none given: all), newest first unless
+        `oldest_first`. Raises ThreadNotFound.
+        """
+        request = pb.ListRunsRequest(
+            thread_id=thread_id,
+            statuses=convert.RUN_STATUS.values(statuses),
+            oldest_first=oldest_first,
+            page_size=page_size,
+        )
+        return pages(self._stub.ListRuns, request, lambda page: page.runs, convert.run)
+
+    async def join(self, thread_id: str | None, run_id: str, *, wait: float | None = None) -> types.Joined:
+        """Wait until the run is final; return it with the thread's state as it left it, never a later run's.
+
+        wait  seconds after which the run is returned as it then is; without, there is no limit
+
+        A run that is rolled back meanwhile is returned at once, with status "deleted".
+        """
+        request = pb.JoinRunRequest(thread_id=thread_id or "", run_id=run_id, wait=convert.duration(wait))
+        response = await call(self._stub.JoinRun, request)
+        return {"run": convert.run(response.run), "state": convert.state(response.state)}
+
+    async def cancel(
+        self,
+        thread_id: str | None,
+        run_id: str,
+        *,
+        action: types.CancelAction | None = None,
+        wait: float | None = None,
+    ) -> types.Run:
+        """Stop a run in flight; it is final when this returns. A run that is final already is returned unchanged.
+
+        action  "interrupt" (by default) keeps its steps, "rollback" cuts them off
+        wait    seconds to wait for its code to obey; not at all by default
+        """
+        request = pb.CancelRunRequest(
+            thread_id=thread_id or "",
+            run_id=run_id,
+            action=convert.CANCEL_ACTION.or_unspecified(action),
+            wait=convert.duration(wait),
+        )
+        return convert.run((await call(self._stub.CancelRun, request)).run)
+
+    async def delete(self, thread_id: str | None, run_id: str) -> None:
+        """Delete the record of a final run; the thread's steps stay. Raises RunInFlight. Not retried."""
+        await call(self._stub.DeleteRun, pb.DeleteRunRequest(thread_id=thread_id or "", run_id=run_id))

@@ -1,0 +1,168 @@
+"""The composition root: puts store, dispatcher, executor and services together, starts them and stops them in order."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from doubletext.graph import Graph
+from doubletext.v1 import assistant_service_pb2, run_service_pb2, thread_service_pb2, worker_service_pb2
+from doubletext.v1.assistant_service_pb2_grpc import add_AssistantServiceServicer_to_server
+from doubletext.v1.run_service_pb2_grpc import add_RunServiceServicer_to_server
+from doubletext.v1.thread_service_pb2_grpc import add_ThreadServiceServicer_to_server
+from doubletext.v1.worker_service_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from server.clock import Clock, system_clock
+from server.dispatcher import Dispatcher
+from server.executor import Executor
+from server.interceptors import Edge
+from server.reflection import add_reflection
+from server.services.assistants import Assistants
+from server.services.runs import Runs
+from server.services.threads import Threads
+from server.store.sqlite import SqliteStore
+from server.watch import Hub
+from statemachine.draft import Decision
+from statemachine.model import Assistant
+from statemachine.requests import Recover
+from statemachine.status import Strategy
+
+SERVICES: Final = tuple(
+    file.DESCRIPTOR.services_by_name[name].full_name
+    for file, name in (
+        (assistant_service_pb2, "AssistantService"),
+        (thread_service_pb2, "ThreadService"),
+        (run_service_pb2, "RunService"),
+        (worker_service_pb2, "WorkerService"),
+    )
+)
+
+# Ours is the interceptor's limit, which answers with a reason; the transport's only bounds what is read for that.
+TRANSPORT_LIMIT: Final = 32 * 1024 * 1024
+GRAPHS_STOP_SECONDS: Final = 5.0
+CALLS_STOP_SECONDS: Final = 1.0
+
+log = structlog.get_logger("server")
+
+
+class CannotListen(Exception):
+    """The address cannot be had; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """listen: HOST:PORT, port 0 picks a free one · db: path of the database file"""
+
+    listen: str
+    db: str
+    graphs: Mapping[str, Graph]
+    default_strategy: Strategy = Strategy.ENQUEUE
+    clock: Clock = system_clock
+
+
+class App:
+    """A running server: `await App.start(config)`, `await app.stop()`. `address` is where it listens."""
+
+    address: str
+
+    def __init__(self, config: Config, store: SqliteStore) -> None:
+        self.config = config
+        self.store = store
+        self.hub = Hub()
+        self.dispatcher = Dispatcher(store, config.clock)
+        self.executor = Executor(store, self.dispatcher, config.graphs)
+        self.edge = Edge()
+        self.health = health.aio.HealthServicer()
+        self.server = self._make_server()
+        store.on_commit = self._saw
+
+    def _saw(self, thread_id: str, decision: Decision) -> None:
+        # The executor first: it must know a run as its own before the next claim of the thread can be offered.
+        self.executor.saw(thread_id, decision)
+        self.dispatcher.saw(thread_id, decision)
+        self.hub.saw(thread_id, decision)
+
+    @classmethod
+    async def start(cls, config: Config) -> "App":
+        """Listen, recover, open. Calls that come before the end of recovery are answered NOT_READY.
+
+        Raises CannotListen, and schema.CannotOpen for a database that cannot be used.
+        """
+        store = await SqliteStore.open(config.db, config.clock)
+        try:
+            app = cls(config, store)
+            await app._listen()
+            await app._add_own_assistants()
+            await app._recover()
+        except BaseException:
+            await store.close()
+            raise
+        app.executor.start()
+        app.edge.closed = None
+        await app._set_health(health_pb2.HealthCheckResponse.SERVING)
+        return app
+
+    def _make_server(self) -> grpc.aio.Server:
+        options: list[tuple[str, Any]] = [
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", TRANSPORT_LIMIT),
+            ("grpc.max_send_message_length", -1),
+        ]
+        server = grpc.aio.server(interceptors=[self.edge], options=options)
+        add_AssistantServiceServicer_to_server(Assistants(self.store, self.config.clock), server)
+        add_ThreadServiceServicer_to_server(Threads(self.store), server)
+        add_RunServiceServicer_to_server(Runs(self.store, self.hub, self.config.default_strategy), server)
+        # The generated base class, whose every method says that it is not implemented, which Edge puts into words.
+        add_WorkerServiceServicer_to_server(WorkerServiceServicer(), server)  # type: ignore[abstract]
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
+        add_reflection(server, (*SERVICES, health.SERVICE_NAME))
+        return server
+
+    async def _listen(self) -> None:
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        host = self.config.listen.rpartition(":")[0]
+        try:
+            bound = self.server.add_insecure_port(self.config.listen)
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise CannotListen(
+                f"cannot listen on {self.config.listen}: the port is taken, or the host is not this machine's; "
+                "choose another --listen HOST:PORT"
+            )
+        self.address = f"{host}:{bound}"
+        await self.server.start()
+
+    async def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus.ValueType") -> None:
+        for service in ("", *SERVICES):
+            await self.health.set(service, status)
+
+    async def _add_own_assistants(self) -> None:
+        """Each graph is an assistant of its name, unless a client has given that id to another."""
+        for name in self.config.graphs:
+            if self.store.assistant(name) is None:
+                await self.store.add_assistant(Assistant(0, name, name, self.config.clock()))
+
+    async def _recover(self) -> None:
+        """Hand back what an earlier process had in execution, and set every thread's timer."""
+        threads = await self.store.unsettled()
+        await asyncio.gather(*(self.store.change(Recover(thread_id)) for thread_id in threads))
+        if threads:
+            log.info("recovered", threads=len(threads))
+
+    async def stop(self) -> bool:
+        """Drain: admit and claim nothing more, hand back what runs, send those who wait home, close the file.
+
+        Returns whether graphs are left that did not stop.
+        """
+        self.edge.closed = "stopping"
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self.dispatcher.close()
+        left_behind = await self.executor.drain(GRAPHS_STOP_SECONDS)
+        self.hub.close()
+        await self.server.stop(CALLS_STOP_SECONDS)
+        await self.store.close()
+        return left_behind

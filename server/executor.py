@@ -1,0 +1,213 @@
+"""Runs the server's own graphs, as one more claimer: claim, commit each step, finish.
+
+A stop cancels the graph's task at once. A graph that goes on all the same is fenced: the arbiter refuses what it
+commits, and its thread waits for its end no longer than the assistant's `stop_grace`.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import structlog
+
+from doubletext.graph import Context, Graph
+from doubletext.structs import to_struct
+from server.dispatcher import RETRY_SECONDS, Dispatcher
+from server.store.base import Store
+from server.store.reads import read_values
+from server.wire import dump
+from statemachine import requests as ask
+from statemachine.draft import Decision
+from statemachine.errors import LeaseLost, NotReady, Refusal
+from statemachine.model import Json, Run, Tombstone
+from statemachine.status import RunStatus
+
+SLOTS: Final = 1000
+"""Runs in execution at once; further ones wait."""
+
+STOPPED: Final = frozenset({RunStatus.INTERRUPTED, RunStatus.DELETED, RunStatus.TIMEOUT})
+
+LARGEST_UPDATE: Final = 4 * 1024 * 1024
+
+log = structlog.get_logger("executor")
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One claimed run. `task` runs its graph; None before it starts. `stopped`: its thread waits for it to end."""
+
+    run: Run
+    task: asyncio.Task[None] | None = None
+    stopped: bool = False
+
+
+class Executor:
+    def __init__(self, store: Store, dispatcher: Dispatcher, graphs: Mapping[str, Graph]) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._graphs = graphs
+        self._names = frozenset(graphs)
+        self._slots = asyncio.Semaphore(SLOTS)
+        self._live: dict[str, Attempt] = {}
+        self._claims: set[asyncio.Task[None]] = set()
+        self._serving: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._serving = asyncio.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        while True:
+            await self._slots.acquire()
+            thread_id = await self._dispatcher.next(self._names)
+            claim = asyncio.create_task(self._attempt(thread_id))
+            self._claims.add(claim)
+            claim.add_done_callback(self._done)
+
+    def _done(self, claim: asyncio.Task[None]) -> None:
+        self._claims.discard(claim)
+        self._slots.release()
+        if not claim.cancelled() and (error := claim.exception()) is not None:
+            log.error("an attempt failed", exc_info=error)
+
+    def saw(self, thread_id: str, decision: Decision) -> None:
+        """Take note of a commit: which attempts are live, and which must stop."""
+        for run in decision.moved:
+            attempt = self._live.get(run.run_id)
+            if run.status is RunStatus.RUNNING:
+                if attempt is None or attempt.run.epoch != run.epoch:
+                    self._live[run.run_id] = Attempt(run)
+            elif attempt is not None:
+                del self._live[run.run_id]
+                attempt.stopped = run.status in STOPPED
+                if attempt.task is not None:
+                    attempt.task.cancel()
+
+    async def _attempt(self, thread_id: str) -> None:
+        """Claim the thread's next run and see it through."""
+        try:
+            run = (await self._store.change(ask.ClaimRun(thread_id, self._names))).run
+        except Refusal as refusal:
+            log.warning("a claim will be tried again", thread_id=thread_id, error=str(refusal))
+            self._dispatcher.retry(thread_id)
+            return
+        if run is None or isinstance(run, Tombstone):
+            return
+        attempt = self._live.get(run.run_id)
+        if attempt is not None:  # else it was stopped before it began
+            attempt.task = asyncio.create_task(self._execute(run))
+            await asyncio.wait([attempt.task])
+            if self._is_live(run):  # the graph itself let its task be cancelled
+                await self._finish(ask.FailRun(*_lease(run), "CancelledError", "the graph cancelled itself"))
+        if attempt is None or attempt.stopped:
+            await self._persist(ask.AcknowledgeStop(*_lease(run)))
+
+    async def _execute(self, run: Run) -> None:
+        outcome: ask.SucceedRun | ask.FailRun
+        try:
+            outcome = await self._outcome(run)
+        except LeaseLost:
+            return
+        except Exception as error:
+            if not self._is_live(run):
+                log.info("a stopped graph failed", run_id=run.run_id, error=repr(error))
+                return
+            log.exception("a graph failed", run_id=run.run_id, thread_id=run.thread_id, graph=run.assistant.graph)
+            outcome = ask.FailRun(*_lease(run), *_described(error))
+        await self._finish(outcome)
+
+    async def _outcome(self, run: Run) -> ask.SucceedRun:
+        """Run the graph to its end; raises what it raises, and LeaseLost once the run is over."""
+        graph = self._graphs[run.assistant.graph]
+        context = await self._context(run)
+        if not graph.yields:
+            update = await cast("Awaitable[Any]", graph.function(context))
+            return ask.SucceedRun(*_lease(run), None if update is None else checked(update))
+        async with aclosing(cast("AsyncGenerator[Any, None]", graph.function(context))) as updates:
+            async for update in updates:
+                await self._persist(ask.CommitStep(*_lease(run), checked(update)))
+        return ask.SucceedRun(*_lease(run))
+
+    async def _context(self, run: Run) -> Context:
+        record = await self._store.run(run.run_id)
+        if record is None or isinstance(record, Tombstone) or record.input is None:
+            raise LeaseLost(run_id=run.run_id, epoch=run.epoch, current_epoch=0, cause="DELETED")
+        raw = await self._store.raw_state(run.thread_id)
+
+        async def emit(channel: str, data: dict[str, Any]) -> None:
+            await self._persist(ask.PublishOutput(*_lease(run), channel, checked(data)))
+
+        return Context(
+            run={
+                "run_id": run.run_id,
+                "thread_id": run.thread_id,
+                "assistant_id": run.assistant.assistant_id,
+                "sequence": run.sequence,
+                "attempt": run.attempt,
+                "metadata": json.loads(record.metadata or "{}"),
+            },
+            input=json.loads(record.input),
+            config=json.loads(run.assistant.config),
+            load_state=lambda: read_values(raw),
+            emit=emit,
+        )
+
+    async def _finish(self, outcome: ask.SucceedRun | ask.FailRun) -> None:
+        try:
+            await self._persist(outcome)
+        except LeaseLost:
+            log.info("an outcome came too late", run_id=outcome.run_id)
+
+    async def _persist(self, request: ask.LeaseRequest) -> None:
+        """Commit, and while the database cannot be written, try again: the graph's work is not thrown away for that."""
+        while True:
+            try:
+                await self._store.change(request)
+                return
+            except NotReady:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _is_live(self, run: Run) -> bool:
+        attempt = self._live.get(run.run_id)
+        return attempt is not None and attempt.run.epoch == run.epoch
+
+    async def drain(self, seconds: float) -> bool:
+        """Claim no more, hand back what runs, and wait so long for the graphs to obey. Returns whether some do not."""
+        if self._serving is not None:
+            self._serving.cancel()
+        for attempt in list(self._live.values()):
+            try:
+                await self._store.change(ask.ReleaseRun(*_lease(attempt.run)))
+            except Refusal as refusal:
+                log.warning("a run could not be handed back", run_id=attempt.run.run_id, error=str(refusal))
+        if not self._claims:
+            return False
+        _, left = await asyncio.wait(self._claims, timeout=seconds)
+        for claim in left:
+            claim.cancel()
+        if left:
+            log.warning("graphs do not stop; they are left behind", graphs=len(left))
+        return bool(left)
+
+
+def _lease(run: Run) -> tuple[str, str, int]:
+    return run.thread_id, run.run_id, run.epoch
+
+
+def _described(error: Exception) -> tuple[str, str]:
+    """An exception's type and message, as text that can be stored and sent."""
+    return type(error).__name__, str(error).encode(errors="replace").decode()[:10_000]
+
+
+def checked(update: Any) -> Json:
+    """What a graph gave as an update, as JSON text. Raises TypeError or ValueError that says what is wrong with it."""
+    if not isinstance(update, Mapping):
+        raise TypeError(f"a graph's update must be a dict, not {type(update).__name__}")
+    to_struct(update)
+    text = dump(update)
+    size = len(text.encode())
+    if size > LARGEST_UPDATE:
+        raise ValueError(f"a graph's update may have {LARGEST_UPDATE} bytes as JSON; this one has {size}")
+    return text

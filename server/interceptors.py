@@ -1,0 +1,97 @@
+"""Around every RPC of this package: is the server ready, is the request sound, and what does a failure look like."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NoReturn, TypeAlias
+
+import grpc
+import structlog
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+from uuid6 import uuid7
+
+from server.errors import internal, status_of
+from statemachine.errors import InvalidField, NotReady, NotYet, Refusal, TooLarge
+
+LARGEST_REQUEST: Final = 4 * 1024 * 1024
+PACKAGE: Final = "/doubletext.v1."
+
+log = structlog.get_logger("rpc")
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class Edge(grpc.aio.ServerInterceptor):
+    """`closed` refuses every call while it is set. Other packages' services (health, reflection) pass untouched."""
+
+    def __init__(self) -> None:
+        self.closed: str | None = "starting"
+        self._guarded: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> "Handler | None":
+        method = handler_call_details.method
+        handler = self._guarded.get(method)
+        if handler is not None:
+            return handler
+        handler = await continuation(handler_call_details)
+        if handler is not None and method.startswith(PACKAGE):
+            handler = self._guarded[method] = self._guard(method, handler)
+        return handler
+
+    def _guard(self, method: str, handler: Any) -> Handler:
+        def read(data: bytes) -> Any:
+            """The request, or the refusal of it: what is raised here would reach the client as it is."""
+            if len(data) > LARGEST_REQUEST:
+                return TooLarge(what="the request", size=len(data), limit=LARGEST_REQUEST)
+            try:
+                return handler.request_deserializer(data)
+            except Exception:  # noqa: BLE001 - protobuf's kinds of failure are not ours to tell apart
+                return InvalidField([("", f"the request is not the message that {method} takes")])
+
+        async def unary(request: Any, context: Context) -> Any:
+            try:
+                self._admit(request)
+                return await handler.unary_unary(request, context)
+            except (asyncio.CancelledError, grpc.aio.AbortError):
+                raise
+            except Exception as error:  # noqa: BLE001 - each becomes a status
+                await _abort(context, method, error)
+
+        async def stream(request: Any, context: Context) -> None:
+            try:
+                self._admit(request)
+                async for message in handler.unary_stream(request, context):
+                    await context.write(message)
+            except (asyncio.CancelledError, grpc.aio.AbortError):
+                raise
+            except Exception as error:  # noqa: BLE001 - each becomes a status
+                await _abort(context, method, error)
+
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(stream, read, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(unary, read, handler.response_serializer)
+
+    def _admit(self, request: Any) -> None:
+        if self.closed is not None:
+            raise NotReady(what=self.closed)
+        if isinstance(request, Refusal):
+            raise request
+
+
+async def _abort(context: Context, method: str, error: Exception) -> NoReturn:
+    await context.abort_with_status(rpc_status.to_status(_status(method, error)))
+    raise AssertionError("abort_with_status raises")
+
+
+def _status(method: str, error: Exception) -> Status:
+    if isinstance(error, NotImplementedError):
+        error = NotYet(method=method.removeprefix("/"))
+    if isinstance(error, Refusal):
+        return status_of(error)
+    reference = str(uuid7())
+    log.error("a call failed", method=method, reference=reference, exc_info=error)
+    return internal(reference)

@@ -1,0 +1,26 @@
+"""Logs: one JSON object a line on stderr, or readable lines when that is a terminal."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+
+def configure_logs() -> None:
+    # transitions tells of every refused guard, which here is an ordinary answer.
+    logging.getLogger("transitions.core").setLevel(logging.WARNING)
+    processors: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if sys.stderr.isatty():
+        processors.append(structlog.dev.ConsoleRenderer())
+    else:
+        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,44 @@
+"""Server reflection under both of its names, so that grpcurl and `buf curl` need no files.
+
+grpcio-reflection has v1alpha only. v1 has the same messages under another package, so the same servicer serves both.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+ALPHA: Final = "grpc.reflection.v1alpha"
+V1: Final = "grpc.reflection.v1"
+
+
+def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
+    _describe_v1()
+    servicer = reflection.aio.ReflectionServicer((*services, f"{V1}.ServerReflection", f"{ALPHA}.ServerReflection"))
+    info: Any = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        reflection_pb2.ServerReflectionRequest.FromString,
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    for package in (ALPHA, V1):
+        handler = grpc.method_handlers_generic_handler(f"{package}.ServerReflection", {"ServerReflectionInfo": info})
+        server.add_generic_rpc_handlers((handler,))
+
+
+def _describe_v1() -> None:
+    """v1alpha's descriptor, renamed, so that the v1 service can be described too."""
+    file = FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(file)
+    file.name, file.package = "grpc/reflection/v1/reflection.proto", V1
+    for message in file.message_type:
+        for field in message.field:
+            if field.HasField("type_name"):
+                field.type_name = field.type_name.replace(f".{ALPHA}.", f".{V1}.")
+    for service in file.service:
+        for method in service.method:
+            method.input_type = method.input_type.replace(f".{ALPHA}.", f".{V1}.")
+            method.output_type = method.output_type.replace(f".{ALPHA}.", f".{V1}.")
+    descriptor_pool.Default().AddSerializedFile(file.SerializeToString())

@@ -1,0 +1,191 @@
+"""RunService."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from uuid6 import uuid7
+
+from doubletext.v1 import resources_pb2 as resources
+from doubletext.v1 import run_service_pb2 as pb
+from doubletext.v1.run_service_pb2_grpc import RunServiceServicer
+from server import wire
+from server.interceptors import Context
+from server.store.base import RunRecord, State, Store
+from server.watch import Hub
+from server.wire import Fields
+from statemachine import requests as ask
+from statemachine.draft import Decision
+from statemachine.errors import NotYet, RunNotFound, RunRolledBack, ThreadNotFound
+from statemachine.model import Run, Tombstone
+from statemachine.status import TERMINAL, CancelAction, RunStatus, Strategy
+
+
+class Runs(RunServiceServicer):
+    def __init__(self, store: Store, hub: Hub, default_strategy: Strategy) -> None:
+        self._store = store
+        self._hub = hub
+        self._default_strategy = default_strategy
+
+    async def CreateRun(self, request: pb.CreateRunRequest, context: Context) -> pb.CreateRunResponse:
+        admission = self._admission(request)
+        decision = await self._store.change(admission)
+        if decision.repeated is not None:
+            return await self._repeated(decision.repeated, request.thread_id)
+        assert isinstance(decision.run, Run)
+        record = RunRecord(decision.run, admission.input, admission.metadata, decision.queue_position)
+        return pb.CreateRunResponse(run=wire.run(record), superseded=await self._superseded(decision))
+
+    def _admission(self, request: pb.CreateRunRequest) -> ask.AdmitRun:
+        fields = Fields()
+        creates = fields.enum("if_thread_not_exists", request.if_thread_not_exists, wire.IF_THREAD_NOT_EXISTS)
+        assistant_id = fields.id("assistant_id", request.assistant_id)
+        admission = ask.AdmitRun(
+            thread_id=fields.id("thread_id", request.thread_id),
+            run_id=str(uuid7()),
+            assistant_id=assistant_id,
+            assistant=self._store.assistant(assistant_id),
+            input=fields.json("input", request.input),
+            metadata=fields.json("metadata", request.metadata),
+            strategy=fields.enum("multitask_strategy", request.multitask_strategy, wire.STRATEGY),
+            default_strategy=self._default_strategy,
+            request_id=fields.given_id("request_id", request),
+            create_thread=creates is wire.IfThreadNotExists.CREATE,
+            delay=fields.duration("delay", request) or 0,
+            timeout=fields.duration("timeout", request, least=1),
+        )
+        fields.check()
+        if admission.request_id is None:
+            return admission
+        content = (
+            admission.assistant_id,
+            admission.input,
+            admission.metadata,
+            admission.strategy,
+            admission.create_thread,
+            admission.delay,
+            admission.timeout,
+        )
+        return replace(admission, digest=wire.digest(*content))
+
+    async def _repeated(self, run_id: str, thread_id: str) -> pb.CreateRunResponse:
+        found = await self._store.run(run_id)
+        if found is None:
+            raise RunNotFound(run_id, thread_id)
+        superseded = await self._store.superseded_by(run_id)
+        return pb.CreateRunResponse(run=wire.any_run(found), superseded=map(wire.any_run, superseded))
+
+    async def _superseded(self, decision: Decision) -> list[resources.Run]:
+        kept: dict[str, RunRecord] = {}
+        if decision.admitted and any(run.status is not RunStatus.DELETED for run in decision.superseded):
+            records = await self._store.superseded_by(decision.admitted.run_id)
+            kept = {record.run.run_id: record for record in records if isinstance(record, RunRecord)}
+        return [wire.run(kept.get(run.run_id) or RunRecord(run, None, None)) for run in decision.superseded]
+
+    async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:
+        fields = Fields()
+        key = _key(fields, request)
+        fields.check()
+        return pb.GetRunResponse(run=wire.run(await self._record(*key)))
+
+    async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
+        fields = Fields()
+        thread_id = fields.id("thread_id", request.thread_id)
+        statuses = fields.enums("statuses", request.statuses, wire.RUN_STATUS)
+        binding = ("runs", thread_id, sorted(request.statuses), request.oldest_first)
+        size, after = fields.page(request, 1000, 100, *binding)
+        page = await self._store.runs(thread_id, statuses, request.oldest_first, size, after)
+        return pb.ListRunsResponse(runs=map(wire.run, page.items), next_page_token=wire.token(page.next, *binding))
+
+    async def JoinRun(self, request: pb.JoinRunRequest, context: Context) -> pb.JoinRunResponse:
+        fields = Fields()
+        run_id, thread_id = _key(fields, request)
+        wait = fields.duration("wait", request)
+        fields.check()
+        with self._hub.joining(run_id) as ended:
+            record = await self._record(run_id, thread_id)
+            if record.run.status not in TERMINAL:
+                record = await self._ended(record, ended, wait)
+        return pb.JoinRunResponse(run=wire.run(record), state=wire.state(await self._left_by(record.run)))
+
+    async def _ended(self, record: RunRecord, ended: asyncio.Future[Run], wait: int | None) -> RunRecord:
+        """The run once it is final, or as it is after `wait` microseconds."""
+        try:
+            async with asyncio.timeout(None if wait is None else wait / wire.SECOND):
+                run = await ended
+        except TimeoutError:
+            return await self._record(record.run.run_id, record.run.thread_id)
+        return _as_of(record, run)
+
+    async def _left_by(self, run: Run) -> State:
+        """The thread's state as the run left it; the newest one while the run is not final."""
+        step = run.left_state_at if run.status in TERMINAL else None
+        try:
+            return await self._store.state(run.thread_id, step)
+        except ThreadNotFound:
+            if run.status is not RunStatus.DELETED:
+                raise
+            return State(run.thread_id, 0, None, run.create_time, {})
+
+    async def CancelRun(self, request: pb.CancelRunRequest, context: Context) -> pb.CancelRunResponse:
+        fields = Fields()
+        run_id, thread_id = _key(fields, request)
+        action = fields.enum("action", request.action, wire.CANCEL_ACTION) or CancelAction.INTERRUPT
+        wait = fields.duration("wait", request)
+        fields.check()
+        found = await self._find(run_id, thread_id)
+        if isinstance(found, Tombstone):
+            return pb.CancelRunResponse(run=wire.buried_run(found))
+        thread_id = found.run.thread_id
+        decision = await self._store.change(ask.CancelRun(thread_id, run_id, action))
+        if isinstance(decision.run, Tombstone):
+            return pb.CancelRunResponse(run=wire.buried_run(decision.run))
+        assert decision.run is not None
+        if wait and decision.thread and decision.thread.drain and decision.thread.drain.run_id == run_id:
+            with self._hub.stopping(thread_id, run_id) as idle:
+                await asyncio.wait([idle], timeout=wait / wire.SECOND)
+        return pb.CancelRunResponse(run=wire.run(_as_of(found, decision.run)))
+
+    async def DeleteRun(self, request: pb.DeleteRunRequest, context: Context) -> pb.DeleteRunResponse:
+        fields = Fields()
+        key = _key(fields, request)
+        fields.check()
+        record = await self._record(*key)
+        await self._store.change(ask.DeleteRun(record.run.thread_id, record.run.run_id))
+        return pb.DeleteRunResponse()
+
+    def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[pb.WatchRunResponse]:
+        raise NotYet(method="doubletext.v1.RunService/WatchRun")
+
+    async def _record(self, run_id: str, thread_id: str) -> RunRecord:
+        found = await self._find(run_id, thread_id)
+        if isinstance(found, Tombstone):
+            raise RunRolledBack(
+                run_id=run_id,
+                thread_id=found.thread_id,
+                superseded_by=found.superseded_by or "",
+                deleted_at=wire.rfc3339(found.delete_time),
+                cause=found.reason.value,
+            )
+        return found
+
+    async def _find(self, run_id: str, thread_id: str) -> RunRecord | Tombstone:
+        """The run or its tombstone. Raises RunNotFound, also when it is another thread's."""
+        found = await self._store.run(run_id)
+        owner = found.thread_id if isinstance(found, Tombstone) else found and found.run.thread_id
+        if found is None or (thread_id and thread_id != owner):
+            raise RunNotFound(run_id, thread_id)
+        return found
+
+
+def _as_of(record: RunRecord, run: Run) -> RunRecord:
+    """The record with the run as it is now: of one that was deleted, nothing that it was given is left."""
+    if run.status is RunStatus.DELETED:
+        return RunRecord(run, None, None)
+    return replace(record, run=run, queue_position=0)
+
+
+def _key(
+    fields: Fields, request: pb.GetRunRequest | pb.JoinRunRequest | pb.CancelRunRequest | pb.DeleteRunRequest
+) -> tuple[str, str]:
+    return fields.id("run_id", request.run_id), fields.optional_id("thread_id", request.thread_id)

@@ -1,0 +1,126 @@
+"""What the service asks of a store, whatever keeps the rows. tests/contract holds each implementation to it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+from statemachine.draft import Decision
+from statemachine.model import Assistant, Event, Json, Reducers, Run, Thread, Tombstone
+from statemachine.requests import Request
+from statemachine.status import RunStatus, ThreadStatus
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, frozen=True)
+class RunRecord:
+    """A run with what no decision depends on. `input` and `metadata` are None once the run is deleted."""
+
+    run: Run
+    input: Json | None
+    metadata: Json | None
+    queue_position: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class ThreadRecord:
+    thread: Thread
+    status: ThreadStatus
+    active_run_id: str | None
+    queued_runs: int
+
+
+@dataclass(slots=True, frozen=True)
+class State:
+    """`run_id` made this step; None for UpdateState and step 0."""
+
+    thread_id: str
+    step: int
+    run_id: str | None
+    create_time: int
+    values: dict[str, Any]
+
+
+@dataclass(slots=True, frozen=True)
+class RawState:
+    """A state as it is stored: `snapshot`, and the updates after it. Reading it costs, so it is read when needed."""
+
+    snapshot: Json | None
+    updates: list[tuple[Json, Reducers]]
+
+
+@dataclass(slots=True, frozen=True)
+class EventRecord:
+    """`data`: a step's update or an output's data; None once the run was rolled back."""
+
+    event: Event
+    time: int
+    data: Json | None
+
+
+@dataclass(slots=True, frozen=True)
+class Page(Generic[T]):
+    """`next`: where the next page starts, None on the last one."""
+
+    items: list[T]
+    next: list[Any] | None
+
+
+Listener: TypeAlias = Callable[[str, Decision], None]
+"""Told of each Decision after its commit, in order of commit: the thread's id and the Decision."""
+
+
+class Store(Protocol):
+    """Every method may raise NotReady when the database cannot be read or written just now."""
+
+    on_commit: Listener
+
+    async def change(self, request: Request) -> Decision:
+        """Let the arbiter decide on the request and commit what it says. On disk when it returns; goes on when the
+        caller is cancelled. Raises the arbiter's Refusal, with nothing written."""
+
+    async def add_assistant(self, assistant: Assistant) -> Assistant:
+        """Keep an assistant and return it with its `key`. Raises AssistantExists."""
+
+    async def delete_assistant(self, assistant_id: str) -> None:
+        """Raises AssistantNotFound. Runs keep the assistant that they have."""
+
+    def assistant(self, assistant_id: str) -> Assistant | None: ...
+
+    def assistants(self) -> list[Assistant]:
+        """In order of their ids."""
+
+    async def thread(self, thread_id: str) -> ThreadRecord:
+        """Raises ThreadNotFound."""
+
+    async def threads(
+        self, statuses: Sequence[ThreadStatus], limit: int, after: list[Any] | None
+    ) -> Page[ThreadRecord]:
+        """Newest first."""
+
+    async def run(self, run_id: str) -> RunRecord | Tombstone | None: ...
+
+    async def superseded_by(self, run_id: str) -> list[RunRecord | Tombstone]:
+        """The runs that the run's admission ended, those of a deleted record aside; in order of their sequence."""
+
+    async def runs(
+        self, thread_id: str, statuses: Sequence[RunStatus], oldest_first: bool, limit: int, after: list[Any] | None
+    ) -> Page[RunRecord]:
+        """By sequence. Raises ThreadNotFound."""
+
+    async def state(self, thread_id: str, step: int | None = None) -> State:
+        """The state after `step`, the newest when None. Raises ThreadNotFound, StepNotFound."""
+
+    async def raw_state(self, thread_id: str) -> RawState:
+        """The newest state."""
+
+    async def states(self, thread_id: str, limit: int, after: list[Any] | None) -> Page[State]:
+        """Newest first, down to step 1. Raises ThreadNotFound."""
+
+    async def events(self, thread_id: str, after: int, limit: int) -> list[EventRecord]: ...
+
+    async def unsettled(self) -> list[str]:
+        """The threads that have runs in flight or await a stopped attempt."""
+
+    async def close(self) -> None:
+        """Finish what was asked, then let go of the file."""

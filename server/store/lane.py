@@ -1,0 +1,134 @@
+"""A lane: one SQLite connection on a thread of its own, through which functions pass in order, batched.
+
+A hop to the thread costs more than a small statement, so all functions that are waiting share one; on the writer's lane
+they share one transaction too, which is group commit. A function runs from begin to end on the lane's thread, so no
+cancelled caller can leave half of it behind.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias, TypeVar
+
+import aiosqlite
+import structlog
+
+from statemachine.errors import NotReady, Refusal
+
+T = TypeVar("T")
+Work: TypeAlias = Callable[[sqlite3.Connection], Any]
+RunBatch: TypeAlias = Callable[[sqlite3.Connection, list[Work]], list[Any]]
+
+LARGEST_BATCH: Final = 256
+
+log = structlog.get_logger("store")
+
+
+class Lane(aiosqlite.Connection):
+    """`run_batch` runs on the lane's thread and returns, for each function, its value or the exception to raise."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], run_batch: RunBatch) -> None:
+        super().__init__(connect, iter_chunk_size=64)
+        self._run_batch = run_batch
+        self._waiting: list[tuple[Work, Callable[[Any], object] | None, asyncio.Future[Any]]] = []
+        self._pump: asyncio.Task[None] | None = None
+        self.batches = 0
+
+    async def run(self, work: Callable[[sqlite3.Connection], T], then: Callable[[T], object] | None = None) -> T:
+        """Run `work(connection)` on the lane and return its value.
+
+        `then(value)` is called on the event loop first, also when the caller is gone by then: cancelling the caller
+        does not cancel the work. Raises what the work raised, or NotReady when the database cannot be read or written.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, then, future))
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._drain())
+        return await future
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
+                self.batches += 1
+                try:
+                    # The one protected method of aiosqlite in use: its public ones are a hop for each statement.
+                    works = [work for work, _, _ in batch]
+                    outcomes = await self._execute(self._run_batch, self._conn, works)  # type: ignore[no-untyped-call]
+                except Exception as error:  # noqa: BLE001 - whatever it was, each caller gets it
+                    outcomes = [error] * len(batch)
+                for (_, then, future), outcome in zip(batch, outcomes, strict=True):
+                    _settle(then, future, outcome)
+        finally:
+            self._pump = None
+
+    async def finish(self) -> None:
+        """Run what is waiting, then close the connection."""
+        while self._pump is not None:
+            await asyncio.wait([self._pump])
+        await self.close()
+
+
+def _settle(then: Callable[[Any], object] | None, future: asyncio.Future[Any], outcome: Any) -> None:
+    if not isinstance(outcome, BaseException):
+        if then is not None:
+            try:
+                then(outcome)
+            except Exception:
+                log.exception("a listener failed on what was committed")
+        if not future.done():
+            future.set_result(outcome)
+    elif not future.done():
+        future.set_exception(outcome)
+
+
+def read_batch(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
+    """One snapshot of the database for all; each function fails for itself."""
+    connection.execute("BEGIN")
+    try:
+        return [_attempt(connection, work) for work in batch]
+    finally:
+        connection.execute("COMMIT")
+
+
+def write_batch(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
+    """One transaction for all. A Refusal is one function's own affair, raised before it wrote anything; any other
+    failure undoes the batch, and each function is then tried alone, so that none fails for another."""
+    try:
+        return _transaction(connection, batch)
+    except Exception as error:  # noqa: BLE001 - becomes the outcome
+        if len(batch) == 1:
+            return [_as_refusal(error)]
+        return [write_batch(connection, [work])[0] for work in batch]
+
+
+def _transaction(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        outcomes: list[Any] = []
+        for work in batch:
+            try:
+                outcomes.append(work(connection))
+            except Refusal as refusal:
+                outcomes.append(refusal)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return outcomes
+
+
+def _attempt(connection: sqlite3.Connection, work: Work) -> Any:
+    try:
+        return work(connection)
+    except Exception as error:  # noqa: BLE001 - becomes the outcome
+        return _as_refusal(error)
+
+
+def _as_refusal(error: Exception) -> Exception:
+    """A disk that is full or fails is no bug: the caller may try again. What SQLite rejects as wrong is one."""
+    if isinstance(error, sqlite3.OperationalError):
+        log.error("the database failed", error=str(error))
+        return NotReady(what=f"unable to use its database just now ({error})")
+    return error

@@ -1,0 +1,225 @@
+"""Readings of the database, each a function of one connection whose transaction the caller holds."""
+
+import json
+import sqlite3
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from server.store.base import EventRecord, Page, RawState, RunRecord, State, ThreadRecord
+from server.store.rows import (
+    RUN,
+    THREAD,
+    TOMBSTONE,
+    Row,
+    read_event,
+    read_run,
+    read_step_reducers,
+    read_thread,
+    read_tombstone,
+)
+from statemachine.errors import StepNotFound, ThreadNotFound
+from statemachine.line import line
+from statemachine.model import Assistant, Tombstone
+from statemachine.state import fold
+from statemachine.status import STATUS_AFTER, RunStatus, ThreadStatus
+
+Assistants = Mapping[int, Assistant]
+
+LARGEST_PAGE: Final = 2 * 1024 * 1024
+"""A page ends after the item with which it reaches this many characters, so that an answer fits a client's 4 MiB."""
+
+# A thread with what its status is made of: pending and running runs, and the outcome of the run that finished last.
+_THREAD_RECORD: Final = f"""
+    SELECT {THREAD},
+        (SELECT run_id FROM runs WHERE runs.thread_id = threads.thread_id AND status = 'running'),
+        (SELECT count(*) FROM runs
+         WHERE runs.thread_id = threads.thread_id AND end_time IS NULL AND status = 'pending'),
+        (SELECT status FROM runs WHERE runs.thread_id = threads.thread_id AND end_time IS NOT NULL
+         ORDER BY end_time DESC, sequence DESC LIMIT 1)
+    FROM threads"""
+
+
+def thread(thread_id: str, connection: sqlite3.Connection) -> ThreadRecord:
+    row = connection.execute(f"{_THREAD_RECORD} WHERE thread_id = ?", (thread_id,)).fetchone()
+    if row is None:
+        raise ThreadNotFound(thread_id=thread_id)
+    return _thread_record(row)
+
+
+def _thread_record(row: Row) -> ThreadRecord:
+    *columns, active, queued, outcome = row
+    busy = active is not None or queued > 0
+    status = ThreadStatus.BUSY if busy else STATUS_AFTER[outcome and RunStatus(outcome)]
+    return ThreadRecord(read_thread(tuple(columns)), status, active, queued)
+
+
+def threads(
+    statuses: Sequence[ThreadStatus], limit: int, after: list[Any] | None, connection: sqlite3.Connection
+) -> Page[ThreadRecord]:
+    rows = connection.execute(
+        f"{_THREAD_RECORD} WHERE (create_time, thread_id) < (?, ?) ORDER BY create_time DESC, thread_id DESC",
+        after or (1 << 62, ""),
+    )
+    records: list[ThreadRecord] = []
+    for record in map(_thread_record, rows):
+        if statuses and record.status not in statuses:
+            continue
+        if len(records) == limit:
+            last = records[-1].thread
+            return Page(records, [last.create_time, last.thread_id])
+        records.append(record)
+    return Page(records, None)
+
+
+def run(assistants: Assistants, now: int, run_id: str, connection: sqlite3.Connection) -> RunRecord | Tombstone | None:
+    row = connection.execute(f"SELECT {RUN}, input, metadata FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    if row is not None:
+        record = _run_record(row, assistants)
+        if record.run.status is not RunStatus.PENDING:
+            return record
+        return _placed(record, _places(connection, assistants, now, record.run.thread_id))
+    row = connection.execute(f"SELECT {TOMBSTONE} FROM tombstones WHERE run_id = ?", (run_id,)).fetchone()
+    return row and read_tombstone(row)
+
+
+def _run_record(row: Row, assistants: Assistants) -> RunRecord:
+    *columns, given, metadata = row
+    return RunRecord(read_run(tuple(columns), assistants), given, metadata)
+
+
+def _places(connection: sqlite3.Connection, assistants: Assistants, now: int, thread_id: str) -> dict[str, int]:
+    rows = connection.execute(f"SELECT {RUN} FROM runs WHERE thread_id = ? AND end_time IS NULL", (thread_id,))
+    waiting = line([read_run(row, assistants) for row in rows], now)
+    return {run.run_id: place for place, run in enumerate(waiting, 1)}
+
+
+def _placed(record: RunRecord, places: Mapping[str, int]) -> RunRecord:
+    return RunRecord(record.run, record.input, record.metadata, places.get(record.run.run_id, 0))
+
+
+def superseded_by(assistants: Assistants, run_id: str, connection: sqlite3.Connection) -> list[RunRecord | Tombstone]:
+    rows = connection.execute(
+        f"SELECT {RUN}, input, metadata FROM runs WHERE superseded_by = ? ORDER BY sequence", (run_id,)
+    )
+    buried = connection.execute(
+        f"SELECT {TOMBSTONE} FROM tombstones WHERE superseded_by = ? ORDER BY create_time, run_id", (run_id,)
+    )
+    return [*(_run_record(row, assistants) for row in rows), *map(read_tombstone, buried)]
+
+
+def runs(
+    assistants: Assistants,
+    now: int,
+    thread_id: str,
+    statuses: Sequence[RunStatus],
+    oldest_first: bool,
+    limit: int,
+    after: list[Any] | None,
+    connection: sqlite3.Connection,
+) -> Page[RunRecord]:
+    _require_thread(connection, thread_id)
+    order, beyond, start = ("", ">", 0) if oldest_first else ("DESC", "<", 1 << 62)
+    wanted = ", ".join("?" * len(statuses))
+    rows = connection.execute(
+        f"SELECT {RUN}, input, metadata FROM runs WHERE thread_id = ? AND sequence {beyond} ? "
+        f"{f'AND status IN ({wanted})' if statuses else ''} ORDER BY sequence {order}",
+        (thread_id, *(after or [start]), *(status.value for status in statuses)),
+    )
+    places = _places(connection, assistants, now, thread_id)
+    records: list[RunRecord] = []
+    size = 0
+    for row in rows:
+        if len(records) == limit or size >= LARGEST_PAGE:
+            return Page(records, [records[-1].run.sequence])
+        record = _placed(_run_record(row, assistants), places)
+        records.append(record)
+        size += len(record.input or "") + len(record.metadata or "")
+    return Page(records, None)
+
+
+def _require_thread(connection: sqlite3.Connection, thread_id: str) -> tuple[int, int]:
+    """The thread's newest step and when it was created. Raises ThreadNotFound."""
+    row = connection.execute("SELECT last_step, create_time FROM threads WHERE thread_id = ?", (thread_id,)).fetchone()
+    if row is None:
+        raise ThreadNotFound(thread_id=thread_id)
+    last_step, create_time = row
+    return last_step, create_time
+
+
+def state(thread_id: str, step: int | None, connection: sqlite3.Connection) -> tuple[State, RawState]:
+    last_step, create_time = _require_thread(connection, thread_id)
+    at = last_step if step is None else step
+    if not 0 <= at <= last_step:
+        raise StepNotFound(thread_id=thread_id, step=at, last_step=last_step)
+    raw = _raw(connection, thread_id, at)
+    run_id, made = connection.execute(
+        "SELECT run_id, create_time FROM steps WHERE thread_id = ? AND step = ?", (thread_id, at)
+    ).fetchone() or (None, create_time)
+    return State(thread_id, at, run_id, made, read_values(raw)), raw
+
+
+def raw_state(thread_id: str, connection: sqlite3.Connection) -> RawState:
+    last_step, _ = _require_thread(connection, thread_id)
+    return _raw(connection, thread_id, last_step)
+
+
+def _raw(connection: sqlite3.Connection, thread_id: str, step: int) -> RawState:
+    snapshot = connection.execute(
+        "SELECT step, body FROM snapshots WHERE thread_id = ? AND step <= ? ORDER BY step DESC LIMIT 1",
+        (thread_id, step),
+    ).fetchone()
+    since, body = snapshot or (0, None)
+    rows = connection.execute(
+        "SELECT body, reducers FROM steps WHERE thread_id = ? AND step > ? AND step <= ? ORDER BY step",
+        (thread_id, since, step),
+    )
+    return RawState(body, [(update, read_step_reducers(reducers)) for update, reducers in rows])
+
+
+def read_values(raw: RawState) -> dict[str, Any]:
+    """Fold a state as it is stored."""
+    values = json.loads(raw.snapshot) if raw.snapshot else {}
+    return fold(values, ((json.loads(update), reducers) for update, reducers in raw.updates))
+
+
+def states(thread_id: str, limit: int, after: list[Any] | None, connection: sqlite3.Connection) -> Page[State]:
+    last_step, _ = _require_thread(connection, thread_id)
+    newest = min(after[0] - 1, last_step) if after else last_step
+    oldest = max(newest - limit, 0) + 1
+    values = read_values(_raw(connection, thread_id, oldest - 1))
+    steps = connection.execute(
+        "SELECT step, run_id, create_time, body, reducers FROM steps WHERE thread_id = ? AND step BETWEEN ? AND ? "
+        "ORDER BY step",
+        (thread_id, oldest, newest),
+    )
+    texts: deque[tuple[int, str | None, int, str]] = deque()
+    size = 0
+    for step, run_id, create_time, update, reducers in steps:
+        fold(values, [(json.loads(update), read_step_reducers(reducers))])
+        texts.append((step, run_id, create_time, text := json.dumps(values)))
+        size += len(text)
+        while size - len(texts[0][3]) >= LARGEST_PAGE:
+            size -= len(texts.popleft()[3])
+    found = [State(thread_id, step, run_id, made, json.loads(text)) for step, run_id, made, text in reversed(texts)]
+    return Page(found, [found[-1].step] if found and found[-1].step > 1 else None)
+
+
+def events(thread_id: str, after: int, limit: int, connection: sqlite3.Connection) -> list[EventRecord]:
+    """A step's event gets its update from the step, as long as it is still that run's."""
+    rows = connection.execute(
+        "SELECT events.sequence, events.run_id, events.kind, events.step, events.body, steps.body, events.time "
+        "FROM events LEFT JOIN steps ON steps.thread_id = events.thread_id AND steps.step = events.step "
+        "AND steps.run_id IS events.run_id "
+        "WHERE events.thread_id = ? AND events.sequence > ? ORDER BY events.sequence LIMIT ?",
+        (thread_id, after, limit),
+    )
+    return [EventRecord(event, row[6], data) for row in rows for event, data in [read_event(row[:6])]]
+
+
+def unsettled(connection: sqlite3.Connection) -> list[str]:
+    rows = connection.execute(
+        "SELECT thread_id FROM runs WHERE end_time IS NULL "
+        "UNION SELECT thread_id FROM threads WHERE drain_until IS NOT NULL"
+    )
+    return [thread_id for (thread_id,) in rows]

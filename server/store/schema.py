@@ -1,0 +1,206 @@
+"""The database file: its schema, how it is opened, and whom it belongs to.
+
+A migration is never changed once released; the next one is added below it.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from typing import Final
+
+APPLICATION_ID: Final = 0x64_74_78_74
+"""'dtxt', in the header of each of our files."""
+
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE assistants (
+        key           INTEGER PRIMARY KEY,
+        assistant_id  TEXT NOT NULL,
+        graph         TEXT NOT NULL,
+        create_time   INTEGER NOT NULL,
+        metadata      TEXT NOT NULL,
+        config        TEXT NOT NULL,
+        reducers      TEXT NOT NULL,
+        max_attempts  INTEGER NOT NULL CHECK (max_attempts > 0),
+        stop_grace    INTEGER NOT NULL CHECK (stop_grace >= 0),
+        run_timeout   INTEGER CHECK (run_timeout > 0),
+        delete_time   INTEGER
+    ) STRICT;
+    CREATE UNIQUE INDEX assistants_by_id ON assistants (assistant_id) WHERE delete_time IS NULL;
+
+    CREATE TABLE threads (
+        thread_id         TEXT PRIMARY KEY,
+        create_time       INTEGER NOT NULL,
+        update_time       INTEGER NOT NULL,
+        metadata          TEXT NOT NULL,
+        default_strategy  TEXT CHECK (default_strategy IN ('reject', 'interrupt', 'rollback', 'enqueue')),
+        max_queued_runs   INTEGER CHECK (max_queued_runs > 0),
+        last_sequence     INTEGER NOT NULL,
+        last_step         INTEGER NOT NULL,
+        last_event        INTEGER NOT NULL,
+        drain_run_id      TEXT,
+        drain_epoch       INTEGER,
+        drain_until       INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX threads_by_age ON threads (create_time, thread_id);
+    CREATE INDEX threads_draining ON threads (thread_id) WHERE drain_until IS NOT NULL;
+
+    CREATE TABLE runs (
+        run_id         TEXT PRIMARY KEY,
+        thread_id      TEXT NOT NULL REFERENCES threads ON DELETE CASCADE,
+        sequence       INTEGER NOT NULL,
+        assistant_key  INTEGER NOT NULL REFERENCES assistants,
+        strategy       TEXT NOT NULL CHECK (strategy IN ('reject', 'interrupt', 'rollback', 'enqueue')),
+        create_time    INTEGER NOT NULL,
+        due_time       INTEGER NOT NULL,
+        timeout        INTEGER,
+        status         TEXT NOT NULL CHECK (
+                           status IN ('pending', 'running', 'interrupted', 'success', 'error', 'timeout')),
+        attempt        INTEGER NOT NULL,
+        epoch          INTEGER NOT NULL,
+        start_time     INTEGER,
+        end_time       INTEGER CHECK ((end_time IS NULL) = (status IN ('pending', 'running'))),
+        base_step      INTEGER,
+        last_step      INTEGER NOT NULL,
+        error_type     TEXT,
+        error_message  TEXT,
+        superseded_by  TEXT,
+        reason         TEXT,
+        input          TEXT NOT NULL,
+        metadata       TEXT NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX runs_by_sequence ON runs (thread_id, sequence);
+    CREATE UNIQUE INDEX runs_one_running ON runs (thread_id) WHERE status = 'running';
+    CREATE INDEX runs_in_flight ON runs (thread_id, sequence) WHERE end_time IS NULL;
+    CREATE INDEX runs_finished ON runs (thread_id, end_time, sequence) WHERE end_time IS NOT NULL;
+    CREATE INDEX runs_superseded ON runs (superseded_by) WHERE superseded_by IS NOT NULL;
+
+    CREATE TABLE steps (
+        thread_id    TEXT NOT NULL REFERENCES threads ON DELETE CASCADE,
+        step         INTEGER NOT NULL,
+        run_id       TEXT,
+        create_time  INTEGER NOT NULL,
+        reducers     TEXT,
+        body         TEXT NOT NULL,
+        PRIMARY KEY (thread_id, step)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE snapshots (
+        thread_id  TEXT NOT NULL REFERENCES threads ON DELETE CASCADE,
+        step       INTEGER NOT NULL,
+        body       TEXT NOT NULL,
+        PRIMARY KEY (thread_id, step)
+    ) STRICT;
+
+    CREATE TABLE events (
+        thread_id  TEXT NOT NULL REFERENCES threads ON DELETE CASCADE,
+        sequence   INTEGER NOT NULL,
+        run_id     TEXT,
+        time       INTEGER NOT NULL,
+        kind       TEXT NOT NULL CHECK (kind IN ('run_changed', 'step_committed', 'output')),
+        step       INTEGER,
+        body       TEXT,
+        PRIMARY KEY (thread_id, sequence)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE tombstones (
+        run_id         TEXT PRIMARY KEY,
+        thread_id      TEXT NOT NULL REFERENCES threads ON DELETE CASCADE,
+        superseded_by  TEXT,
+        reason         TEXT NOT NULL,
+        create_time    INTEGER NOT NULL,
+        delete_time    INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX tombstones_by_thread ON tombstones (thread_id);
+    CREATE INDEX tombstones_superseded ON tombstones (superseded_by) WHERE superseded_by IS NOT NULL;
+
+    CREATE TABLE requests (
+        thread_id    TEXT NOT NULL REFERENCES threads ON DELETE CASCADE,
+        request_id   TEXT NOT NULL,
+        run_id       TEXT NOT NULL,
+        digest       TEXT NOT NULL,
+        create_time  INTEGER NOT NULL,
+        PRIMARY KEY (thread_id, request_id)
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+
+
+class CannotOpen(Exception):
+    """The file is not one that this server may use; the message says why and what to do."""
+
+
+def own(path: str) -> int:
+    """Take the file for this process, creating it if need be, and return the descriptor that holds it.
+
+    The lock is flock's, beside which SQLite's own (fcntl) live undisturbed. The descriptor must stay open until the
+    last connection is closed: POSIX drops all of SQLite's locks when any descriptor of the file is closed.
+
+    Raises CannotOpen when another process has the file, or it cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotOpen(f"cannot open the database {path}: {error.strerror}; choose another --db") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise CannotOpen(
+            f"the database {path} is in use by another server; stop that one first, or choose another --db"
+        ) from None
+    return descriptor
+
+
+def connect(path: str, *, read_only: bool) -> sqlite3.Connection:
+    """A connection as every lane uses it. Explicit transactions only."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+    connection.execute("PRAGMA foreign_keys = ON")
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    # What a rollback deletes is overwritten, not only unlinked.
+    connection.execute("PRAGMA secure_delete = ON")
+    return connection
+
+
+def prepare(path: str) -> None:
+    """Check that the file is ours, and bring its schema up to date.
+
+    Raises CannotOpen for a file of another program, or of a newer version of this one.
+    """
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        try:
+            _check(connection, path)
+            _migrate(connection)
+        except sqlite3.DatabaseError as error:
+            raise CannotOpen(f"cannot use the database {path}: {error}; choose another --db") from error
+
+
+def _check(connection: sqlite3.Connection, path: str) -> None:
+    application = _pragma(connection, "application_id")
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if application != APPLICATION_ID and (application or tables):
+        raise CannotOpen(f"{path} is a database of another program; choose another --db")
+    version = _pragma(connection, "user_version")
+    if version > len(MIGRATIONS):
+        raise CannotOpen(
+            f"{path} has schema version {version}, this server knows versions up to {len(MIGRATIONS)}; "
+            "use the newer server that wrote it"
+        )
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    for version in range(_pragma(connection, "user_version"), len(MIGRATIONS)):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; {MIGRATIONS[version]};"
+            f"PRAGMA user_version = {version + 1}; COMMIT;"
+        )
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value

@@ -1,0 +1,203 @@
+"""The store on SQLite: one writer with group commit, and readers beside it that see only what is committed.
+
+Three lanes: `writer`; `rows` for reads of a few rows; `folds` for reads of whole states, so that a huge thread holds up
+nobody who reads something small.
+"""
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from server.clock import Clock
+from server.store import reads, schema
+from server.store.base import EventRecord, Listener, Page, RawState, RunRecord, State, ThreadRecord
+from server.store.lane import Lane, read_batch, write_batch
+from server.store.rows import ASSISTANT, assistant_row, read_assistant
+from server.store.writes import apply, load_view
+from statemachine.arbiter import decide
+from statemachine.draft import Decision
+from statemachine.errors import AssistantExists, AssistantNotFound
+from statemachine.model import Assistant, Tombstone
+from statemachine.requests import Request
+from statemachine.status import RunStatus, ThreadStatus
+
+SNAPSHOT_FROM: Final = 64 * 1024
+"""Updates of less than this many characters in all are folded anew at each reading."""
+
+log = structlog.get_logger("store")
+
+
+class SqliteStore:
+    """Made by `open`; see base.Store."""
+
+    def __init__(self, path: str, clock: Clock) -> None:
+        self.path = path
+        self.on_commit: Listener = lambda thread_id, decision: None
+        self._clock = clock
+        self._now = 0
+        self._by_key: dict[int, Assistant] = {}
+        self._by_id: dict[str, Assistant] = {}
+        self._snapshotting: dict[str, asyncio.Task[None]] = {}
+        self.writer = Lane(partial(schema.connect, path, read_only=False), write_batch)
+        self.rows = Lane(partial(schema.connect, path, read_only=True), read_batch)
+        self.folds = Lane(partial(schema.connect, path, read_only=True), read_batch)
+
+    @classmethod
+    async def open(cls, path: str, clock: Clock) -> "SqliteStore":
+        """Open or create the database file and hold it until `close`. Raises schema.CannotOpen."""
+        store = cls(path, clock)
+        store._owned = schema.own(path)
+        try:
+            schema.prepare(path)
+            await store.writer
+            await store.rows
+            await store.folds
+            await store.rows.run(store._load_assistants)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    _owned: int
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._snapshotting.values(), return_exceptions=True)
+        for lane in (self.folds, self.rows, self.writer):
+            await lane.finish()
+        os.close(self._owned)
+
+    # Threads: decide, then commit
+
+    async def change(self, request: Request) -> Decision:
+        return await self.writer.run(
+            partial(self._change, request), then=lambda decision: self.on_commit(request.thread_id, decision)
+        )
+
+    def _change(self, request: Request, connection: sqlite3.Connection) -> Decision:
+        view = load_view(connection, request, self._by_key)
+        self._now = now = max(self._now, self._clock())
+        decision = decide(view, request, now)
+        if decision.writes:
+            apply(connection, request, decision, now)
+        return decision
+
+    # Assistants: few, so all of them are in memory, the deleted ones too as long as runs may have them
+
+    def _load_assistants(self, connection: sqlite3.Connection) -> None:
+        for *row, delete_time in connection.execute(f"SELECT {ASSISTANT}, delete_time FROM assistants"):
+            self._keep(read_assistant(tuple(row)), deleted=delete_time is not None)
+
+    def _keep(self, assistant: Assistant, *, deleted: bool = False) -> None:
+        self._by_key[assistant.key] = assistant
+        if not deleted:
+            self._by_id[assistant.assistant_id] = assistant
+
+    async def add_assistant(self, assistant: Assistant) -> Assistant:
+        def add(connection: sqlite3.Connection) -> Assistant:
+            taken = connection.execute(
+                "SELECT 1 FROM assistants WHERE assistant_id = ? AND delete_time IS NULL", (assistant.assistant_id,)
+            ).fetchone()
+            if taken:
+                raise AssistantExists(assistant_id=assistant.assistant_id)
+            key = connection.execute(
+                "INSERT INTO assistants (assistant_id, graph, create_time, metadata, config, reducers, max_attempts, "
+                "stop_grace, run_timeout) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                assistant_row(assistant),
+            ).lastrowid
+            assert key is not None
+            return replace(assistant, key=key)
+
+        return await self.writer.run(add, then=self._keep)
+
+    async def delete_assistant(self, assistant_id: str) -> None:
+        def delete(connection: sqlite3.Connection) -> None:
+            deleted = connection.execute(
+                "UPDATE assistants SET delete_time = ? WHERE assistant_id = ? AND delete_time IS NULL",
+                (self._clock(), assistant_id),
+            ).rowcount
+            if not deleted:
+                raise AssistantNotFound(assistant_id=assistant_id)
+
+        await self.writer.run(delete, then=lambda _: self._by_id.pop(assistant_id, None))
+
+    def assistant(self, assistant_id: str) -> Assistant | None:
+        return self._by_id.get(assistant_id)
+
+    def assistants(self) -> list[Assistant]:
+        return sorted(self._by_id.values(), key=lambda assistant: assistant.assistant_id)
+
+    # Readings
+
+    async def thread(self, thread_id: str) -> ThreadRecord:
+        return await self.rows.run(partial(reads.thread, thread_id))
+
+    async def threads(
+        self, statuses: Sequence[ThreadStatus], limit: int, after: list[Any] | None
+    ) -> Page[ThreadRecord]:
+        return await self.rows.run(partial(reads.threads, statuses, limit, after))
+
+    async def run(self, run_id: str) -> RunRecord | Tombstone | None:
+        return await self.rows.run(partial(reads.run, self._by_key, self._clock(), run_id))
+
+    async def superseded_by(self, run_id: str) -> list[RunRecord | Tombstone]:
+        return await self.rows.run(partial(reads.superseded_by, self._by_key, run_id))
+
+    async def runs(
+        self, thread_id: str, statuses: Sequence[RunStatus], oldest_first: bool, limit: int, after: list[Any] | None
+    ) -> Page[RunRecord]:
+        return await self.rows.run(
+            partial(reads.runs, self._by_key, self._clock(), thread_id, statuses, oldest_first, limit, after)
+        )
+
+    async def events(self, thread_id: str, after: int, limit: int) -> list[EventRecord]:
+        return await self.rows.run(partial(reads.events, thread_id, after, limit))
+
+    async def unsettled(self) -> list[str]:
+        return await self.rows.run(reads.unsettled)
+
+    async def state(self, thread_id: str, step: int | None = None) -> State:
+        state, raw = await self.folds.run(partial(reads.state, thread_id, step))
+        self._snapshot_if_due(thread_id, raw)
+        return state
+
+    async def raw_state(self, thread_id: str) -> RawState:
+        raw = await self.folds.run(partial(reads.raw_state, thread_id))
+        self._snapshot_if_due(thread_id, raw)
+        return raw
+
+    async def states(self, thread_id: str, limit: int, after: list[Any] | None) -> Page[State]:
+        return await self.folds.run(partial(reads.states, thread_id, limit, after))
+
+    # Snapshots: made when a reading had to fold more than the last snapshot holds, so that together they stay smaller
+    # than the steps, and reading costs what the state's size does. Threads that nobody reads get none.
+
+    def _snapshot_if_due(self, thread_id: str, raw: RawState) -> None:
+        folded = sum(len(update) for update, _ in raw.updates)
+        if folded > max(SNAPSHOT_FROM, len(raw.snapshot or "")) and thread_id not in self._snapshotting:
+            task = asyncio.create_task(self._snapshot(thread_id))
+            self._snapshotting[thread_id] = task
+            task.add_done_callback(lambda _: self._snapshotting.pop(thread_id, None))
+
+    async def _snapshot(self, thread_id: str) -> None:
+        try:
+            state, _ = await self.folds.run(partial(reads.state, thread_id, None))
+            body = await asyncio.to_thread(json.dumps, state.values, separators=(",", ":"), ensure_ascii=False)
+            await self.writer.run(partial(_add_snapshot, state, body))
+        except Exception as error:  # noqa: BLE001 - the next reading tries again
+            log.warning("no snapshot was made", thread_id=thread_id, error=str(error))
+
+
+def _add_snapshot(state: State, body: str, connection: sqlite3.Connection) -> None:
+    """Unless the step was cut off meanwhile. Steps are cut only together with their run, whose id never comes back."""
+    connection.execute(
+        "INSERT OR IGNORE INTO snapshots (thread_id, step, body) SELECT thread_id, step, ? FROM steps "
+        "WHERE thread_id = ? AND step = ? AND run_id IS ?",
+        (body, state.thread_id, state.step, state.run_id),
+    )

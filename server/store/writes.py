@@ -1,0 +1,153 @@
+"""What the writer does for one request: load the view the arbiter decides on, and write the Decision."""
+
+import sqlite3
+from collections.abc import Mapping
+
+from server.store.rows import (
+    RUN,
+    THREAD,
+    TOMBSTONE,
+    changing_columns,
+    event_row,
+    read_run,
+    read_thread,
+    read_tombstone,
+    run_row,
+    step_reducers,
+    thread_row,
+)
+from statemachine.draft import Decision
+from statemachine.model import Assistant, Repeated, Run, ThreadView, Tombstone
+from statemachine.requests import AdmitRun, Request, RunRequest
+from statemachine.status import RunStatus
+
+
+def load_view(connection: sqlite3.Connection, request: Request, assistants: Mapping[int, Assistant]) -> ThreadView:
+    row = connection.execute(f"SELECT {THREAD} FROM threads WHERE thread_id = ?", (request.thread_id,)).fetchone()
+    if row is None:
+        return ThreadView(None)
+    in_flight = connection.execute(
+        f"SELECT {RUN} FROM runs WHERE thread_id = ? AND end_time IS NULL ORDER BY sequence", (request.thread_id,)
+    ).fetchall()
+    return ThreadView(
+        read_thread(row),
+        runs := tuple(read_run(run, assistants) for run in in_flight),
+        _named(connection, request, runs, assistants) if isinstance(request, RunRequest) else None,
+        _repeated(connection, request) if isinstance(request, AdmitRun) and request.request_id else None,
+    )
+
+
+def _named(
+    connection: sqlite3.Connection, request: RunRequest, runs: tuple[Run, ...], assistants: Mapping[int, Assistant]
+) -> Run | Tombstone | None:
+    for run in runs:
+        if run.run_id == request.run_id:
+            return run
+    key = (request.run_id, request.thread_id)
+    row = connection.execute(f"SELECT {RUN} FROM runs WHERE run_id = ? AND thread_id = ?", key).fetchone()
+    if row is not None:
+        return read_run(row, assistants)
+    row = connection.execute(f"SELECT {TOMBSTONE} FROM tombstones WHERE run_id = ? AND thread_id = ?", key).fetchone()
+    return row and read_tombstone(row)
+
+
+def _repeated(connection: sqlite3.Connection, request: AdmitRun) -> Repeated | None:
+    row = connection.execute(
+        "SELECT run_id, digest FROM requests WHERE thread_id = ? AND request_id = ?",
+        (request.thread_id, request.request_id),
+    ).fetchone()
+    return row and Repeated(*row)
+
+
+def apply(connection: sqlite3.Connection, request: Request, decision: Decision, now: int) -> None:
+    """Write a Decision, inside the caller's transaction."""
+    if decision.deletes_thread:
+        connection.execute("DELETE FROM threads WHERE thread_id = ?", (request.thread_id,))
+        return
+    _write_thread(connection, decision)
+    for run in decision.moved:
+        if run.status is RunStatus.DELETED:
+            _bury(connection, run, now)
+        else:
+            _write_move(connection, run)
+    if decision.cut_to is not None:
+        for table in ("steps", "snapshots"):
+            connection.execute(
+                f"DELETE FROM {table} WHERE thread_id = ? AND step > ?", (request.thread_id, decision.cut_to)
+            )
+    if decision.admitted is not None and isinstance(request, AdmitRun):
+        _write_admission(connection, decision.admitted, request, now)
+    _write_steps(connection, request.thread_id, decision, now)
+    connection.executemany(
+        "INSERT INTO events (thread_id, sequence, run_id, time, kind, step, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [event_row(request.thread_id, event, now) for event in decision.events],
+    )
+    if decision.removes_run is not None:
+        connection.execute("DELETE FROM runs WHERE run_id = ?", (decision.removes_run,))
+
+
+def _write_thread(connection: sqlite3.Connection, decision: Decision) -> None:
+    assert decision.thread is not None
+    row = thread_row(decision.thread)
+    if decision.creates_thread:
+        connection.execute(f"INSERT INTO threads ({THREAD}) VALUES ({', '.join('?' * 12)})", row)
+        return
+    connection.execute(
+        "UPDATE threads SET update_time = ?, metadata = ?, default_strategy = ?, max_queued_runs = ?, "
+        "last_sequence = ?, last_step = ?, last_event = ?, drain_run_id = ?, drain_epoch = ?, drain_until = ? "
+        "WHERE thread_id = ?",
+        (*row[2:], row[0]),
+    )
+
+
+def _write_move(connection: sqlite3.Connection, run: Run) -> None:
+    assert run.status is not None
+    connection.execute(
+        "UPDATE runs SET status = ?, attempt = ?, epoch = ?, start_time = ?, end_time = ?, base_step = ?, "
+        "last_step = ?, error_type = ?, error_message = ?, superseded_by = ?, reason = ? WHERE run_id = ?",
+        (run.status.value, *changing_columns(run), run.run_id),
+    )
+
+
+def _bury(connection: sqlite3.Connection, run: Run, now: int) -> None:
+    """Delete a rolled-back run with its outputs and leave a tombstone. Its events stay, since they have numbers; a
+    step's event has no content of its own."""
+    assert run.reason is not None
+    connection.execute("DELETE FROM runs WHERE run_id = ?", (run.run_id,))
+    connection.execute(
+        "UPDATE events SET body = json_array(json_extract(body, '$[0]'), NULL) "
+        "WHERE thread_id = ? AND run_id = ? AND kind = 'output'",
+        (run.thread_id, run.run_id),
+    )
+    connection.execute(
+        f"INSERT INTO tombstones ({TOMBSTONE}) VALUES (?, ?, ?, ?, ?, ?)",
+        (run.run_id, run.thread_id, run.superseded_by, run.reason.value, run.create_time, now),
+    )
+
+
+def _write_admission(connection: sqlite3.Connection, run: Run, request: AdmitRun, now: int) -> None:
+    connection.execute(
+        f"INSERT INTO runs ({RUN}, input, metadata) VALUES ({', '.join('?' * 21)})",
+        (*run_row(run), request.input, request.metadata),
+    )
+    if request.request_id is not None:
+        connection.execute(
+            "INSERT INTO requests (thread_id, request_id, run_id, digest, create_time) VALUES (?, ?, ?, ?, ?)",
+            (run.thread_id, request.request_id, run.run_id, request.digest, now),
+        )
+
+
+def _write_steps(connection: sqlite3.Connection, thread_id: str, decision: Decision, now: int) -> None:
+    for step in decision.steps:
+        key = (thread_id, step.step, step.run_id, now, step_reducers(step.reducers))
+        if step.update is None:
+            connection.execute(
+                "INSERT INTO steps (thread_id, step, run_id, create_time, reducers, body) "
+                "SELECT ?, ?, ?, ?, ?, input FROM runs WHERE run_id = ?",
+                (*key, step.run_id),
+            )
+        else:
+            connection.execute(
+                "INSERT INTO steps (thread_id, step, run_id, create_time, reducers, body) VALUES (?, ?, ?, ?, ?, ?)",
+                (*key, step.update),
+            )
