@@ -1,0 +1,165 @@
+"""A real server in the test's process: gRPC on a free port, an SQLite file, and graphs that a test holds back at will."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from doubletext import Client, Context, Graph, graph
+from doubletext.types import CreatedRun
+from doubletext.v1.assistant_service_pb2_grpc import AssistantServiceStub
+from doubletext.v1.run_service_pb2_grpc import RunServiceStub
+from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
+from server.app import App, Config
+from server.clock import system_clock
+from server.graphs import load
+from server.store.base import EventRecord
+from statemachine.draft import Decision
+from statemachine.model import Output, RunChanged
+from statemachine.status import RunStatus
+
+gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+"""What graphs wait for, by the name in their input; cleared for each test."""
+
+
+def said(text: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+@graph
+async def scripted(ctx: Context) -> AsyncIterator[dict[str, Any]]:
+    """Makes `steps` steps (1 unless given), each a message of its input's text and its number.
+
+    after: {step: gate} waits for the gate once that step is committed (0: before the first).
+    stubborn: swallows its cancellation while it waits at a gate, and goes on.
+    """
+    given, text = ctx.input, ctx.input["messages"][-1]["content"]
+    for number in range(given.get("steps", 1) + 1):
+        if number:
+            yield {"messages": [{"role": "assistant", "content": f"{text} {number}"}]}
+        gate = given.get("after", {}).get(str(number))
+        while gate and not gates[gate].is_set():
+            try:
+                await gates[gate].wait()
+            except asyncio.CancelledError:
+                if not given.get("stubborn"):
+                    raise
+
+
+@graph
+async def failing(ctx: Context) -> AsyncIterator[dict[str, Any]]:
+    yield {"messages": [{"role": "assistant", "content": "so far"}]}
+    raise LookupError("no such weather")
+
+
+TEST_GRAPHS = (scripted, failing)
+
+
+@dataclass
+class Service:
+    """The server, a client of it, and the raw stubs."""
+
+    app: App
+    client: Client
+    channel: grpc.aio.Channel
+
+    @property
+    def runs(self) -> Any:
+        return RunServiceStub(self.channel)
+
+    @property
+    def threads(self) -> Any:
+        return ThreadServiceStub(self.channel)
+
+    @property
+    def assistants(self) -> Any:
+        return AssistantServiceStub(self.channel)
+
+    async def thread(self) -> str:
+        return (await self.client.threads.create())["thread_id"]
+
+    async def say(self, thread_id: str, text: str, strategy: Any = None, **more: Any) -> CreatedRun:
+        """Create a run of `scripted`; what it is not to say goes into its input: steps, after, stubborn."""
+        options = {key: more.pop(key) for key in ("delay", "timeout", "request_id") if key in more}
+        return await self.client.runs.create(
+            thread_id,
+            more.pop("assistant", "scripted"),
+            input={**said(text), **more},
+            multitask_strategy=strategy,
+            **options,
+        )
+
+    @contextmanager
+    def commit(self, holds: Callable[[Decision], bool]) -> Iterator[asyncio.Future[None]]:
+        """A future that is done with the first commit from now on of which `holds`."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        listener = self.app.store.on_commit
+
+        def saw(thread_id: str, decision: Decision) -> None:
+            listener(thread_id, decision)
+            if not future.done() and holds(decision):
+                future.set_result(None)
+
+        self.app.store.on_commit = saw
+        yield future
+        self.app.store.on_commit = listener
+
+    async def started(self, thread_id: str, text: str, *, steps_made: int = 0, **more: Any) -> CreatedRun:
+        """A run that is running, and held once it has made so many steps of its own."""
+        more = {"after": {str(steps_made): f"never {text}"}, "steps": steps_made + 1, **more}
+
+        def made(decision: Decision) -> bool:
+            run = decision.moved[0] if decision.moved else None
+            return (
+                run is not None
+                and run.thread_id == thread_id
+                and run.status is RunStatus.RUNNING
+                and (run.last_step - (run.base_step or 0) == steps_made + 1)
+            )
+
+        with self.commit(made) as held:
+            run = await self.say(thread_id, text, **more)
+            await held
+        return run
+
+    async def contents(self, thread_id: str) -> list[str]:
+        """What the messages of the thread's state say."""
+        state = await self.client.threads.get_state(thread_id)
+        return [message["content"] for message in state["values"].get("messages", [])]
+
+    async def statuses(self, thread_id: str) -> list[str]:
+        """The statuses of the thread's runs, in order of their sequence."""
+        return [run["status"] async for run in self.client.runs.list(thread_id, oldest_first=True)]
+
+    async def events(self, thread_id: str) -> list[EventRecord]:
+        return await self.app.store.events(thread_id, 0, 1_000_000)
+
+
+def told(event: EventRecord, names: dict[str, str]) -> str:
+    """An event in a few words; `names` of the runs by id."""
+    run, kind = names.get(event.event.run_id or "", "-"), event.event.kind
+    if isinstance(kind, RunChanged):
+        return f"{run} {kind.after.value}"
+    return f"{run} output" if isinstance(kind, Output) else f"{run} step {kind.step}"
+
+
+@asynccontextmanager
+async def serving(
+    db: Path, graphs: tuple[Graph, ...] = TEST_GRAPHS, clock: Callable[[], int] = system_clock
+) -> AsyncIterator[Service]:
+    """Start a server on the file; stop it the orderly way at the end."""
+    gates.clear()
+    known = {**load(()), **{each.name: each for each in graphs}}
+    app = await App.start(Config("127.0.0.1:0", str(db), known, clock=clock))
+    try:
+        async with Client(app.address) as client, grpc.aio.insecure_channel(app.address) as channel:
+            yield Service(app, client, channel)
+    finally:
+        for gate in gates.values():
+            gate.set()
+        await app.stop()
