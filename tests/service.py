@@ -1,4 +1,4 @@
-"""A real server in the test's process: gRPC on a free port, an SQLite file, and graphs that a test holds back at will."""
+"""A real server in the test's process: gRPC on a free port, an SQLite file, and graphs that a test holds back."""
 
 import asyncio
 from collections import defaultdict
@@ -83,14 +83,14 @@ class Service:
     async def thread(self) -> str:
         return (await self.client.threads.create())["thread_id"]
 
-    async def say(self, thread_id: str, text: str, strategy: Any = None, **more: Any) -> CreatedRun:
+    async def say(self, thread_id: str, text: str, multitask_strategy: Any = None, **more: Any) -> CreatedRun:
         """Create a run of `scripted`; what it is not to say goes into its input: steps, after, stubborn."""
         options = {key: more.pop(key) for key in ("delay", "timeout", "request_id") if key in more}
         return await self.client.runs.create(
             thread_id,
             more.pop("assistant", "scripted"),
             input={**said(text), **more},
-            multitask_strategy=strategy,
+            multitask_strategy=multitask_strategy,
             **options,
         )
 

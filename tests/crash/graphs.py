@@ -1,0 +1,28 @@
+"""Graphs of the processes that tests kill."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from doubletext import Context, graph
+
+
+@graph
+async def dies(ctx: Context) -> AsyncIterator[dict[str, Any]]:
+    """Makes 3 steps: the first attempt makes 2 of them and hangs until its server dies, the next goes on from there."""
+    text = ctx.input["messages"][0]["content"]
+    made = [m["content"] for m in ctx.state["messages"] if m["content"].startswith(f"{text} ")]
+    for number in range(len(made) + 1, 4):
+        if ctx.run["attempt"] == 1 and number == 3:
+            await asyncio.Event().wait()
+        yield {"messages": [{"role": "assistant", "content": f"{text} {number}"}]}
+
+
+@graph
+async def kills(ctx: Context) -> dict[str, Any]:
+    """Takes its server with it, every time."""
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
