@@ -103,6 +103,7 @@ class App:
         app.executor.start()
         app.edge.closed = None
         await app._set_health(health_pb2.HealthCheckResponse.SERVING)
+        log.info("serving", address=app.address, db=config.db, graphs=sorted(config.graphs))
         return app
 
     def _make_server(self) -> grpc.aio.Server:
@@ -154,15 +155,17 @@ class App:
             log.info("recovered", threads=len(threads))
 
     async def stop(self) -> bool:
-        """Drain: admit and claim nothing more, hand back what runs, send those who wait home, close the file.
+        """Drain: admit and claim nothing more, send those who wait home, hand back what runs, close the file.
 
         Returns whether graphs are left that did not stop.
         """
+        log.info("draining")
         self.edge.closed = "stopping"
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self.hub.close()
         await self.dispatcher.close()
         left_behind = await self.executor.drain(GRAPHS_STOP_SECONDS)
-        self.hub.close()
         await self.server.stop(CALLS_STOP_SECONDS)
         await self.store.close()
+        log.info("stopped")
         return left_behind

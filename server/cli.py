@@ -51,13 +51,15 @@ def serve(listen: str, db: str, graphs: tuple[str, ...], default_strategy: str) 
     configure_logs()
     try:
         config = Config(listen, db, load(graphs), Strategy(default_strategy))
-        left_behind = asyncio.Runner().run(_serve(config))
+        runner = asyncio.Runner()
+        left_behind = runner.run(_serve(config))
     except (CannotLoad, CannotListen, CannotOpen) as error:
         raise click.ClickException(str(error)) from None
     if left_behind:
         # Graphs that swallow their cancellation would keep the interpreter waiting for ever; all else is closed.
         sys.stdout.flush()
         os._exit(0)
+    runner.close()
 
 
 async def _serve(config: Config) -> bool:

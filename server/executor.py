@@ -54,6 +54,7 @@ class Executor:
         self._live: dict[str, Attempt] = {}
         self._claims: set[asyncio.Task[None]] = set()
         self._serving: asyncio.Task[None] | None = None
+        self._draining = False
 
     def start(self) -> None:
         self._serving = asyncio.create_task(self._serve())
@@ -95,6 +96,9 @@ class Executor:
             return
         if run is None or isinstance(run, Tombstone):
             return
+        if self._draining:
+            await self._release(run)
+            return
         attempt = self._live.get(run.run_id)
         if attempt is not None:  # else it was stopped before it began
             attempt.task = asyncio.create_task(self._execute(run))
@@ -110,7 +114,9 @@ class Executor:
             outcome = await self._outcome(run)
         except LeaseLost:
             return
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # sys.exit() in a graph, too, ends its run and not the server
             if not self._is_live(run):
                 log.info("a stopped graph failed", run_id=run.run_id, error=repr(error))
                 return
@@ -175,13 +181,10 @@ class Executor:
 
     async def drain(self, seconds: float) -> bool:
         """Claim no more, hand back what runs, and wait so long for the graphs to obey. Returns whether some do not."""
+        self._draining = True
         if self._serving is not None:
             self._serving.cancel()
-        for attempt in list(self._live.values()):
-            try:
-                await self._store.change(ask.ReleaseRun(*_lease(attempt.run)))
-            except Refusal as refusal:
-                log.warning("a run could not be handed back", run_id=attempt.run.run_id, error=str(refusal))
+        await asyncio.gather(*(self._release(attempt.run) for attempt in self._live.values()))
         if not self._claims:
             return False
         _, left = await asyncio.wait(self._claims, timeout=seconds)
@@ -191,12 +194,18 @@ class Executor:
             log.warning("graphs do not stop; they are left behind", graphs=len(left))
         return bool(left)
 
+    async def _release(self, run: Run) -> None:
+        try:
+            await self._store.change(ask.ReleaseRun(*_lease(run)))
+        except Refusal as refusal:
+            log.warning("a run was not handed back", run_id=run.run_id, error=str(refusal))
+
 
 def _lease(run: Run) -> tuple[str, str, int]:
     return run.thread_id, run.run_id, run.epoch
 
 
-def _described(error: Exception) -> tuple[str, str]:
+def _described(error: BaseException) -> tuple[str, str]:
     """An exception's type and message, as text that can be stored and sent."""
     return type(error).__name__, str(error).encode(errors="replace").decode()[:10_000]
 

@@ -7,14 +7,15 @@ answered. This file holds its resources; the services stand in files of their ow
 Errors. Every error carries google.rpc.ErrorInfo with domain "doubletext", a reason, and every variable of its message
 in `metadata`. Each RPC lists the reasons that are its own. Any RPC may also answer
   INVALID_ARGUMENT   INVALID_FIELD  a field breaks its rule; BadRequest lists every violation of the request at once
-  RESOURCE_EXHAUSTED TOO_LARGE      the request is over 4 MiB; QuotaFailure says so
+  RESOURCE_EXHAUSTED TOO_LARGE      the request is over 4 MiB; QuotaFailure says so (over 32 MiB gRPC itself refuses it)
   UNAVAILABLE        NOT_READY      the server is starting, stopping, or cannot write just now; RetryInfo says when to retry
   INTERNAL           INTERNAL       a bug of the service; the text is withheld, `reference` finds it in the server's log
 
 Ids. The server makes UUIDv7 text. Those of threads and assistants may be given by the client instead:
 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
 
-Numbers in a google.protobuf.Struct are doubles: integers beyond 2^53 lose digits, and NaN and the infinities are refused.
+JSON objects are google.protobuf.Struct: numbers are doubles (integers beyond 2^53 lose digits; NaN and the infinities are
+refused), objects and lists stand at most 30 deep in one another, and the order of keys is not kept.
 
 Durable. What an answer says was written is on disk (SQLite, WAL, synchronous=FULL) before the answer leaves.
 """

@@ -126,9 +126,23 @@ def _attempt(connection: sqlite3.Connection, work: Work) -> Any:
         return _as_refusal(error)
 
 
+PASSING: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+"""Primary result codes that tell of the machine, not of a bug."""
+
+
 def _as_refusal(error: Exception) -> Exception:
     """A disk that is full or fails is no bug: the caller may try again. What SQLite rejects as wrong is one."""
-    if isinstance(error, sqlite3.OperationalError):
+    if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in PASSING:
         log.error("the database failed", error=str(error))
         return NotReady(what=f"unable to use its database just now ({error})")
     return error

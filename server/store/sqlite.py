@@ -1,7 +1,7 @@
 """The store on SQLite: one writer with group commit, and readers beside it that see only what is committed.
 
-Three lanes: `writer`; `rows` for reads of a few rows; `folds` for reads of whole states, so that a huge thread holds up
-nobody who reads something small.
+Three lanes: `writer`; `rows` for reads of a few rows; `scans` for lists and whole states, so that a huge thread holds
+up nobody who reads something small.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class SqliteStore:
         self._snapshotting: dict[str, asyncio.Task[None]] = {}
         self.writer = Lane(partial(schema.connect, path, read_only=False), write_batch)
         self.rows = Lane(partial(schema.connect, path, read_only=True), read_batch)
-        self.folds = Lane(partial(schema.connect, path, read_only=True), read_batch)
+        self.scans = Lane(partial(schema.connect, path, read_only=True), read_batch)
 
     @classmethod
     async def open(cls, path: str, clock: Clock) -> "SqliteStore":
@@ -58,7 +58,7 @@ class SqliteStore:
             schema.prepare(path)
             await store.writer
             await store.rows
-            await store.folds
+            await store.scans
             await store.rows.run(store._load_assistants)
         except BaseException:
             await store.close()
@@ -69,7 +69,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         await asyncio.gather(*self._snapshotting.values(), return_exceptions=True)
-        for lane in (self.folds, self.rows, self.writer):
+        for lane in (self.scans, self.rows, self.writer):
             await lane.finish()
         os.close(self._owned)
 
@@ -141,7 +141,7 @@ class SqliteStore:
     async def threads(
         self, statuses: Sequence[ThreadStatus], limit: int, after: list[Any] | None
     ) -> Page[ThreadRecord]:
-        return await self.rows.run(partial(reads.threads, statuses, limit, after))
+        return await self.scans.run(partial(reads.threads, statuses, limit, after))
 
     async def run(self, run_id: str) -> RunRecord | Tombstone | None:
         return await self.rows.run(partial(reads.run, self._by_key, self._clock(), run_id))
@@ -152,28 +152,28 @@ class SqliteStore:
     async def runs(
         self, thread_id: str, statuses: Sequence[RunStatus], oldest_first: bool, limit: int, after: list[Any] | None
     ) -> Page[RunRecord]:
-        return await self.rows.run(
+        return await self.scans.run(
             partial(reads.runs, self._by_key, self._clock(), thread_id, statuses, oldest_first, limit, after)
         )
 
     async def events(self, thread_id: str, after: int, limit: int) -> list[EventRecord]:
-        return await self.rows.run(partial(reads.events, thread_id, after, limit))
+        return await self.scans.run(partial(reads.events, thread_id, after, limit))
 
     async def unsettled(self) -> list[str]:
         return await self.rows.run(reads.unsettled)
 
     async def state(self, thread_id: str, step: int | None = None) -> State:
-        state, raw = await self.folds.run(partial(reads.state, thread_id, step))
+        state, raw = await self.scans.run(partial(reads.state, thread_id, step))
         self._snapshot_if_due(thread_id, raw)
         return state
 
     async def raw_state(self, thread_id: str) -> RawState:
-        raw = await self.folds.run(partial(reads.raw_state, thread_id))
+        raw = await self.scans.run(partial(reads.raw_state, thread_id))
         self._snapshot_if_due(thread_id, raw)
         return raw
 
     async def states(self, thread_id: str, limit: int, after: list[Any] | None) -> Page[State]:
-        return await self.folds.run(partial(reads.states, thread_id, limit, after))
+        return await self.scans.run(partial(reads.states, thread_id, limit, after))
 
     # Snapshots: made when a reading had to fold more than the last snapshot holds, so that together they stay smaller
     # than the steps, and reading costs what the state's size does. Threads that nobody reads get none.
@@ -187,7 +187,7 @@ class SqliteStore:
 
     async def _snapshot(self, thread_id: str) -> None:
         try:
-            state, _ = await self.folds.run(partial(reads.state, thread_id, None))
+            state, _ = await self.scans.run(partial(reads.state, thread_id, None))
             body = await asyncio.to_thread(json.dumps, state.values, separators=(",", ":"), ensure_ascii=False)
             await self.writer.run(partial(_add_snapshot, state, body))
         except Exception as error:  # noqa: BLE001 - the next reading tries again
