@@ -121,12 +121,14 @@ def _expect(holds: bool) -> None:
 async def _server(database: Path) -> AsyncIterator[str]:
     """`doubletext serve` as a process of its own; yields its address."""
     command = (sys.executable, "-m", "server", "serve", "--listen", "127.0.0.1:0", "--db", str(database))
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    log = database.with_suffix(".log")
+    with log.open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=errors)
     assert process.stdout is not None
     try:
         line = (await process.stdout.readline()).decode().strip()
         if not line.startswith("listening on "):
-            raise click.ClickException("the server did not start")
+            raise click.ClickException(f"the server did not start:\n{log.read_text()}")
         yield line.removeprefix("listening on ")
     finally:
         process.terminate()

@@ -17,7 +17,8 @@ V1: Final = "grpc.reflection.v1"
 
 def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
     _describe_v1()
-    servicer = reflection.aio.ReflectionServicer((*services, f"{V1}.ServerReflection", f"{ALPHA}.ServerReflection"))
+    names = (*services, f"{V1}.ServerReflection", f"{ALPHA}.ServerReflection")
+    servicer = reflection.aio.ReflectionServicer(names, pool=_Pool())
     info: Any = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         reflection_pb2.ServerReflectionRequest.FromString,
@@ -26,6 +27,24 @@ def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
     for package in (ALPHA, V1):
         handler = grpc.method_handlers_generic_handler(f"{package}.ServerReflection", {"ServerReflectionInfo": info})
         server.add_generic_rpc_handlers((handler,))
+
+
+class _Pool:
+    """The descriptor pool, which finds methods too: `grpcurl describe` asks for them by name."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(descriptor_pool.Default(), name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:
+        pool = descriptor_pool.Default()
+        try:
+            return pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            found: Any = pool.FindServiceByName(service)
+            if method not in found.methods_by_name:
+                raise
+            return found.file
 
 
 def _describe_v1() -> None:
