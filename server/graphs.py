@@ -109,7 +109,7 @@ def _load(value: str) -> Graph:
     if not colon or not source or not name:
         raise CannotLoad(f"--graphs {value}: MODULE_OR_FILE:NAME is wanted, as in agents.py:support")
     try:
-        module = _load_file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
+        module = _load_file(Path(source)) if source.endswith(".py") else _load_module(source)
     except Exception as error:
         raise CannotLoad(f"--graphs {value}: cannot import {source}: {type(error).__name__}: {error}") from error
     found = getattr(module, name, None)
@@ -121,12 +121,22 @@ def _load(value: str) -> Graph:
     return found
 
 
+def _load_module(name: str) -> ModuleType:
+    _look_in(Path.cwd())  # as `python -m` does
+    return importlib.import_module(name)
+
+
+def _look_in(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
 def _load_file(path: Path) -> ModuleType:
     path = path.resolve(strict=True)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
-    sys.path.insert(0, str(path.parent))  # as `python FILE` does, for what the file imports beside it
+    _look_in(path.parent)  # as `python FILE` does, for what the file imports beside it
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
