@@ -115,6 +115,9 @@ def _read(value: Value, path: str, key: str | int, depth: int) -> Any:
 
 
 def _at(path: str, key: str | int) -> str:
+    """The place of a key, for people: long keys and paths are cut short."""
+    path = path if len(path) <= 100 else "…" + path[-100:]
     if isinstance(key, int):
         return f"{path}[{key}]"
+    key = key if len(key) <= 40 else key[:40] + "…"
     return f"{path}.{key}" if path else key

@@ -1,6 +1,7 @@
 """The composition root: puts store, dispatcher, executor and services together, starts them and stops them in order."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -124,7 +125,9 @@ class App:
 
     async def _listen(self) -> None:
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        host = self.config.listen.rpartition(":")[0]
+        host, _, port = self.config.listen.rpartition(":")
+        if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+            raise CannotListen(f"cannot listen on {self.config.listen}: HOST:PORT is wanted, as in 127.0.0.1:50051")
         try:
             bound = self.server.add_insecure_port(self.config.listen)
         except RuntimeError:

@@ -12,6 +12,7 @@ from statemachine import errors as refusals
 from statemachine.errors import Refusal
 
 DOMAIN: Final = "doubletext"
+LARGEST_DETAIL: Final = 4 * 1024
 C = grpc.StatusCode
 
 # fmt: off
@@ -69,11 +70,7 @@ def internal(reference: str) -> Status:
 def _details(refusal: Refusal) -> list[Message]:
     found: list[Message] = []
     if isinstance(refusal, refusals.InvalidField):
-        violations = [
-            details.BadRequest.FieldViolation(field=field, description=description)
-            for field, description in refusal.violations
-        ]
-        found.append(details.BadRequest(field_violations=violations))
+        found.append(_bad_request(refusal.violations))
     if isinstance(refusal, (refusals.QueueFull, refusals.TooLarge)):
         subject = refusal.facts.get("thread_id") or refusal.facts["what"]
         violation = details.QuotaFailure.Violation(subject=subject, description=str(refusal))
@@ -84,6 +81,18 @@ def _details(refusal: Refusal) -> list[Message]:
     if (seconds := RETRY_AFTER.get(type(refusal))) is not None:
         found.append(details.RetryInfo(retry_delay=Duration(seconds=seconds)))
     return found
+
+
+def _bad_request(violations: list[tuple[str, str]]) -> details.BadRequest:
+    """All violations, as far as they fit: gRPC cuts off a call whose trailers are over 16 KiB."""
+    message = details.BadRequest()
+    for place, (field, description) in enumerate(violations):
+        if message.ByteSize() > LARGEST_DETAIL:
+            left = f"and {len(violations) - place} more"
+            message.field_violations.add(field="request", description=left)
+            break
+        message.field_violations.add(field=field, description=description)
+    return message
 
 
 def _status(code: grpc.StatusCode, message: str, reason: str, metadata: dict[str, str], further: list[Any]) -> Status:

@@ -207,7 +207,11 @@ def _lease(run: Run) -> tuple[str, str, int]:
 
 def _described(error: BaseException) -> tuple[str, str]:
     """An exception's type and message, as text that can be stored and sent."""
-    return type(error).__name__, str(error).encode(errors="replace").decode()[:10_000]
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - it is the graph's own __str__
+        message = "its message cannot be shown"
+    return type(error).__name__, message.encode(errors="replace").decode()[:10_000]
 
 
 def checked(update: Any) -> Json:

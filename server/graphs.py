@@ -97,11 +97,13 @@ def load(names: Iterable[str]) -> dict[str, Graph]:
 
     Raises CannotLoad.
     """
-    graphs = {found.name: found for found in BUILT_IN}
+    named: dict[str, Graph] = {}
     for name in names:
         found = _load(name)
-        graphs[found.name] = found
-    return graphs
+        if found.name in named:
+            raise CannotLoad(f"--graphs {name}: there is a graph {found.name} already; give one another name")
+        named[found.name] = found
+    return {found.name: found for found in BUILT_IN} | named
 
 
 def _load(value: str) -> Graph:
@@ -110,7 +112,7 @@ def _load(value: str) -> Graph:
         raise CannotLoad(f"--graphs {value}: MODULE_OR_FILE:NAME is wanted, as in agents.py:support")
     try:
         module = _load_file(Path(source)) if source.endswith(".py") else _load_module(source)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CannotLoad(f"--graphs {value}: cannot import {source}: {type(error).__name__}: {error}") from error
     found = getattr(module, name, None)
     if inspect.isasyncgenfunction(found) or inspect.iscoroutinefunction(found):
@@ -122,22 +124,24 @@ def _load(value: str) -> Graph:
 
 
 def _load_module(name: str) -> ModuleType:
-    _look_in(Path.cwd())  # as `python -m` does
+    _look_in(Path.cwd())
     return importlib.import_module(name)
 
 
 def _look_in(folder: Path) -> None:
+    """Let graphs import what lies in the folder; last, so that nothing there takes the place of a library."""
     if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+        sys.path.append(str(folder))
 
 
 def _load_file(path: Path) -> ModuleType:
     path = path.resolve(strict=True)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"graphs_in_{path.stem}"  # not its own, which may be a library's
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
-    _look_in(path.parent)  # as `python FILE` does, for what the file imports beside it
+    _look_in(path.parent)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module

@@ -13,7 +13,8 @@ from uuid6 import uuid7
 from server.errors import internal, status_of
 from statemachine.errors import InvalidField, NotReady, NotYet, Refusal, TooLarge
 
-LARGEST_REQUEST: Final = 4 * 1024 * 1024
+LARGEST_REQUEST: Final = (4 * 1024 - 16) * 1024
+"""Bytes. Under a client's usual limit for answers, 4 MiB, so that what was sent can be shown."""
 PACKAGE: Final = "/doubletext.v1."
 
 log = structlog.get_logger("rpc")
@@ -50,7 +51,7 @@ class Edge(grpc.aio.ServerInterceptor):
             try:
                 return handler.request_deserializer(data)
             except Exception:  # noqa: BLE001 - protobuf's kinds of failure are not ours to tell apart
-                return InvalidField([("", f"the request is not the message that {method} takes")])
+                return InvalidField([("request", f"is not the message that {method} takes")])
 
         async def unary(request: Any, context: Context) -> Any:
             try:

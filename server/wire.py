@@ -83,7 +83,7 @@ class Fields:
         try:
             return dump(from_struct(value, field))
         except ValueError as error:
-            self.wrong(field, f"{error}; JSON objects with finite numbers are wanted")
+            self.wrong(field, str(error))
             return "{}"
 
     def enum(self, field: str, number: int, members: Mapping[E, int]) -> E | None:
@@ -128,11 +128,13 @@ class Fields:
             self.wrong(field, f"is {value}; it must be 1 to {most}, or 0 for {default or 'no limit of its own'}")
         return value or default
 
-    def page(self, request: Any, most: int, default: int, *binding: object) -> tuple[int, list[Any] | None]:
+    def page(
+        self, request: Any, most: int, default: int, shape: tuple[type, ...], *binding: object
+    ) -> tuple[int, list[Any] | None]:
         """A page's size and where it starts (None: at the beginning). Raises InvalidPageToken."""
         size = self.count("page_size", request.page_size, most, default)
         self.check()
-        return size, read_token(request.page_token, *binding) if request.page_token else None
+        return size, read_token(request.page_token, shape, *binding) if request.page_token else None
 
 
 def _shown(value: str) -> str:
@@ -158,24 +160,21 @@ def token(position: list[Any] | None, *binding: object) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
-def read_token(text: str, *binding: object) -> list[Any]:
+def read_token(text: str, shape: tuple[type, ...], *binding: object) -> list[Any]:
+    """Where the page starts: values of the types in `shape`. Raises InvalidPageToken."""
     try:
         bound, position = json.loads(base64.b64decode(text, altchars=b"-_", validate=True))
     except (ValueError, TypeError, binascii.Error, RecursionError):
         raise InvalidPageToken from None
-    if bound != digest(*binding)[:16] or not _is_position(position):
+    if bound != digest(*binding)[:16] or not _is_position(position, shape):
         raise InvalidPageToken
     return list(position)
 
 
-def _is_position(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and type(value[0]) is int
-        and abs(value[0]) < 1 << 62
-        and all(type(further) is str for further in value[1:])
-    )
+def _is_position(value: Any, shape: tuple[type, ...]) -> bool:
+    if not isinstance(value, list) or tuple(type(part) for part in value) != shape:
+        return False
+    return all(ID.fullmatch(part) if isinstance(part, str) else abs(part) < 1 << 62 for part in value)
 
 
 # Answers

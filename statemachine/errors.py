@@ -31,6 +31,10 @@ class Refusal(Exception):
         super().__init__(self.template.format(**self.facts))
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
 class ThreadBusy(Refusal):
     template = (
         "thread '{thread_id}' is busy: run '{active_run_id}' is {active_run_status}; wait for it, "
@@ -54,7 +58,7 @@ class AssistantExists(Refusal):
 
 
 class ThreadNotFound(Refusal):
-    template = "there is no thread '{thread_id}'; create it first, or pass if_thread_not_exists"
+    template = "there is no thread '{thread_id}'; create it first (CreateRun can, with if_thread_not_exists)"
 
 
 class RunNotFound(Refusal):
@@ -105,14 +109,19 @@ class QueueFull(Refusal):
 
 
 class InvalidField(Refusal):
-    """`violations`: (field, what is wrong) pairs, all of the request's."""
+    """`violations`: (field, what is wrong) pairs, all of the request's; the message has the first few."""
 
     template = "{problems}"
+    shown: ClassVar[int] = 10
 
     def __init__(self, violations: list[tuple[str, str]]) -> None:
-        self.violations = violations
-        super().__init__(problems="; ".join(f"{field}: {description}" for field, description in violations))
-        self.facts = dict(violations)
+        self.violations = [(field, _short(description)) for field, description in violations]
+        first = self.violations[: self.shown]
+        problems = [f"{field}: {description}" for field, description in first]
+        if (more := len(violations) - len(first)) > 0:
+            problems.append(f"and {more} more")
+        super().__init__(problems="; ".join(problems))
+        self.facts = dict(first)
 
 
 class InvalidPageToken(Refusal):

@@ -7,8 +7,10 @@ answered. This file holds its resources; the services stand in files of their ow
 Errors. Every error carries google.rpc.ErrorInfo with domain "doubletext", a reason, and every variable of its message
 in `metadata`. Each RPC lists the reasons that are its own. Any RPC may also answer
   INVALID_ARGUMENT   INVALID_FIELD  a field breaks its rule; BadRequest lists every violation of the request at once
-  RESOURCE_EXHAUSTED TOO_LARGE      the request is over 4 MiB; QuotaFailure says so (over 32 MiB gRPC itself refuses it)
+  RESOURCE_EXHAUSTED TOO_LARGE      the request is over 4 MiB less 16 KiB; QuotaFailure says so (over 32 MiB gRPC itself
+                                    refuses it, without details)
   UNAVAILABLE        NOT_READY      the server is starting, stopping, or cannot write just now; RetryInfo says when to retry
+  UNIMPLEMENTED      NOT_IMPLEMENTED the RPC is not served yet
   INTERNAL           INTERNAL       a bug of the service; the text is withheld, `reference` finds it in the server's log
 
 Ids. The server makes UUIDv7 text. Those of threads and assistants may be given by the client instead:

@@ -89,7 +89,7 @@ class CreateRunResponse(_message.Message):
     def run(self) -> _resources_pb2.Run: ...
     @_builtins.property
     def superseded(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Run]:
-        """The runs that this one ended, in order of their sequence."""
+        """The runs that this one ended, in order of their sequence; without input and metadata once these reach 2 MiB in all."""
 
     def __init__(
         self,

@@ -103,7 +103,8 @@ class RunServiceServicer:
         Errors, with nothing written:
         ALREADY_EXISTS     THREAD_BUSY        REJECT on a busy thread; `metadata`: thread_id, active_run_id, active_run_status,
         in_flight_runs; ResourceInfo names the run in the way
-        NOT_FOUND          THREAD_NOT_FOUND, ASSISTANT_NOT_FOUND
+        NOT_FOUND          THREAD_NOT_FOUND, ASSISTANT_NOT_FOUND; RUN_NOT_FOUND when the call is a repeated one and the
+        record of its run was deleted by DeleteRun
         INVALID_ARGUMENT   REQUEST_ID_REUSED  the same request_id with other content
         RESOURCE_EXHAUSTED QUEUE_FULL         as many runs are pending as the thread may have; QuotaFailure, RetryInfo
         """

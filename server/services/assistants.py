@@ -50,11 +50,11 @@ class Assistants(AssistantServiceServicer):
         return pb.GetAssistantResponse(assistant=wire.assistant(assistant))
 
     async def ListAssistants(self, request: pb.ListAssistantsRequest, context: Context) -> pb.ListAssistantsResponse:
-        size, after = Fields().page(request, 1000, 100, "assistants")
+        size, after = Fields().page(request, 1000, 100, (str,), "assistants")
         found = [
-            assistant for assistant in self._store.assistants() if after is None or assistant.assistant_id > after[1]
+            assistant for assistant in self._store.assistants() if after is None or assistant.assistant_id > after[0]
         ]
-        more = [0, found[size - 1].assistant_id] if len(found) > size else None
+        more = [found[size - 1].assistant_id] if len(found) > size else None
         return pb.ListAssistantsResponse(
             assistants=map(wire.assistant, found[:size]), next_page_token=wire.token(more, "assistants")
         )
@@ -71,5 +71,6 @@ def _reducers(fields: Fields, given: dict[str, int]) -> Reducers:
     if not given:
         return DEFAULT_REDUCERS
     return {
-        key: fields.enum(f"reducers[{key!r}]", number, wire.REDUCER) or Reducer.REPLACE for key, number in given.items()
+        key: fields.enum(f"reducers[{key[:40]!r}]", number, wire.REDUCER) or Reducer.REPLACE
+        for key, number in given.items()
     }

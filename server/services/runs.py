@@ -1,7 +1,7 @@
 """RunService."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 from uuid6 import uuid7
@@ -11,7 +11,7 @@ from doubletext.v1 import run_service_pb2 as pb
 from doubletext.v1.run_service_pb2_grpc import RunServiceServicer
 from server import wire
 from server.interceptors import Context
-from server.store.base import RunRecord, State, Store
+from server.store.base import LARGEST_PAGE, RunRecord, State, Store
 from server.watch import Hub
 from server.wire import Fields
 from statemachine import requests as ask
@@ -73,13 +73,13 @@ class Runs(RunServiceServicer):
         if found is None:
             raise RunNotFound(run_id, thread_id)
         superseded = await self._store.superseded_by(run_id)
-        return pb.CreateRunResponse(run=wire.any_run(found), superseded=map(wire.any_run, superseded))
+        return pb.CreateRunResponse(run=wire.any_run(found), superseded=map(wire.any_run, _fitting(superseded)))
 
     async def _superseded(self, decision: Decision) -> list[resources.Run]:
         kept: dict[str, RunRecord] = {}
         if decision.admitted and any(run.status is not RunStatus.DELETED for run in decision.superseded):
             records = await self._store.superseded_by(decision.admitted.run_id)
-            kept = {record.run.run_id: record for record in records if isinstance(record, RunRecord)}
+            kept = {record.run.run_id: record for record in _fitting(records) if isinstance(record, RunRecord)}
         return [wire.run(kept.get(run.run_id) or RunRecord(run, None, None)) for run in decision.superseded]
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:
@@ -93,7 +93,7 @@ class Runs(RunServiceServicer):
         thread_id = fields.id("thread_id", request.thread_id)
         statuses = fields.enums("statuses", request.statuses, wire.RUN_STATUS)
         binding = ("runs", thread_id, sorted(request.statuses), request.oldest_first)
-        size, after = fields.page(request, 1000, 100, *binding)
+        size, after = fields.page(request, 1000, 100, (int,), *binding)
         page = await self._store.runs(thread_id, statuses, request.oldest_first, size, after)
         return pb.ListRunsResponse(runs=map(wire.run, page.items), next_page_token=wire.token(page.next, *binding))
 
@@ -176,6 +176,17 @@ class Runs(RunServiceServicer):
         if found is None or (thread_id and thread_id != owner):
             raise RunNotFound(run_id, thread_id)
         return found
+
+
+def _fitting(records: list[RunRecord | Tombstone]) -> Iterator[RunRecord | Tombstone]:
+    """The records, without what they were given once that is too much for one answer."""
+    size = 0
+    for record in records:
+        if isinstance(record, RunRecord):
+            size += len(record.input or "") + len(record.metadata or "")
+            yield record if size <= LARGEST_PAGE else RunRecord(record.run, None, None)
+        else:
+            yield record
 
 
 def _as_of(record: RunRecord, run: Run) -> RunRecord:

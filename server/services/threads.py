@@ -9,12 +9,12 @@ from doubletext.v1 import thread_service_pb2 as pb
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceServicer
 from server import wire
 from server.interceptors import Context
-from server.store.base import Store
+from server.store.base import Store, ThreadRecord
 from server.wire import Fields
 from statemachine import requests as ask
 from statemachine.errors import AssistantNotFound, NotYet
 from statemachine.model import DEFAULT_REDUCERS, Reducers
-from statemachine.status import Strategy
+from statemachine.status import Strategy, ThreadStatus
 
 LONGEST_QUEUE = 1_000_000
 
@@ -29,8 +29,10 @@ class Threads(ThreadServiceServicer):
         metadata = fields.json("metadata", request.metadata)
         strategy, limit = _settings(fields, request)
         fields.check()
-        await self._store.change(ask.CreateThread(thread_id, metadata, strategy, limit))
-        return pb.CreateThreadResponse(thread=wire.thread(await self._store.thread(thread_id)))
+        decision = await self._store.change(ask.CreateThread(thread_id, metadata, strategy, limit))
+        assert decision.thread is not None
+        # Not read back: it may be gone by then.
+        return pb.CreateThreadResponse(thread=wire.thread(ThreadRecord(decision.thread, ThreadStatus.IDLE, None, 0)))
 
     async def GetThread(self, request: pb.GetThreadRequest, context: Context) -> pb.GetThreadResponse:
         thread_id = _thread_id(request)
@@ -40,7 +42,7 @@ class Threads(ThreadServiceServicer):
         fields = Fields()
         statuses = fields.enums("statuses", request.statuses, wire.THREAD_STATUS)
         binding = ("threads", sorted(request.statuses))
-        size, after = fields.page(request, 1000, 100, *binding)
+        size, after = fields.page(request, 1000, 100, (int, str), *binding)
         page = await self._store.threads(statuses, size, after)
         return pb.ListThreadsResponse(
             threads=map(wire.thread, page.items), next_page_token=wire.token(page.next, *binding)
@@ -78,7 +80,7 @@ class Threads(ThreadServiceServicer):
         fields = Fields()
         thread_id = fields.id("thread_id", request.thread_id)
         binding = ("states", thread_id)
-        size, after = fields.page(request, 100, 20, *binding)
+        size, after = fields.page(request, 100, 20, (int,), *binding)
         page = await self._store.states(thread_id, size, after)
         return pb.ListStatesResponse(
             states=map(wire.state, page.items), next_page_token=wire.token(page.next, *binding)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from statemachine.draft import Decision
 from statemachine.model import Assistant, Event, Json, Reducers, Run, Thread, Tombstone
@@ -10,6 +10,9 @@ from statemachine.requests import Request
 from statemachine.status import RunStatus, ThreadStatus
 
 T = TypeVar("T")
+
+LARGEST_PAGE: Final = 2 * 1024 * 1024
+"""A page ends after the item with which it reaches this many characters, so that an answer fits a client's 4 MiB."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from server.store.base import EventRecord, Page, RawState, RunRecord, State, ThreadRecord
+from server.store.base import LARGEST_PAGE, EventRecord, Page, RawState, RunRecord, State, ThreadRecord
 from server.store.rows import (
     RUN,
     THREAD,
@@ -25,9 +25,6 @@ from statemachine.state import fold
 from statemachine.status import STATUS_AFTER, RunStatus, ThreadStatus
 
 Assistants = Mapping[int, Assistant]
-
-LARGEST_PAGE: Final = 2 * 1024 * 1024
-"""A page ends after the item with which it reaches this many characters, so that an answer fits a client's 4 MiB."""
 
 # A thread with what its status is made of: pending and running runs, and the outcome of the run that finished last.
 _THREAD_RECORD: Final = f"""

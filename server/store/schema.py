@@ -139,6 +139,8 @@ def own(path: str) -> int:
 
     Raises CannotOpen when another process has the file, or it cannot be opened.
     """
+    if path == ":memory:" or path.startswith("file:"):
+        raise CannotOpen(f"{path} is no file, and what was accepted would be lost with the server; choose another --db")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -71,10 +71,7 @@ def apply(connection: sqlite3.Connection, request: Request, decision: Decision, 
         else:
             _write_move(connection, run)
     if decision.cut_to is not None:
-        for table in ("steps", "snapshots"):
-            connection.execute(
-                f"DELETE FROM {table} WHERE thread_id = ? AND step > ?", (request.thread_id, decision.cut_to)
-            )
+        _cut(connection, request.thread_id, decision.cut_to, decision.moved)
     if decision.admitted is not None and isinstance(request, AdmitRun):
         _write_admission(connection, decision.admitted, request, now)
     _write_steps(connection, request.thread_id, decision, now)
@@ -122,6 +119,18 @@ def _bury(connection: sqlite3.Connection, run: Run, now: int) -> None:
     connection.execute(
         f"INSERT INTO tombstones ({TOMBSTONE}) VALUES (?, ?, ?, ?, ?, ?)",
         (run.run_id, run.thread_id, run.superseded_by, run.reason.value, run.create_time, now),
+    )
+
+
+def _cut(connection: sqlite3.Connection, thread_id: str, cut_to: int, cut: list[Run]) -> None:
+    """Delete the steps after `cut_to`. A run that ended without having run while they were there left a state of which
+    this is what remains."""
+    for table in ("steps", "snapshots"):
+        connection.execute(f"DELETE FROM {table} WHERE thread_id = ? AND step > ?", (thread_id, cut_to))
+    since = min(run.create_time for run in cut)
+    connection.execute(
+        "UPDATE runs SET base_step = ? WHERE thread_id = ? AND end_time >= ? AND base_step > ? AND last_step = 0",
+        (cut_to, thread_id, since, cut_to),
     )
 
 

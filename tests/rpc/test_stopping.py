@@ -1,12 +1,13 @@
 """Stopping a run: at once for what is kept, in its own time for its code."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from doubletext import RunRolledBack
+from doubletext import Context, RunRolledBack, ThreadNotFound, graph
 from doubletext.v1 import assistant_service_pb2, run_service_pb2
-from tests.service import Service, gates, told
+from tests.service import Service, gates, serving, told
 
 
 async def stubborn_assistant(service: Service, grace: float) -> str:
@@ -215,3 +216,66 @@ async def test_what_happened_stands_in_the_event_log_in_order(service: Service) 
         "B step 4",
         "B success",
     ]
+
+
+async def test_joining_a_run_that_never_ran_shows_what_a_rollback_left_of_the_state(service: Service) -> None:
+    """It was cancelled while another run had steps, which were then rolled back: their numbers come back as others'."""
+    thread_id = await service.thread()
+    kept = await service.say(thread_id, "kept")
+    await service.client.runs.join(thread_id, kept["run_id"])
+    await service.started(thread_id, "gone", steps_made=2)
+    queued = await service.say(thread_id, "queued", "enqueue")
+    await service.client.runs.cancel(thread_id, queued["run_id"])
+    later = await service.say(thread_id, "later", "rollback", steps=5)
+    await service.client.runs.join(thread_id, later["run_id"])
+
+    joined = await service.client.runs.join(thread_id, queued["run_id"])
+    assert joined["run"]["status"] == "interrupted"
+    assert [m["content"] for m in joined["state"]["values"]["messages"]] == ["kept", "kept 1"]
+
+
+async def test_superseded_runs_come_without_their_inputs_when_these_are_too_much_for_an_answer(
+    service: Service,
+) -> None:
+    thread_id = await service.thread()
+    await service.started(thread_id, "a")
+    big = [await service.say(thread_id, "b", "enqueue", ballast="x" * 1_500_000) for _ in range(3)]
+    new = await service.say(thread_id, "c", "interrupt", request_id="again")
+    repeated = await service.say(thread_id, "c", "interrupt", request_id="again")
+    for answer in (new, repeated):
+        assert [bool(run["input"]) for run in answer["superseded"]] == [True, True, False, False]
+    assert len((await service.client.runs.get(thread_id, big[2]["run_id"]))["input"]["ballast"]) == 1_500_000
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@graph
+async def unspeakable(ctx: Context) -> dict[str, object]:
+    raise SystemExit(3) if ctx.input.get("exits") else Unspeakable
+
+
+async def test_a_graph_that_exits_or_cannot_say_what_is_wrong_ends_error(tmp_path: Path) -> None:
+    async with serving(tmp_path / "test.db", (unspeakable,)) as service:
+        thread_id = await service.thread()
+        for given, kind in (({"exits": True}, "SystemExit"), ({}, "Unspeakable")):
+            run = await service.client.runs.create(thread_id, "unspeakable", input=given)
+            ended = (await service.client.runs.join(thread_id, run["run_id"]))["run"]
+            assert ended["status"] == "error"
+            assert ended["error"] is not None
+            assert ended["error"]["type"] == kind
+
+
+async def test_a_thread_that_is_deleted_as_soon_as_it_is_made_was_made(service: Service) -> None:
+    async def make_and_delete() -> str:
+        made = await asyncio.gather(
+            service.client.threads.create("t"), service.client.threads.delete("t"), return_exceptions=True
+        )
+        if isinstance(made[1], ThreadNotFound):
+            await service.client.threads.delete("t")
+        assert not isinstance(made[0], BaseException), made[0]
+        return made[0]["status"]
+
+    assert [await make_and_delete() for _ in range(50)] == ["idle"] * 50

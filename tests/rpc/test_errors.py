@@ -1,0 +1,396 @@
+"""Refusals on the wire: the contract's table of errors spelled out, and nothing that lacks a row of it."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import pytest
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+from structlog.testing import capture_logs
+
+from doubletext import Client, InternalError
+from doubletext.errors import CLASS_OF, DoubletextError
+from doubletext.v1 import (
+    assistant_service_pb2,
+    run_service_pb2,
+    thread_service_pb2,
+    worker_service_pb2,
+)
+from doubletext.v1 import resources_pb2 as pb
+from doubletext.v1 import run_service_pb2 as rpb
+from doubletext.v1 import thread_service_pb2 as tpb
+from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
+from server.app import App, Config
+from server.errors import STATUS_OF
+from server.graphs import load
+from statemachine import errors as refusals
+from statemachine.errors import Refusal
+from tests.service import Service
+
+PROTOS: Final = Path(__file__).parents[2] / "protos" / "doubletext" / "v1"
+
+# fmt: off
+CONTRACT: Final = {
+    "ThreadBusy":        ("ALREADY_EXISTS",      "THREAD_BUSY"),
+    "ThreadExists":      ("ALREADY_EXISTS",      "THREAD_EXISTS"),
+    "AssistantExists":   ("ALREADY_EXISTS",      "ASSISTANT_EXISTS"),
+    "ThreadNotFound":    ("NOT_FOUND",           "THREAD_NOT_FOUND"),
+    "RunNotFound":       ("NOT_FOUND",           "RUN_NOT_FOUND"),
+    "AssistantNotFound": ("NOT_FOUND",           "ASSISTANT_NOT_FOUND"),
+    "StepNotFound":      ("NOT_FOUND",           "STEP_NOT_FOUND"),
+    "RunRolledBack":     ("NOT_FOUND",           "RUN_ROLLED_BACK"),
+    "InvalidField":      ("INVALID_ARGUMENT",    "INVALID_FIELD"),
+    "RequestIdReused":   ("INVALID_ARGUMENT",    "REQUEST_ID_REUSED"),
+    "InvalidPageToken":  ("INVALID_ARGUMENT",    "INVALID_PAGE_TOKEN"),
+    "ThreadInFlight":    ("FAILED_PRECONDITION", "THREAD_BUSY"),
+    "RunInFlight":       ("FAILED_PRECONDITION", "RUN_IN_FLIGHT"),
+    "LeaseLost":         ("FAILED_PRECONDITION", "LEASE_LOST"),
+    "QueueFull":         ("RESOURCE_EXHAUSTED",  "QUEUE_FULL"),
+    "TooLarge":          ("RESOURCE_EXHAUSTED",  "TOO_LARGE"),
+    "NotReady":          ("UNAVAILABLE",         "NOT_READY"),
+}
+# fmt: on
+# Only while some RPCs are not served: no row of the contract, and no exception of the client's.
+PROVISIONAL: Final = {"NotYet": ("UNIMPLEMENTED", "NOT_IMPLEMENTED")}
+# Rows of the contract that nothing can provoke before WatchThread and WatchRun are served.
+NOT_BEFORE_WATCHING: Final = {"EVENTS_TRIMMED"}
+
+OURS: Final[list[MethodDescriptor]] = [
+    method
+    for file in (assistant_service_pb2, thread_service_pb2, run_service_pb2, worker_service_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+]
+NOT_SERVED: Final = [
+    method
+    for method in OURS
+    if method.containing_service.name == "WorkerService" or method.name in ("WatchThread", "WatchRun")
+]
+
+
+@dataclass
+class Refused:
+    """An error as it came over the wire. `rest`: the details beside ErrorInfo, by the names of their messages."""
+
+    code: str
+    message: str
+    reason: str
+    domain: str
+    metadata: dict[str, str]
+    rest: dict[str, Any]
+    raw: Status
+
+    @property
+    def violations(self) -> list[tuple[str, str]]:
+        return [(each.field, each.description) for each in self.rest["BadRequest"].field_violations]
+
+    @property
+    def resource(self) -> tuple[str, str]:
+        return self.rest["ResourceInfo"].resource_type, self.rest["ResourceInfo"].resource_name
+
+
+def read(error: grpc.aio.AioRpcError) -> Refused:
+    """Take the error apart. Fails unless ErrorInfo comes first, from our domain, with all that the message says."""
+    status = rpc_status.from_call(error)
+    assert status is not None, f"no details came with {error.code()} {error.details()}"
+    kinds = [detail.TypeName().removeprefix("google.rpc.") for detail in status.details]
+    assert kinds[0] == "ErrorInfo"
+    assert len(set(kinds)) == len(kinds)
+    details: dict[str, Any] = {}
+    for kind, packed in zip(kinds, status.details, strict=True):
+        details[kind] = getattr(error_details_pb2, kind)()
+        assert packed.Unpack(details[kind])
+    info = details.pop("ErrorInfo")
+    refused = Refused(error.code().name, status.message, info.reason, info.domain, dict(info.metadata), details, status)
+    assert refused.domain == "doubletext"
+    assert_the_message_can_be_made_of_the_metadata(refused)
+    return refused
+
+
+def assert_the_message_can_be_made_of_the_metadata(refused: Refused) -> None:
+    if refused.reason == "INVALID_FIELD":
+        first = refused.violations[: refusals.InvalidField.shown]
+        problems = "; ".join(f"{field}: {text}" for field, text in first)
+        more = refused.message.removeprefix(problems)
+        assert more == "" if first == refused.violations else re.fullmatch(r"; and \d+ more", more)
+        assert refused.metadata == dict(first)
+        return
+    if refused.reason == "INTERNAL":
+        assert refused.metadata["reference"] in refused.message
+        return
+    (kind,) = (kind for kind, row in STATUS_OF.items() if (row[0].name, row[1]) == (refused.code, refused.reason))
+    facts = dict(refused.metadata)
+    if kind is refusals.RunNotFound:
+        facts["where"] = f" on thread '{facts['thread_id']}'" if "thread_id" in facts else ""
+    assert refused.message == kind.template.format(**facts)
+
+
+async def refused(call: Any) -> Refused:
+    """Await a call, or read a stream, that must be refused."""
+    answer = call.read() if isinstance(call, grpc.aio.UnaryStreamCall) else call
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await answer
+    return read(caught.value)
+
+
+def call(channel: grpc.aio.Channel, method: MethodDescriptor, request: Message) -> Any:
+    """Call any RPC by its descriptor."""
+    make = channel.unary_stream if method.server_streaming else channel.unary_unary
+    multi: Any = make(
+        f"/{method.containing_service.full_name}/{method.name}",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )
+    return multi(request)
+
+
+def nothing_for(method: MethodDescriptor) -> Message:
+    return GetMessageClass(method.input_type)()
+
+
+def kinds_of_refusal(kind: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from kinds_of_refusal(child)
+
+
+# Totality
+
+
+def test_every_refusal_has_a_status_and_nothing_else_has() -> None:
+    assert set(STATUS_OF) == set(kinds_of_refusal())
+
+
+def test_the_table_of_statuses_is_the_contracts() -> None:
+    told = {kind.__name__: (code.name, reason) for kind, (code, reason) in STATUS_OF.items()}
+    assert told == CONTRACT | PROVISIONAL
+
+
+REASONS: Final = {reason for _, reason in CONTRACT.values()} | NOT_BEFORE_WATCHING | {"INTERNAL"}
+
+
+def test_every_reason_has_an_exception_of_its_own_and_no_exception_lacks_a_reason() -> None:
+    assert set(CLASS_OF) == REASONS
+    assert DoubletextError not in CLASS_OF.values()
+    assert len(set(CLASS_OF.values())) == len(CLASS_OF)
+
+
+def comments() -> str:
+    texts = (path.read_text("utf-8") for path in PROTOS.glob("*.proto"))
+    return "\n".join(line.partition("//")[2] for text in texts for line in text.splitlines())
+
+
+@pytest.mark.parametrize("reason", sorted(REASONS))
+def test_every_reason_stands_in_the_protos_comments(reason: str) -> None:
+    assert reason in re.findall(r"\w+", comments())
+
+
+# Each row, provoked. What a client gets wrong in a request stands in test_bad_input; LEASE_LOST has no RPC yet.
+
+
+async def test_reject_on_a_busy_thread_names_the_run_in_the_way(service: Service) -> None:
+    thread_id = await service.thread()
+    first = await service.started(thread_id, "first")
+    await service.say(thread_id, "second", "enqueue")
+    request = rpb.CreateRunRequest(
+        thread_id=thread_id, assistant_id="scripted", multitask_strategy=pb.MULTITASK_STRATEGY_REJECT
+    )
+    error = await refused(service.runs.CreateRun(request))
+    assert (error.code, error.reason) == ("ALREADY_EXISTS", "THREAD_BUSY")
+    assert error.metadata == {
+        "thread_id": thread_id,
+        "active_run_id": first["run_id"],
+        "active_run_status": "running",
+        "in_flight_runs": "2",
+    }
+    assert error.resource == ("doubletext.v1.Run", first["run_id"])
+
+
+async def test_update_state_on_a_busy_thread_is_a_failed_precondition(service: Service) -> None:
+    thread_id = await service.thread()
+    first = await service.started(thread_id, "first")
+    request = tpb.UpdateStateRequest(thread_id=thread_id)
+    request.values.update({"a": 1})
+    error = await refused(service.threads.UpdateState(request))
+    assert (error.code, error.reason) == ("FAILED_PRECONDITION", "THREAD_BUSY")
+    assert error.metadata == {
+        "thread_id": thread_id,
+        "active_run_id": first["run_id"],
+        "active_run_status": "running",
+        "in_flight_runs": "1",
+    }
+    assert (await service.client.threads.get_state(thread_id))["step"] == 1
+
+
+async def test_a_run_in_flight_is_not_deleted(service: Service) -> None:
+    thread_id = await service.thread()
+    run = await service.started(thread_id, "first")
+    error = await refused(service.runs.DeleteRun(rpb.DeleteRunRequest(run_id=run["run_id"])))
+    assert (error.code, error.reason) == ("FAILED_PRECONDITION", "RUN_IN_FLIGHT")
+    assert error.metadata == {"run_id": run["run_id"], "status": "running"}
+    assert await service.statuses(thread_id) == ["running"]
+
+
+async def test_a_full_queue_says_whose_it_is_and_when_to_try_again(service: Service) -> None:
+    thread_id = (await service.client.threads.create(max_queued_runs=1))["thread_id"]
+    await service.started(thread_id, "first")
+    await service.say(thread_id, "second", "enqueue")
+    request = rpb.CreateRunRequest(thread_id=thread_id, assistant_id="scripted")
+    error = await refused(service.runs.CreateRun(request))
+    assert (error.code, error.reason) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
+    assert error.metadata == {"thread_id": thread_id, "queued_runs": "1", "max_queued_runs": "1"}
+    assert [violation.subject for violation in error.rest["QuotaFailure"].violations] == [thread_id]
+    assert error.rest["RetryInfo"].retry_delay.ToNanoseconds() > 0
+    assert await service.statuses(thread_id) == ["running", "pending"]
+
+
+def micros(rfc3339: str) -> int:
+    time = Timestamp()
+    time.FromJsonString(rfc3339)
+    return time.ToMicroseconds()
+
+
+Ask = Callable[[Service, str], Any]
+OF_A_RUN: Final[dict[str, Ask]] = {
+    "GetRun": lambda service, run_id: service.runs.GetRun(rpb.GetRunRequest(run_id=run_id)),
+    "JoinRun": lambda service, run_id: service.runs.JoinRun(rpb.JoinRunRequest(run_id=run_id)),
+    "DeleteRun": lambda service, run_id: service.runs.DeleteRun(rpb.DeleteRunRequest(run_id=run_id)),
+}
+
+
+@pytest.mark.parametrize("ask", OF_A_RUN.values(), ids=OF_A_RUN)
+async def test_a_run_that_was_rolled_back_is_not_found_and_says_since_when_and_by_whom(
+    service: Service, ask: Ask
+) -> None:
+    thread_id = await service.thread()
+    first = await service.started(thread_id, "first")
+    second = await service.say(thread_id, "second", "rollback")
+    error = await refused(ask(service, first["run_id"]))
+    assert (error.code, error.reason) == ("NOT_FOUND", "RUN_ROLLED_BACK")
+    deleted_at = error.metadata.pop("deleted_at")
+    assert first["create_time"] is not None
+    assert second["create_time"] is not None
+    assert micros(first["create_time"]) < micros(deleted_at) == micros(second["create_time"])
+    assert error.metadata == {
+        "run_id": first["run_id"],
+        "thread_id": thread_id,
+        "superseded_by": second["run_id"],
+        "cause": "SUPERSEDED",
+    }
+    assert error.resource == ("doubletext.v1.Run", first["run_id"])
+
+
+# A bug of ours
+
+
+BREAK: Final[dict[str, Callable[[Service], Awaitable[Any]]]] = {
+    "thread": lambda service: service.threads.GetThread(tpb.GetThreadRequest(thread_id="t")),
+    "change": lambda service: service.threads.CreateThread(tpb.CreateThreadRequest(thread_id="t")),
+    "run": lambda service: service.runs.GetRun(rpb.GetRunRequest(run_id="r")),
+}
+
+
+@pytest.mark.parametrize("method", BREAK)
+async def test_an_exception_that_nobody_expected_is_internal_and_its_text_stays_in_the_log(
+    service: Service, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("secret: the password is swordfish")
+
+    monkeypatch.setattr(service.app.store, method, broken)
+    with capture_logs() as logs:
+        error = await refused(BREAK[method](service))
+    assert (error.code, error.reason) == ("INTERNAL", "INTERNAL")
+    assert set(error.metadata) == {"reference"}
+    assert b"swordfish" not in error.raw.SerializeToString()
+    assert b"RuntimeError" not in error.raw.SerializeToString()
+    (entry,) = (entry for entry in logs if entry.get("reference") == error.metadata["reference"])
+    assert entry["log_level"] == "error"
+    assert "swordfish" in str(entry["exc_info"])
+
+    monkeypatch.undo()
+    await service.client.threads.create("afterwards")
+
+
+async def test_the_client_hands_on_the_reference_of_an_internal_error(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: str) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(service.app.store, "thread", broken)
+    with capture_logs() as logs, pytest.raises(InternalError) as caught:
+        await service.client.threads.get("t")
+    assert caught.value.reference == logs[0]["reference"] != ""
+    assert "secret" not in str(caught.value)
+
+
+# RPCs that are not served yet
+
+
+@pytest.mark.parametrize("method", NOT_SERVED, ids=lambda method: method.name)
+async def test_what_is_not_served_yet_says_so_with_details(service: Service, method: MethodDescriptor) -> None:
+    error = await refused(call(service.channel, method, nothing_for(method)))
+    assert (error.code, error.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
+    assert error.metadata == {"method": f"doubletext.v1.{method.containing_service.name}/{method.name}"}
+
+
+def test_the_rest_is_served() -> None:
+    assert len(NOT_SERVED) == 7 + 2
+
+
+# Starting and stopping
+
+
+@pytest.mark.parametrize("method", OURS, ids=lambda method: method.name)
+async def test_a_server_that_is_closed_admits_no_call_and_says_when_to_try_again(
+    service: Service, method: MethodDescriptor
+) -> None:
+    service.app.edge.closed = "stopping"
+    error = await refused(call(service.channel, method, nothing_for(method)))
+    assert (error.code, error.reason) == ("UNAVAILABLE", "NOT_READY")
+    assert error.metadata == {"what": "stopping"}
+    assert error.rest["RetryInfo"].retry_delay.ToNanoseconds() > 0
+
+
+async def test_calls_before_recovery_is_done_are_told_to_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listening: asyncio.Future[App] = asyncio.get_running_loop().create_future()
+    recovered = asyncio.Event()
+    recover = App._recover
+
+    async def slow(app: App) -> None:
+        listening.set_result(app)
+        await recovered.wait()
+        await recover(app)
+
+    monkeypatch.setattr(App, "_recover", slow)
+    starting = asyncio.create_task(App.start(Config("127.0.0.1:0", str(tmp_path / "test.db"), load(()))))
+    address = (await listening).address
+    async with grpc.aio.insecure_channel(address) as channel, Client(address) as client:
+        create = ThreadServiceStub(channel).CreateThread
+        error = await refused(create(tpb.CreateThreadRequest(thread_id="t")))
+        assert (error.code, error.reason) == ("UNAVAILABLE", "NOT_READY")
+        assert error.metadata == {"what": "starting"}
+        assert "RetryInfo" in error.rest
+        check = health_pb2_grpc.HealthStub(channel).Check
+        assert (await check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+        recovered.set()
+        app = await starting
+        assert [thread["thread_id"] async for thread in client.threads.list()] == []
+        assert (await check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING
+        await create(tpb.CreateThreadRequest(thread_id="t"))
+    await app.stop()
