@@ -95,6 +95,10 @@ def write_batch(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
     """One transaction for all. A Refusal is one function's own affair, raised before it wrote anything; any other
     failure undoes the batch, and each function is then tried alone, so that none fails for another."""
     try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:  # no function's fault: trying each alone would only make all wait so much longer
+        return [_as_refusal(error) for _ in batch]
+    try:
         return _transaction(connection, batch)
     except Exception as error:  # noqa: BLE001 - becomes the outcome
         if len(batch) == 1:
@@ -103,7 +107,7 @@ def write_batch(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
 
 
 def _transaction(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
-    connection.execute("BEGIN IMMEDIATE")
+    """Run the batch in the transaction that is open, and end it either way."""
     try:
         outcomes: list[Any] = []
         for work in batch:

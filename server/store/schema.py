@@ -174,19 +174,29 @@ def prepare(path: str) -> None:
 
     Raises CannotOpen for a file of another program, or of a newer version of this one.
     """
+    _check_owner(path)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         try:
-            _check(connection, path)
+            _check_version(connection, path)
             _migrate(connection)
         except sqlite3.DatabaseError as error:
             raise CannotOpen(f"cannot use the database {path}: {error}; choose another --db") from error
 
 
-def _check(connection: sqlite3.Connection, path: str) -> None:
-    application = _pragma(connection, "application_id")
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if application != APPLICATION_ID and (application or tables):
+def _check_owner(path: str) -> None:
+    """Look at the header (https://www.sqlite.org/fileformat.html) without SQLite, which would finish, in another
+    program's file, what that program has left undone."""
+    with open(path, "rb") as file:
+        header = file.read(100)
+    if not header:
+        return
+    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
+        raise CannotOpen(f"cannot use the database {path}: it is not a database; choose another --db")
+    if int.from_bytes(header[68:72]) != APPLICATION_ID:
         raise CannotOpen(f"{path} is a database of another program; choose another --db")
+
+
+def _check_version(connection: sqlite3.Connection, path: str) -> None:
     version = _pragma(connection, "user_version")
     if version > len(MIGRATIONS):
         raise CannotOpen(

@@ -164,7 +164,8 @@ class SqliteStore:
 
     async def state(self, thread_id: str, step: int | None = None) -> State:
         state, raw = await self.scans.run(partial(reads.state, thread_id, step))
-        self._snapshot_if_due(thread_id, raw)
+        if step is None:
+            self._snapshot_if_due(thread_id, raw)
         return state
 
     async def raw_state(self, thread_id: str) -> RawState:
@@ -175,8 +176,9 @@ class SqliteStore:
     async def states(self, thread_id: str, limit: int, after: list[Any] | None) -> Page[State]:
         return await self.scans.run(partial(reads.states, thread_id, limit, after))
 
-    # Snapshots: made when a reading had to fold more than the last snapshot holds, so that together they stay smaller
-    # than the steps, and reading costs what the state's size does. Threads that nobody reads get none.
+    # Snapshots: made when a reading of the newest state had to fold more than the last snapshot holds, so that
+    # together they stay smaller than the steps, and reading costs what the state's size does. Threads that nobody
+    # reads get none.
 
     def _snapshot_if_due(self, thread_id: str, raw: RawState) -> None:
         folded = sum(len(update) for update, _ in raw.updates)
@@ -195,9 +197,9 @@ class SqliteStore:
 
 
 def _add_snapshot(state: State, body: str, connection: sqlite3.Connection) -> None:
-    """Unless the step was cut off meanwhile. Steps are cut only together with their run, whose id never comes back."""
+    """Unless the step was cut off, or its thread deleted, meanwhile: the number may be another step's by now."""
     connection.execute(
         "INSERT OR IGNORE INTO snapshots (thread_id, step, body) SELECT thread_id, step, ? FROM steps "
-        "WHERE thread_id = ? AND step = ? AND run_id IS ?",
-        (body, state.thread_id, state.step, state.run_id),
+        "WHERE thread_id = ? AND step = ? AND run_id IS ? AND create_time = ?",
+        (body, state.thread_id, state.step, state.run_id, state.create_time),
     )

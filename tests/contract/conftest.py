@@ -1,0 +1,192 @@
+"""The stores that tests/contract holds to server.store.base, and a hand to play on them with.
+
+A store that is added to IMPLEMENTATIONS is held to all of test_store.py that does not say SQLite.
+"""
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from server.clock import Clock
+from server.store.base import EventRecord, Page, Store
+from server.store.sqlite import SqliteStore
+from statemachine import requests as ask
+from statemachine.draft import Decision
+from statemachine.model import DEFAULT_REDUCERS, Assistant, Reducers, Run, Tombstone
+from statemachine.status import CancelAction, Strategy
+
+GRAPHS: Final = frozenset({"g"})
+SECOND: Final = 1_000_000
+
+IMPLEMENTATIONS: Final[dict[str, Callable[[str, Clock], Awaitable[Store]]]] = {"sqlite": SqliteStore.open}
+
+
+@dataclass
+class ManualClock:
+    """Stands still until a test moves it."""
+
+    now: int = 1_000 * SECOND
+
+    def __call__(self) -> int:
+        return self.now
+
+
+def text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+@dataclass
+class Hand:
+    """A store, with short words for what tests ask of it. Ids and contents are given by the test."""
+
+    store: Store
+    path: Path
+    clock: ManualClock
+    assistant: Assistant
+    reopen_with: Callable[[str, Clock], Awaitable[Store]] = SqliteStore.open
+    epochs: dict[str, int] = field(default_factory=dict)
+
+    async def reopen(self) -> None:
+        await self.store.close()
+        self.store = await self.reopen_with(str(self.path), self.clock)
+
+    async def create(self, thread_id: str = "t", **more: Any) -> str:
+        await self.store.change(ask.CreateThread(thread_id, **more))
+        return thread_id
+
+    def admission(
+        self, run_id: str, thread_id: str = "t", strategy: Strategy = Strategy.ENQUEUE, given: Any = None, **more: Any
+    ) -> ask.AdmitRun:
+        assistant = more.pop("assistant", self.assistant)
+        return ask.AdmitRun(
+            thread_id, run_id, assistant.assistant_id, assistant, text(given or {}), strategy=strategy, **more
+        )
+
+    async def admit(self, run_id: str, thread_id: str = "t", strategy: Any = Strategy.ENQUEUE, **more: Any) -> Decision:
+        return await self.store.change(self.admission(run_id, thread_id, strategy, **more))
+
+    async def claim(self, thread_id: str = "t") -> Run:
+        run = (await self.store.change(ask.ClaimRun(thread_id, GRAPHS))).run
+        assert isinstance(run, Run)
+        self.epochs[run.run_id] = run.epoch
+        return run
+
+    async def commit(self, run_id: str, update: Any, thread_id: str = "t") -> Decision:
+        return await self.store.change(ask.CommitStep(thread_id, run_id, self.epochs[run_id], text(update)))
+
+    async def publish(self, run_id: str, channel: str, data: Any, thread_id: str = "t") -> Decision:
+        return await self.store.change(ask.PublishOutput(thread_id, run_id, self.epochs[run_id], channel, text(data)))
+
+    async def succeed(self, run_id: str, thread_id: str = "t") -> Decision:
+        return await self.store.change(ask.SucceedRun(thread_id, run_id, self.epochs[run_id]))
+
+    async def cancel(self, run_id: str, thread_id: str = "t", *, rollback: bool = False) -> Decision:
+        action = CancelAction.ROLLBACK if rollback else CancelAction.INTERRUPT
+        return await self.store.change(ask.CancelRun(thread_id, run_id, action))
+
+    async def update(self, values: Any, thread_id: str = "t", reducers: Reducers = DEFAULT_REDUCERS) -> Decision:
+        return await self.store.change(ask.UpdateState(thread_id, text(values), reducers))
+
+    async def run_through(self, run_id: str, *updates: Any, thread_id: str = "t", **more: Any) -> None:
+        """A run from its admission to success, with a step for each update."""
+        await self.admit(run_id, thread_id, **more)
+        await self.claim(thread_id)
+        for update in updates:
+            await self.commit(run_id, update, thread_id)
+        await self.succeed(run_id, thread_id)
+
+    async def record(self, run_id: str) -> Any:
+        return await self.store.run(run_id)
+
+    async def buried(self, run_id: str) -> Tombstone:
+        found = await self.store.run(run_id)
+        assert isinstance(found, Tombstone), found
+        return found
+
+    async def events(self, thread_id: str = "t") -> list[EventRecord]:
+        return await self.store.events(thread_id, 0, 1_000_000)
+
+    async def values(self, step: int | None = None, thread_id: str = "t") -> dict[str, Any]:
+        return (await self.store.state(thread_id, step)).values
+
+
+async def pages(
+    read: Callable[[list[Any] | None], Awaitable[Page[Any]]],
+    between: Callable[[], Awaitable[object]] | None = None,
+) -> AsyncIterator[list[Any]]:
+    """Page by page, doing something `between` two of them."""
+    after: list[Any] | None = None
+    while True:
+        page = await read(after)
+        yield page.items
+        if page.next is None:
+            return
+        after = page.next
+        if between is not None:
+            await between()
+
+
+def everything(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of all tables of an SQLite file."""
+    with closing(sqlite3.connect(path)) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        return {table: sorted(connection.execute(f"SELECT * FROM {table}"), key=repr) for table in tables}
+
+
+def tables_with(path: Path, marker: str) -> list[str]:
+    """The tables in which the marker stands somewhere."""
+    return [table for table, rows in everything(path).items() if any(marker in repr(row) for row in rows)]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+async def dealt(path: Path, clock: ManualClock, open_store: Callable[[str, Clock], Awaitable[Store]]) -> Hand:
+    store = await open_store(str(path), clock)
+    assistant = await store.add_assistant(Assistant(0, "a", "g", clock(), stop_grace=5 * SECOND))
+    return Hand(store, path, clock, assistant, open_store)
+
+
+@pytest.fixture(params=list(IMPLEMENTATIONS))
+async def hand(request: pytest.FixtureRequest, path: Path, clock: ManualClock) -> AsyncIterator[Hand]:
+    """An empty store with the assistant `a`, of each implementation."""
+    hand = await dealt(path, clock, IMPLEMENTATIONS[request.param])
+    yield hand
+    await hand.store.close()
+
+
+@dataclass
+class SqliteHand(Hand):
+    """For tests that look into the file, or under the store's hood."""
+
+    @property
+    def sqlite(self) -> SqliteStore:
+        assert isinstance(self.store, SqliteStore)
+        return self.store
+
+    async def close(self) -> None:
+        """Close the store for good, and see that nothing is left beside the file."""
+        await self.store.close()
+        assert [each.name for each in self.path.parent.iterdir()] == [self.path.name]
+
+
+@pytest.fixture
+async def sqlite(path: Path, clock: ManualClock) -> AsyncIterator[SqliteHand]:
+    dealt_hand = await dealt(path, clock, SqliteStore.open)
+    hand = SqliteHand(dealt_hand.store, path, clock, dealt_hand.assistant)
+    yield hand
+    if hand.sqlite.writer._connection is not None:
+        await hand.store.close()
