@@ -93,16 +93,19 @@ async def test_what_a_decision_says_of_a_run_is_what_is_read_at_each_move(hand: 
     assert await hand.record("r") == record
 
 
-async def test_superseded_runs_are_read_with_their_cause(hand: Hand) -> None:
+async def test_superseded_runs_are_read_with_their_cause_in_order_of_their_sequence(hand: Hand) -> None:
     await hand.create()
-    await hand.admit("a")
+    await hand.admit("d")
     await hand.claim()
-    await hand.admit("b")
-    decision = await hand.admit("c", strategy=INTERRUPT)
-    records = await hand.store.superseded_by("c")
+    for name in "bac":
+        await hand.admit(name)
+    decision = await hand.admit("new", strategy=INTERRUPT)
+    records = await hand.store.superseded_by("new")
     assert [record.run for record in records if isinstance(record, RunRecord)] == decision.superseded
-    assert [(run.superseded_by, run.reason) for run in decision.superseded] == [("c", Reason.SUPERSEDED)] * 2
-    assert await hand.store.superseded_by("a") == []
+    assert [run.run_id for run in decision.superseded] == ["d", "b", "a", "c"]
+    assert {(run.superseded_by, run.reason) for run in decision.superseded} == {("new", Reason.SUPERSEDED)}
+    assert [record.event.run_id for record in (await hand.events())[-5:]] == ["new", "d", "b", "a", "c"]
+    assert await hand.store.superseded_by("d") == []
 
 
 async def test_pending_runs_have_a_place_in_line_and_others_none(hand: Hand) -> None:
@@ -860,7 +863,11 @@ async def test_events_are_read_from_any_number_on_and_no_more_than_asked_for(han
 
 async def test_the_events_of_a_rolled_back_run_stay_in_number_and_lose_their_content(hand: Hand) -> None:
     await hand.create()
-    await hand.run_through("old", {"kept": 1})
+    await hand.admit("old")
+    await hand.claim()
+    await hand.publish("old", "tokens", {"kept": 0})
+    await hand.commit("old", {"kept": 1})
+    await hand.succeed("old")
     await hand.admit("r", given={"gone": 1})
     await hand.claim()
     await hand.publish("r", "tokens", {"gone": 2})
@@ -875,6 +882,7 @@ async def test_the_events_of_a_rolled_back_run_stay_in_number_and_lose_their_con
     content = [(record.event.run_id, record.data) for record in found if not isinstance(record.event.kind, RunChanged)]
     assert content == [
         ("old", "{}"),
+        ("old", '{"kept":0}'),
         ("old", '{"kept":1}'),
         ("r", None),
         ("r", None),
