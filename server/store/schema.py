@@ -76,6 +76,8 @@ MIGRATIONS: Final = (
     CREATE INDEX runs_finished ON runs (thread_id, end_time, sequence) WHERE end_time IS NOT NULL;
     CREATE INDEX runs_superseded ON runs (superseded_by) WHERE superseded_by IS NOT NULL;
 
+    -- Tables with rowids, steps and events grow at their end only: no page of theirs is split, by which SQLite leaves
+    -- copies of rows behind that secure_delete does not know of.
     CREATE TABLE steps (
         thread_id    TEXT NOT NULL REFERENCES threads ON DELETE CASCADE,
         step         INTEGER NOT NULL,
@@ -84,7 +86,7 @@ MIGRATIONS: Final = (
         reducers     TEXT,
         body         TEXT NOT NULL,
         PRIMARY KEY (thread_id, step)
-    ) STRICT, WITHOUT ROWID;
+    ) STRICT;
 
     CREATE TABLE snapshots (
         thread_id  TEXT NOT NULL REFERENCES threads ON DELETE CASCADE,
@@ -102,7 +104,8 @@ MIGRATIONS: Final = (
         step       INTEGER,
         body       TEXT,
         PRIMARY KEY (thread_id, sequence)
-    ) STRICT, WITHOUT ROWID;
+    ) STRICT;
+    CREATE INDEX events_outputs ON events (run_id) WHERE kind = 'output';
 
     CREATE TABLE tombstones (
         run_id         TEXT PRIMARY KEY,

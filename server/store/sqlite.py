@@ -60,6 +60,9 @@ class SqliteStore:
             await store.rows
             await store.scans
             await store.rows.run(store._load_assistants)
+        except sqlite3.Error as error:
+            await store.close()
+            raise schema.CannotOpen(f"cannot use the database {path}: {error}; choose another --db") from error
         except BaseException:
             await store.close()
             raise

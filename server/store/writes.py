@@ -112,9 +112,8 @@ def _bury(connection: sqlite3.Connection, run: Run, now: int) -> None:
     assert run.reason is not None
     connection.execute("DELETE FROM runs WHERE run_id = ?", (run.run_id,))
     connection.execute(
-        "UPDATE events SET body = json_array(json_extract(body, '$[0]'), NULL) "
-        "WHERE thread_id = ? AND run_id = ? AND kind = 'output'",
-        (run.thread_id, run.run_id),
+        "UPDATE events SET body = json_array(json_extract(body, '$[0]'), NULL) WHERE run_id = ? AND kind = 'output'",
+        (run.run_id,),
     )
     connection.execute(
         f"INSERT INTO tombstones ({TOMBSTONE}) VALUES (?, ?, ?, ?, ?, ?)",

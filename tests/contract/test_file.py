@@ -69,6 +69,10 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def descriptors() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
 def beside(path: Path) -> list[str]:
     """The files in the path's directory."""
     return sorted(each.name for each in path.parent.iterdir())
@@ -158,6 +162,10 @@ def a_short_text(path: Path) -> None:
     path.write_text("xy")  # of a single byte SQLite says that it is empty
 
 
+def a_torn_header(path: Path) -> None:
+    path.write_bytes(b"SQLite format 3\0")
+
+
 def zeros(path: Path) -> None:
     path.write_bytes(bytes(8192))
 
@@ -171,6 +179,7 @@ FOREIGN: Final[dict[str, tuple[Callable[[Path], None], str]]] = {
     "an empty database with a version": (an_empty_database_with_a_version, "another program"),
     "a text": (a_text, "not a database"),
     "a short text": (a_short_text, "not a database"),
+    "a torn header": (a_torn_header, "not a database"),
     "zeros": (zeros, "not a database"),
 }
 
@@ -245,9 +254,11 @@ async def test_a_file_whose_server_was_killed_is_free(path: Path) -> None:
 
 async def test_a_file_is_refused_a_second_time_in_the_same_process_and_stays_with_the_first(path: Path) -> None:
     first = await opened(path)
+    files = descriptors()
     for _ in range(2):
         with pytest.raises(schema.CannotOpen, match="in use"):
             await opened(path)
+    assert descriptors() == files
     await first.threads([], 10, None)
     await first.close()
     await opens(path)
@@ -278,6 +289,8 @@ def as_nobody() -> Iterator[None]:
 def reachable(tmp_path: Path) -> Iterator[Path]:
     """A directory that nobody can reach as well; pytest's own are the user's alone."""
     for directory in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        if directory.stat().st_mode & stat.S_IXOTH:
+            break
         directory.chmod(0o755)
     yield tmp_path
     tmp_path.chmod(0o755)
@@ -299,7 +312,7 @@ async def test_a_file_beside_which_no_log_can_be_written_is_refused(reachable: P
     os.chmod(path, 0o666)
     os.chmod(reachable, 0o555)
     with as_nobody(), untouched(path):
-        assert "cannot use the database" in await refusal(path)
+        assert "the database" in await refusal(path)
 
 
 @pytest.mark.parametrize("failing", [1, 2, 3])
@@ -359,6 +372,41 @@ async def test_a_closed_file_holds_all_and_needs_no_log(sqlite: SqliteHand) -> N
     await sqlite.create("someone")
     await sqlite.close()
     assert b"someone" in sqlite.path.read_bytes()
+
+
+# What the schema refuses, should the code forget
+
+
+FORBIDDEN: Final = {
+    "a second running run": "INSERT INTO runs SELECT 'x', thread_id, 9, {rest} FROM runs",
+    "a second run of a sequence": "INSERT INTO runs SELECT 'x', thread_id, 1, {pending} FROM runs",
+    "a status without a name": "UPDATE runs SET status = 'paused', end_time = 1",
+    "a run that is deleted and there": "UPDATE runs SET status = 'deleted', end_time = 1",
+    "an end of a run in flight": "UPDATE runs SET end_time = 1",
+    "a terminal run without an end": "UPDATE runs SET status = 'success'",
+    "a run of no thread": "UPDATE runs SET thread_id = 'nobody'",
+    "a run of no assistant": "UPDATE runs SET assistant_key = 99",
+    "a step of no thread": "UPDATE steps SET thread_id = 'nobody'",
+    "a second assistant of an id": "INSERT INTO assistants SELECT 99, assistant_id, {assistant} FROM assistants",
+}
+REST: Final = (
+    "assistant_key, strategy, create_time, due_time, timeout, status, attempt, epoch, start_time, end_time, "
+    "base_step, last_step, error_type, error_message, superseded_by, reason, input, metadata"
+)
+ASSISTANT: Final = "graph, create_time, metadata, config, reducers, max_attempts, stop_grace, run_timeout, delete_time"
+
+
+@pytest.mark.parametrize("what", list(FORBIDDEN))
+async def test_the_schema_itself_refuses(sqlite: SqliteHand, what: str) -> None:
+    await sqlite.create()
+    await sqlite.admit("r")
+    await sqlite.claim()
+    statement = FORBIDDEN[what].format(rest=REST, pending=REST.replace("status", "'pending'"), assistant=ASSISTANT)
+    held = everything(sqlite.path)
+    with pytest.raises(sqlite3.IntegrityError, match="constraint failed"):
+        await sqlite.sqlite.writer.run(lambda connection: connection.execute(statement))
+    assert everything(sqlite.path) == held
+    assert not sqlite.sqlite.writer.in_transaction
 
 
 # One schema after another

@@ -179,6 +179,26 @@ async def test_a_refused_change_writes_nothing_at_all(sqlite: SqliteHand) -> Non
     assert everything(sqlite.path) == before
 
 
+async def test_a_request_that_changes_nothing_writes_nothing(sqlite: SqliteHand) -> None:
+    await sqlite.create()
+    await sqlite.run_through("done", request_id="q", digest="d")
+    await sqlite.admit("r")
+    await sqlite.claim()
+    requests: list[ask.Request] = [
+        ask.Tick("t"),
+        ask.ClaimRun("t", frozenset({"g"})),
+        ask.CancelRun("t", "done", CancelAction.ROLLBACK),
+        ask.AcknowledgeStop("t", "done", 1),
+        sqlite.admission("ignored", request_id="q", digest="d"),
+        *(kind("nobody") for kind in (ask.Tick, ask.Recover)),
+        ask.ClaimRun("nobody", frozenset({"g"})),
+    ]
+    before = sqlite.sqlite.writer.total_changes
+    for request in requests:
+        assert not (await sqlite.store.change(request)).writes
+    assert sqlite.sqlite.writer.total_changes == before
+
+
 async def test_a_repeated_request_is_recognised_after_reopening_too(hand: Hand) -> None:
     await hand.create()
     await hand.create("u")
@@ -344,6 +364,29 @@ async def test_the_state_after_a_rollback_is_the_state_before_the_run(hand: Hand
     assert [state.run_id for state in (await hand.store.states("t", 10, None)).items] == ["old", "old"]
 
 
+async def test_a_run_that_ended_without_having_run_left_what_remains_of_the_state_it_saw(hand: Hand) -> None:
+    await hand.create()
+    await hand.admit("first")
+    await hand.cancel("first")
+    await hand.run_through("old", {})
+    await hand.admit("second")
+    await hand.cancel("second")
+    await hand.admit("r")
+    await hand.claim()
+    await hand.commit("r", {})
+    await hand.admit("third")
+    await hand.cancel("third")
+    left = ("first", "old", "second", "third")
+    assert [(await hand.record(name)).run.left_state_at for name in left] == [0, 2, 2, 4]
+    await hand.create("u")
+    await hand.run_through("other", {}, {}, thread_id="u")
+    await hand.admit("elsewhere", "u")
+    await hand.cancel("elsewhere", "u")
+    await hand.cancel("r", rollback=True)
+    assert [(await hand.record(name)).run.left_state_at for name in left] == [0, 2, 2, 2]
+    assert (await hand.record("elsewhere")).run.left_state_at == 3
+
+
 MARKER: Final = "b1d94e07f3"
 SIZES: Final = (0, 100, 5_000, 70_000)
 """From a cell of a page to pages of one cell's own; the last makes the state due for a snapshot."""
@@ -406,7 +449,9 @@ async def test_a_rollback_leaves_nothing_of_the_run_in_any_table_nor_in_the_byte
     assert b"keepsake" in content
 
 
-async def test_what_was_rolled_back_is_in_no_table_after_any_mix_of_steps_and_outputs(sqlite: SqliteHand) -> None:
+async def test_what_was_rolled_back_is_nowhere_in_the_file_after_any_mix_of_steps_and_outputs(
+    sqlite: SqliteHand,
+) -> None:
     dice = random.Random(1)
     names = [f"t{number}" for number in range(12)]
     for name in names:
@@ -432,6 +477,8 @@ async def test_what_was_rolled_back_is_in_no_table_after_any_mix_of_steps_and_ou
     for name, run in alive.items():
         await sqlite.cancel(run, name, rollback=True)
     assert tables_with(sqlite.path, MARKER) == []
+    await sqlite.close()
+    assert MARKER.encode() not in sqlite.path.read_bytes()
 
 
 async def test_an_interrupt_keeps_every_step_and_the_input(hand: Hand) -> None:
@@ -651,7 +698,8 @@ class Log:
 
 
 def message(number: int, size: int = 9_000) -> dict[str, Any]:
-    return {"messages": [{"id": str(number % 7), "content": "é" * size, "n": number}], "n": number}
+    """One message that replaces another, and one that is told twice if its step is folded twice."""
+    return {"messages": [{"id": str(number % 7), "content": "é" * size, "n": number}, {"n": number}], "n": number}
 
 
 async def test_every_state_is_the_plain_fold_of_its_steps_before_and_after_a_rollback_below_a_snapshot(
