@@ -1,8 +1,10 @@
 """The stores that tests/contract holds to server.store.base, and a hand to play on them with.
 
-A store that is added to IMPLEMENTATIONS is held to all of test_store.py that does not say SQLite.
+A store that is added to IMPLEMENTATIONS is held to every test that takes a `hand`. Those that take `sqlite` are
+asked of the one on SQLite besides.
 """
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,10 +21,15 @@ from server.store.sqlite import SqliteStore
 from statemachine import requests as ask
 from statemachine.draft import Decision
 from statemachine.model import DEFAULT_REDUCERS, Assistant, Reducers, Run, Tombstone
-from statemachine.status import CancelAction, Strategy
+from statemachine.status import CancelAction, RunStatus, Strategy
+
+S = RunStatus
+ENQUEUE, REJECT, INTERRUPT, ROLLBACK = Strategy.ENQUEUE, Strategy.REJECT, Strategy.INTERRUPT, Strategy.ROLLBACK
 
 GRAPHS: Final = frozenset({"g"})
 SECOND: Final = 1_000_000
+MARKER: Final = "b1d94e07f3"
+"""Stands in content that is to be found again, or nowhere any more."""
 
 IMPLEMENTATIONS: Final[dict[str, Callable[[str, Clock], Awaitable[Store]]]] = {"sqlite": SqliteStore.open}
 
@@ -181,6 +188,15 @@ class SqliteHand(Hand):
         """Close the store for good, and see that nothing is left beside the file."""
         await self.store.close()
         assert [each.name for each in self.path.parent.iterdir()] == [self.path.name]
+
+
+async def snapshots(hand: SqliteHand, thread_id: str = "t") -> list[int]:
+    """The steps of which there are snapshots, once those in the making are made."""
+    while hand.sqlite._snapshotting:
+        await asyncio.gather(*hand.sqlite._snapshotting.values())
+        await asyncio.sleep(0)
+    rows = everything(hand.path)["snapshots"]
+    return sorted(step for thread, step, _ in rows if thread == thread_id)
 
 
 @pytest.fixture

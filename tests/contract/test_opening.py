@@ -1,0 +1,171 @@
+"""Opening a database file: which are taken, whom they belong to while open, and the settings then in force."""
+
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from server.store import schema
+from server.store.lane import Lane
+from statemachine.errors import NotReady
+from tests.contract.conftest import SqliteHand
+from tests.contract.files import (
+    a_foreign_database,
+    an_empty_file,
+    beside,
+    no_thread_left,
+    opened,
+    opens,
+    query,
+    untouched,
+)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def descriptors() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+async def test_a_new_file_is_created_for_its_owner_only(path: Path) -> None:
+    await opens(path)
+    assert mode(path) == 0o600
+    assert query(path, "PRAGMA application_id") == schema.APPLICATION_ID
+    assert query(path, "PRAGMA user_version") == len(schema.MIGRATIONS)
+    await opens(path)
+
+
+async def test_an_empty_file_is_taken(path: Path) -> None:
+    an_empty_file(path)
+    await opens(path)
+    assert query(path, "PRAGMA application_id") == schema.APPLICATION_ID
+
+
+async def test_the_file_is_nobodys_once_it_is_closed(path: Path) -> None:
+    first = await opened(path)
+    await first.close()
+    assert beside(path) == [path.name]
+    await opens(path)
+
+
+# Whose the file is
+
+ROOT: Final = Path(__file__).parents[2]
+HOLD: Final = """
+import asyncio, sys
+from server.clock import system_clock
+from server.store.sqlite import SqliteStore
+
+async def hold():
+    store = await SqliteStore.open(sys.argv[1], system_clock)
+    print("open", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    await store.close()
+
+asyncio.run(hold())
+"""
+
+
+def holder(path: Path, script: str = HOLD) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+
+
+async def test_a_file_that_another_server_has_is_refused_until_that_one_lets_go(path: Path) -> None:
+    with holder(path) as other:
+        assert other.stdin
+        assert other.stdout
+        try:
+            assert other.stdout.readline() == "open\n"
+            with untouched(path), pytest.raises(schema.CannotOpen, match="in use by another server; stop that one"):
+                await opened(path)
+        finally:
+            other.communicate("\n", timeout=30)
+    assert other.returncode == 0
+    await opens(path)
+
+
+async def test_a_file_whose_server_was_killed_is_free(path: Path) -> None:
+    with holder(path) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "open\n"
+        other.kill()
+    await opens(path)
+
+
+async def test_a_file_is_refused_a_second_time_in_the_same_process_and_stays_with_the_first(path: Path) -> None:
+    first = await opened(path)
+    files = descriptors()
+    for _ in range(2):
+        with pytest.raises(schema.CannotOpen, match="in use"):
+            await opened(path)
+    assert descriptors() == files
+    await first.threads([], 10, None)
+    await first.close()
+    await opens(path)
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+async def test_whichever_connection_fails_to_open_nothing_is_held_afterwards(
+    path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    await opens(path)
+    connect, calls = schema.connect, []
+
+    def counted(path: str, *, read_only: bool) -> sqlite3.Connection:
+        calls.append(read_only)
+        if len(calls) == failing:
+            raise sqlite3.OperationalError("unable to open database file")
+        return connect(path, read_only=read_only)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(schema, "connect", counted)
+        with no_thread_left(), pytest.raises((sqlite3.OperationalError, schema.CannotOpen)):
+            await opened(path)
+    assert len(calls) == failing
+    await opens(path)
+
+
+def test_a_process_that_cannot_open_its_file_exits(path: Path) -> None:
+    a_foreign_database(path)
+    with holder(path, HOLD) as process:
+        out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (1, "")
+
+
+# The settings in force
+
+
+async def setting(lane: Lane, name: str) -> object:
+    return await lane.run(lambda connection: connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("secure_delete", 1)]
+)
+async def test_the_writer_is_durable_checks_references_and_overwrites(
+    sqlite: SqliteHand, name: str, value: object
+) -> None:
+    for _ in range(2):
+        assert await setting(sqlite.sqlite.writer, name) == value
+        await sqlite.reopen()
+
+
+async def test_the_readers_cannot_write(sqlite: SqliteHand) -> None:
+    for reader in (sqlite.sqlite.rows, sqlite.sqlite.scans):
+        assert await setting(reader, "query_only") == 1
+        with pytest.raises(NotReady, match="readonly"):
+            await reader.run(lambda connection: connection.execute("DELETE FROM threads"))
+
+
+async def test_a_closed_file_holds_all_and_needs_no_log(sqlite: SqliteHand) -> None:
+    await sqlite.create("someone")
+    await sqlite.close()
+    assert b"someone" in sqlite.path.read_bytes()

@@ -1,0 +1,58 @@
+"""A thread in memory, which applies what the arbiter decides as a store would, one row after the other."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from statemachine import requests as ask
+from statemachine.draft import Decision
+from statemachine.model import Repeated, Run, Thread, ThreadView, Tombstone
+from statemachine.status import Reason, RunStatus
+
+S, R = RunStatus, Reason
+
+T: Final = "t"
+
+
+@dataclass(frozen=True)
+class World:
+    """What a store would hold of a thread. `steps`: of which run each is."""
+
+    thread: Thread | None = None
+    runs: dict[str, Run] = field(default_factory=dict)
+    graves: dict[str, Tombstone] = field(default_factory=dict)
+    steps: tuple[str | None, ...] = ()
+    asked: dict[str, Repeated] = field(default_factory=dict)
+
+    def in_flight(self) -> tuple[Run, ...]:
+        flying = [run for run in self.runs.values() if run.status in (S.PENDING, S.RUNNING)]
+        return tuple(sorted(flying, key=lambda run: run.sequence))
+
+    def running(self) -> Run | None:
+        return next((run for run in self.runs.values() if run.status is S.RUNNING), None)
+
+    def view(self, request: ask.Request) -> ThreadView:
+        named: Run | Tombstone | None = None
+        if isinstance(request, ask.RunRequest):
+            named = self.runs.get(request.run_id) or self.graves.get(request.run_id)
+        repeated = self.asked.get(request.request_id or "") if isinstance(request, ask.AdmitRun) else None
+        return ThreadView(self.thread, self.in_flight(), named, repeated)
+
+    def after(self, request: ask.Request, made: Decision, now: int) -> "World":
+        if made.deletes_thread:
+            return World()
+        runs, graves, asked = dict(self.runs), dict(self.graves), dict(self.asked)
+        if made.admitted is not None and isinstance(request, ask.AdmitRun):
+            runs[made.admitted.run_id] = made.admitted
+            if request.request_id:
+                asked[request.request_id] = Repeated(made.admitted.run_id, request.digest)
+        for run in made.moved:
+            if run.status is S.DELETED:
+                assert run.reason is not None
+                del runs[run.run_id]
+                graves[run.run_id] = Tombstone(run.run_id, T, run.superseded_by, run.reason, run.create_time, now)
+            else:
+                runs[run.run_id] = run
+        if made.removes_run is not None:
+            del runs[made.removes_run]
+        kept = self.steps if made.cut_to is None else self.steps[: made.cut_to]
+        return World(made.thread, runs, graves, kept + tuple(step.run_id for step in made.steps), asked)
