@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,20 +12,11 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.rpc import error_details_pb2
-from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_status import rpc_status
 from structlog.testing import capture_logs
 
 from doubletext import Client, InternalError
 from doubletext.errors import CLASS_OF, DoubletextError
-from doubletext.v1 import (
-    assistant_service_pb2,
-    run_service_pb2,
-    thread_service_pb2,
-    worker_service_pb2,
-)
 from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
@@ -34,8 +24,8 @@ from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
 from server.app import App, Config
 from server.errors import STATUS_OF
 from server.graphs import load
-from statemachine import errors as refusals
 from statemachine.errors import Refusal
+from tests.rpc.calls import NOT_SERVED, OURS, call, refused
 from tests.service import Service
 
 PROTOS: Final = Path(__file__).parents[2] / "protos" / "doubletext" / "v1"
@@ -65,94 +55,6 @@ CONTRACT: Final = {
 PROVISIONAL: Final = {"NotYet": ("UNIMPLEMENTED", "NOT_IMPLEMENTED")}
 # Rows of the contract that nothing can provoke before WatchThread and WatchRun are served.
 NOT_BEFORE_WATCHING: Final = {"EVENTS_TRIMMED"}
-
-OURS: Final[list[MethodDescriptor]] = [
-    method
-    for file in (assistant_service_pb2, thread_service_pb2, run_service_pb2, worker_service_pb2)
-    for service in file.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-]
-NOT_SERVED: Final = [
-    method
-    for method in OURS
-    if method.containing_service.name == "WorkerService" or method.name in ("WatchThread", "WatchRun")
-]
-
-
-@dataclass
-class Refused:
-    """An error as it came over the wire. `rest`: the details beside ErrorInfo, by the names of their messages."""
-
-    code: str
-    message: str
-    reason: str
-    domain: str
-    metadata: dict[str, str]
-    rest: dict[str, Any]
-    raw: Status
-
-    @property
-    def violations(self) -> list[tuple[str, str]]:
-        return [(each.field, each.description) for each in self.rest["BadRequest"].field_violations]
-
-    @property
-    def resource(self) -> tuple[str, str]:
-        return self.rest["ResourceInfo"].resource_type, self.rest["ResourceInfo"].resource_name
-
-
-def read(error: grpc.aio.AioRpcError) -> Refused:
-    """Take the error apart. Fails unless ErrorInfo comes first, from our domain, with all that the message says."""
-    status = rpc_status.from_call(error)
-    assert status is not None, f"no details came with {error.code()} {error.details()}"
-    kinds = [detail.TypeName().removeprefix("google.rpc.") for detail in status.details]
-    assert kinds[0] == "ErrorInfo"
-    assert len(set(kinds)) == len(kinds)
-    details: dict[str, Any] = {}
-    for kind, packed in zip(kinds, status.details, strict=True):
-        details[kind] = getattr(error_details_pb2, kind)()
-        assert packed.Unpack(details[kind])
-    info = details.pop("ErrorInfo")
-    refused = Refused(error.code().name, status.message, info.reason, info.domain, dict(info.metadata), details, status)
-    assert refused.domain == "doubletext"
-    assert_the_message_can_be_made_of_the_metadata(refused)
-    return refused
-
-
-def assert_the_message_can_be_made_of_the_metadata(refused: Refused) -> None:
-    if refused.reason == "INVALID_FIELD":
-        first = refused.violations[: refusals.InvalidField.shown]
-        problems = "; ".join(f"{field}: {text}" for field, text in first)
-        more = refused.message.removeprefix(problems)
-        assert more == "" if first == refused.violations else re.fullmatch(r"; and \d+ more", more)
-        assert refused.metadata == dict(first)
-        return
-    if refused.reason == "INTERNAL":
-        assert refused.metadata["reference"] in refused.message
-        return
-    (kind,) = (kind for kind, row in STATUS_OF.items() if (row[0].name, row[1]) == (refused.code, refused.reason))
-    facts = dict(refused.metadata)
-    if kind is refusals.RunNotFound:
-        facts["where"] = f" on thread '{facts['thread_id']}'" if "thread_id" in facts else ""
-    assert refused.message == kind.template.format(**facts)
-
-
-async def refused(call: Any) -> Refused:
-    """Await a call, or read a stream, that must be refused."""
-    answer = call.read() if isinstance(call, grpc.aio.UnaryStreamCall) else call
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await answer
-    return read(caught.value)
-
-
-def call(channel: grpc.aio.Channel, method: MethodDescriptor, request: Message) -> Any:
-    """Call any RPC by its descriptor."""
-    make = channel.unary_stream if method.server_streaming else channel.unary_unary
-    multi: Any = make(
-        f"/{method.containing_service.full_name}/{method.name}",
-        request_serializer=lambda message: message.SerializeToString(),
-        response_deserializer=GetMessageClass(method.output_type).FromString,
-    )
-    return multi(request)
 
 
 def nothing_for(method: MethodDescriptor) -> Message:
@@ -196,7 +98,8 @@ def test_every_reason_stands_in_the_protos_comments(reason: str) -> None:
     assert reason in re.findall(r"\w+", comments())
 
 
-# Each row, provoked. What a client gets wrong in a request stands in test_bad_input; LEASE_LOST has no RPC yet.
+# Each row, provoked. What a client gets wrong in a request stands in test_bad_fields, test_sizes_and_depths,
+# test_page_tokens and test_missing_and_taken; LEASE_LOST has no RPC yet.
 
 
 async def test_reject_on_a_busy_thread_names_the_run_in_the_way(service: Service) -> None:
