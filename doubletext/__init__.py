@@ -1,6 +1,6 @@
 """What happens when a second message arrives on a conversation while the first is still being answered.
 
-`Client` talks to the service; `graph` writes what it runs.
+`Client` talks to the service; `graph` writes what it runs; `Worker` runs it in a process of your own.
 """
 
 from doubletext.client import Client
@@ -29,6 +29,7 @@ from doubletext.errors import (
     Unavailable,
 )
 from doubletext.graph import Context, Graph, graph
+from doubletext.worker import Worker
 
 __all__ = [
     "AssistantExists",
@@ -56,5 +57,6 @@ __all__ = [
     "ThreadNotFound",
     "TooLarge",
     "Unavailable",
+    "Worker",
     "graph",
 ]

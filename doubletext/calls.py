@@ -45,10 +45,12 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> gr
     return grpc.aio.secure_channel(target, credentials, options)
 
 
-async def call(method: "grpc.aio.UnaryUnaryMultiCallable[Req, Resp]", request: Req) -> Resp:
+async def call(
+    method: "grpc.aio.UnaryUnaryMultiCallable[Req, Resp]", request: Req, timeout: float | None = None
+) -> Resp:
     """Call once. Raises DoubletextError for every error; a cancelled task cancels the call."""
     try:
-        response = await method(request)
+        response = await method(request, timeout=timeout)
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from error
     # grpc.aio logs an answer that it cannot parse (JSON nested too deeply is one) and returns None for it.

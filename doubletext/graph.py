@@ -1,14 +1,15 @@
 """Write a graph: code that turns a thread's state into steps.
 
 A graph is an async generator that gets a Context and yields updates, each of which becomes one durable step; or a plain
-async function that returns one. The same graph runs in the server's process (`doubletext serve --graphs FILE:NAME`).
-This module knows neither the server nor the wire.
+async function that returns one. The same graph runs in the server's process (`doubletext serve --graphs FILE:NAME`) and
+in a worker's (`doubletext worker --graphs FILE:NAME`). This module knows neither the server nor the wire.
 """
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from functools import cached_property
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias, cast, overload
 
 Json: TypeAlias = dict[str, Any]
 GraphFunction: TypeAlias = Callable[["Context"], AsyncIterator[Mapping[str, Any]] | Awaitable[Mapping[str, Any] | None]]
@@ -61,6 +62,24 @@ class Graph:
         self.yields = inspect.isasyncgenfunction(function)
         self.name = name
         self.__doc__ = function.__doc__
+
+    async def run(self, context: Context, commit: Callable[[Any], Awaitable[None]]) -> Any:
+        """Execute the graph: `commit` each update that it yields; return the one that a plain function returned."""
+        if not self.yields:
+            return await cast("Awaitable[Any]", self.function(context))
+        async with aclosing(cast("AsyncGenerator[Any, None]", self.function(context))) as updates:
+            async for update in updates:
+                await commit(update)
+        return None
+
+
+def describe(error: BaseException) -> tuple[str, str]:
+    """The type and message of what a graph raised, as text that can be stored and sent."""
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - it is the graph's own __str__
+        message = "its message cannot be shown"
+    return type(error).__name__, message.encode(errors="replace").decode()[:10_000]
 
 
 @overload

@@ -27,6 +27,13 @@ def to_struct(values: Mapping[str, Any]) -> Struct:
     return struct
 
 
+def update_struct(update: Any) -> Struct:
+    """Return what a graph gave as an update as a Struct. Raises TypeError for what is no dict, and as `to_struct`."""
+    if not isinstance(update, Mapping):
+        raise TypeError(f"a graph's update must be a dict, not {type(update).__name__}")
+    return to_struct(update)
+
+
 def fill_struct(struct: Struct, values: Mapping[str, Any], path: str = "", depth: int = 1) -> None:
     """Set `values` in an empty Struct; errors as in to_struct, named from `path` on."""
     _check_depth(depth, path)

@@ -15,7 +15,7 @@ from doubletext.v1 import assistant_service_pb2, run_service_pb2, thread_service
 from doubletext.v1.assistant_service_pb2_grpc import add_AssistantServiceServicer_to_server
 from doubletext.v1.run_service_pb2_grpc import add_RunServiceServicer_to_server
 from doubletext.v1.thread_service_pb2_grpc import add_ThreadServiceServicer_to_server
-from doubletext.v1.worker_service_pb2_grpc import WorkerServiceServicer, add_WorkerServiceServicer_to_server
+from doubletext.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
 from server.clock import Clock, system_clock
 from server.dispatcher import Dispatcher
 from server.executor import Executor
@@ -24,6 +24,7 @@ from server.reflection import add_reflection
 from server.services.assistants import Assistants
 from server.services.runs import Runs
 from server.services.threads import Threads
+from server.services.workers import Workers
 from server.store.sqlite import SqliteStore
 from server.watch import Hub
 from statemachine.draft import Decision
@@ -43,6 +44,7 @@ SERVICES: Final = tuple(
 
 # Ours is the interceptor's limit, which answers with a reason; the transport's only bounds what is read for that.
 TRANSPORT_LIMIT: Final = 32 * 1024 * 1024
+DEFAULT_LEASE: Final = 15_000_000
 GRAPHS_STOP_SECONDS: Final = 5.0
 CALLS_STOP_SECONDS: Final = 1.0
 
@@ -55,12 +57,17 @@ class CannotListen(Exception):
 
 @dataclass(frozen=True)
 class Config:
-    """listen: HOST:PORT, port 0 picks a free one · db: path of the database file"""
+    """listen  HOST:PORT, port 0 picks a free one
+    db      path of the database file
+    graphs  what the server itself runs, by name
+    lease   microseconds that a worker's lease lasts unless it is renewed
+    """
 
     listen: str
     db: str
     graphs: Mapping[str, Graph]
     default_strategy: Strategy = Strategy.ENQUEUE
+    lease: int = DEFAULT_LEASE
     clock: Clock = system_clock
 
 
@@ -75,6 +82,7 @@ class App:
         self.hub = Hub()
         self.dispatcher = Dispatcher(store, config.clock)
         self.executor = Executor(store, self.dispatcher, config.graphs)
+        self.workers = Workers(store, self.hub, self.dispatcher, config.clock, config.lease)
         self.edge = Edge()
         self.health = health.aio.HealthServicer()
         self.server = self._make_server()
@@ -112,13 +120,16 @@ class App:
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", TRANSPORT_LIMIT),
             ("grpc.max_send_message_length", -1),
+            # An open WatchLease keeps its lease alive as long as its worker answers pings, which one that is stopped or
+            # cut off doesn't: its connection is closed before half a lease has passed.
+            ("grpc.keepalive_time_ms", self.config.lease // 4000),
+            ("grpc.http2.ping_timeout_ms", self.config.lease // 4000),
         ]
         server = grpc.aio.server(interceptors=[self.edge], options=options)
         add_AssistantServiceServicer_to_server(Assistants(self.store, self.config.clock), server)
         add_ThreadServiceServicer_to_server(Threads(self.store), server)
         add_RunServiceServicer_to_server(Runs(self.store, self.hub, self.config.default_strategy), server)
-        # The generated base class, whose every method says that it is not implemented, which Edge puts into words.
-        add_WorkerServiceServicer_to_server(WorkerServiceServicer(), server)  # type: ignore[abstract]
+        add_WorkerServiceServicer_to_server(self.workers, server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         add_reflection(server, (*SERVICES, health.SERVICE_NAME))
         return server
@@ -151,7 +162,7 @@ class App:
                 await self.store.add_assistant(Assistant(0, name, name, self.config.clock()))
 
     async def _recover(self) -> None:
-        """Hand back what an earlier process had in execution, and set every thread's timer."""
+        """Hand back what an earlier process had in execution itself, and set every thread's timer, leases included."""
         threads = await self.store.unsettled()
         await asyncio.gather(*(self.store.change(Recover(thread_id)) for thread_id in threads))
         if threads:
@@ -169,6 +180,7 @@ class App:
         await self.dispatcher.close()
         left_behind = await self.executor.drain(GRAPHS_STOP_SECONDS)
         await self.server.stop(CALLS_STOP_SECONDS)
+        await self.workers.close()
         await self.store.close()
         log.info("stopped")
         return left_behind

@@ -1,15 +1,17 @@
-"""The command line: `doubletext serve`, `doubletext demo`, and the client verbs."""
+"""The command line: `doubletext serve`, `worker`, `demo`, and the client verbs."""
 
 import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 import click
 
-from server.app import App, CannotListen, Config
+from doubletext.worker import Worker
+from server.app import DEFAULT_LEASE, App, CannotListen, Config
 from server.demo import demo
-from server.graphs import CannotLoad, load
+from server.graphs import BUILT_IN, CannotLoad, load
 from server.logs import configure_logs
 from server.store.schema import CannotOpen
 from server.verbs import run, thread
@@ -43,32 +45,78 @@ main.add_command(demo)
     show_default=True,
     help="For calls and threads that name none.",
 )
-def serve(listen: str, db: str, graphs: tuple[str, ...], default_strategy: str) -> None:
+@click.option(
+    "--lease",
+    type=click.FloatRange(1, 3600),
+    default=DEFAULT_LEASE / 1_000_000,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a worker may be silent before its run is given to another.",
+)
+def serve(listen: str, db: str, graphs: tuple[str, ...], default_strategy: str, lease: float) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain: hand back what runs and exit 0.
 
     Prints `listening on HOST:PORT` once it answers. Logs go to stderr.
     """
     configure_logs()
     try:
-        config = Config(listen, db, load(graphs), Strategy(default_strategy))
+        known = {**BUILT_IN, **load(graphs)}  # a named one may take a built-in one's place
+        config = Config(listen, db, known, Strategy(default_strategy), int(lease * 1_000_000))
         runner = asyncio.Runner()
         left_behind = runner.run(_serve(config))
     except (CannotLoad, CannotListen, CannotOpen) as error:
         raise click.ClickException(str(error)) from None
-    if left_behind:
-        # Graphs that swallow their cancellation would keep the interpreter waiting for ever; all else is closed.
-        sys.stdout.flush()
-        os._exit(0)
-    runner.close()
+    _leave(runner, left_behind)
 
 
 async def _serve(config: Config) -> bool:
     """Serve until a signal. Returns whether graphs are left that do not stop."""
-    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _on_signal(stop.set)
     app = await App.start(config)
     print(f"listening on {app.address}", flush=True)
     await stop.wait()
     return await app.stop()
+
+
+@main.command()
+@click.option("--connect", default="127.0.0.1:50051", show_default=True, metavar="HOST:PORT", help="The server.")
+@click.option(
+    "--graphs",
+    multiple=True,
+    required=True,
+    metavar="MODULE_OR_FILE:NAME",
+    help="A graph to execute runs of; repeatable.",
+)
+@click.option("--slots", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Runs at once.")
+def worker(connect: str, graphs: tuple[str, ...], slots: int) -> None:
+    """Execute runs for a server until SIGTERM or Ctrl-C, then drain: finish or hand back what runs, and exit 0.
+
+    Makes an assistant of each graph's name where there is none, and waits for a server that is not there. Logs go to
+    stderr.
+    """
+    configure_logs()
+    try:
+        executor = Worker(connect, graphs=list(load(graphs).values()), slots=slots)
+    except CannotLoad as error:
+        raise click.ClickException(str(error)) from None
+    runner = asyncio.Runner()
+    _leave(runner, runner.run(_work(executor)))
+
+
+async def _work(executor: Worker) -> bool:
+    _on_signal(executor.stop)
+    return await executor.run()
+
+
+def _on_signal(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+def _leave(runner: asyncio.Runner, left_behind: bool) -> None:
+    """Graphs that swallow their cancellation would keep the interpreter waiting for ever; all else is closed."""
+    if left_behind:
+        sys.stdout.flush()
+        os._exit(0)
+    runner.close()

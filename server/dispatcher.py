@@ -12,9 +12,10 @@ import structlog
 from server.clock import Clock
 from server.store.base import Store
 from statemachine.draft import Decision
-from statemachine.errors import Refusal
+from statemachine.errors import NotReady, Refusal
 from statemachine.line import Outlook
 from statemachine.requests import Tick
+from statemachine.status import Reason
 
 RETRY_SECONDS: Final = 1.0
 LONGEST_TIMER_SECONDS: Final = 86_400.0
@@ -72,8 +73,11 @@ class Dispatcher:
     async def next(self, graphs: frozenset[str]) -> str:
         """The id of the thread that has waited longest with a run of one of `graphs` ready; claim it and see.
 
-        A thread is handed out once for each commit that leaves it ready: one that claims nothing must call `retry`.
+        A thread is handed out once for each commit that leaves it ready: one that cannot claim must call `retry`.
+        Raises NotReady when the server stops.
         """
+        if self._closed:
+            raise NotReady(what="stopping")
         heads = [(turn, thread_id) for graph in graphs for thread_id, turn in self._first(graph)]
         if heads:
             _, thread_id = min(heads)
@@ -112,14 +116,22 @@ class Dispatcher:
 
     async def _tick(self, thread_id: str) -> None:
         try:
-            await self._store.change(Tick(thread_id))
+            decision = await self._store.change(Tick(thread_id))
         except Refusal as refusal:
             log.warning("a timer will be tried again", thread_id=thread_id, error=str(refusal))
             self.retry(thread_id)
+            return
+        for run in decision.moved:
+            if run.reason in (Reason.LEASE_LOST, Reason.MAX_ATTEMPTS):
+                log.warning("a worker fell silent", worker_id=run.worker_id, run_id=run.run_id, attempt=run.attempt)
 
     async def close(self) -> None:
-        """Stop offering and timing."""
+        """Stop offering and timing, and send the claimers home."""
         self._closed = True
+        for _, claimer in self._claimers:
+            if not claimer.done():
+                claimer.set_exception(NotReady(what="stopping"))
+        self._claimers.clear()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

@@ -6,15 +6,14 @@ commits, and its thread waits for its end no longer than the assistant's `stop_g
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import structlog
 
-from doubletext.graph import Context, Graph
-from doubletext.structs import to_struct
+from doubletext.graph import Context, Graph, describe
+from doubletext.structs import update_struct
 from server.dispatcher import RETRY_SECONDS, Dispatcher
 from server.store.base import Store
 from server.store.reads import read_values
@@ -22,13 +21,11 @@ from server.wire import dump
 from statemachine import requests as ask
 from statemachine.draft import Decision
 from statemachine.errors import LeaseLost, NotReady, Refusal
-from statemachine.model import Json, Run, Tombstone
-from statemachine.status import RunStatus
+from statemachine.model import Json, Output, Run, Tombstone
+from statemachine.status import STOPPED, RunStatus
 
 SLOTS: Final = 1000
 """Runs in execution at once; further ones wait."""
-
-STOPPED: Final = frozenset({RunStatus.INTERRUPTED, RunStatus.DELETED, RunStatus.TIMEOUT})
 
 LARGEST_UPDATE: Final = 4 * 1024 * 1024
 
@@ -62,7 +59,10 @@ class Executor:
     async def _serve(self) -> None:
         while True:
             await self._slots.acquire()
-            thread_id = await self._dispatcher.next(self._names)
+            try:
+                thread_id = await self._dispatcher.next(self._names)
+            except NotReady:
+                return
             claim = asyncio.create_task(self._attempt(thread_id))
             self._claims.add(claim)
             claim.add_done_callback(self._done)
@@ -77,6 +77,8 @@ class Executor:
         """Take note of a commit: which attempts are live, and which must stop."""
         for run in decision.moved:
             attempt = self._live.get(run.run_id)
+            if run.status is RunStatus.RUNNING and run.worker_id is not None:
+                continue
             if run.status is RunStatus.RUNNING:
                 if attempt is None or attempt.run.epoch != run.epoch:
                     self._live[run.run_id] = Attempt(run)
@@ -121,20 +123,18 @@ class Executor:
                 log.info("a stopped graph failed", run_id=run.run_id, error=repr(error))
                 return
             log.exception("a graph failed", run_id=run.run_id, thread_id=run.thread_id, graph=run.assistant.graph)
-            outcome = ask.FailRun(*_lease(run), *_described(error))
+            outcome = ask.FailRun(*_lease(run), *describe(error))
         await self._finish(outcome)
 
     async def _outcome(self, run: Run) -> ask.SucceedRun:
         """Run the graph to its end; raises what it raises, and LeaseLost once the run is over."""
         graph = self._graphs[run.assistant.graph]
-        context = await self._context(run)
-        if not graph.yields:
-            update = await cast("Awaitable[Any]", graph.function(context))
-            return ask.SucceedRun(*_lease(run), None if update is None else checked(update))
-        async with aclosing(cast("AsyncGenerator[Any, None]", graph.function(context))) as updates:
-            async for update in updates:
-                await self._persist(ask.CommitStep(*_lease(run), checked(update)))
-        return ask.SucceedRun(*_lease(run))
+
+        async def commit(update: Any) -> None:
+            await self._persist(ask.CommitStep(*_lease(run), checked(update)))
+
+        last = await graph.run(await self._context(run), commit)
+        return ask.SucceedRun(*_lease(run), None if last is None else checked(last))
 
     async def _context(self, run: Run) -> Context:
         record = await self._store.run(run.run_id)
@@ -143,7 +143,7 @@ class Executor:
         raw = await self._store.raw_state(run.thread_id)
 
         async def emit(channel: str, data: dict[str, Any]) -> None:
-            await self._persist(ask.PublishOutput(*_lease(run), channel, checked(data)))
+            await self._persist(ask.PublishOutput(*_lease(run), (Output(channel, checked(data)),)))
 
         return Context(
             run={
@@ -205,20 +205,9 @@ def _lease(run: Run) -> tuple[str, str, int]:
     return run.thread_id, run.run_id, run.epoch
 
 
-def _described(error: BaseException) -> tuple[str, str]:
-    """An exception's type and message, as text that can be stored and sent."""
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - it is the graph's own __str__
-        message = "its message cannot be shown"
-    return type(error).__name__, message.encode(errors="replace").decode()[:10_000]
-
-
 def checked(update: Any) -> Json:
     """What a graph gave as an update, as JSON text. Raises TypeError or ValueError that says what is wrong with it."""
-    if not isinstance(update, Mapping):
-        raise TypeError(f"a graph's update must be a dict, not {type(update).__name__}")
-    to_struct(update)
+    update_struct(update)
     text = dump(update)
     size = len(text.encode())
     if size > LARGEST_UPDATE:

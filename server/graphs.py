@@ -60,7 +60,7 @@ async def echo(ctx: Context) -> dict[str, Any]:
     return {"messages": [message]}
 
 
-BUILT_IN: Final = (agent, echo)
+BUILT_IN: Final = {each.name: each for each in (agent, echo)}
 
 
 def question_of(given: dict[str, Any]) -> str:
@@ -93,17 +93,14 @@ class CannotLoad(Exception):
 
 
 def load(names: Iterable[str]) -> dict[str, Graph]:
-    """The built-in graphs and those named MODULE_OR_FILE:NAME, by name; a named one may take a built-in one's place.
-
-    Raises CannotLoad.
-    """
+    """The graphs named MODULE_OR_FILE:NAME, by their own names. Raises CannotLoad."""
     named: dict[str, Graph] = {}
     for name in names:
         found = _load(name)
         if found.name in named:
             raise CannotLoad(f"--graphs {name}: there is a graph {found.name} already; give one another name")
         named[found.name] = found
-    return {found.name: found for found in BUILT_IN} | named
+    return named
 
 
 def _load(value: str) -> Graph:

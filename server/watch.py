@@ -1,14 +1,14 @@
-"""Those who wait for a commit: joiners for the end of a run, cancellers for the end of its code. Nobody polls."""
+"""Those who wait for a commit: for the end of a run, of a lease, or of a stopped run's code. Nobody polls."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from statemachine.draft import Decision
 from statemachine.errors import NotReady
 from statemachine.model import Run
-from statemachine.status import TERMINAL
+from statemachine.status import TERMINAL, RunStatus
 
 Ended: TypeAlias = "asyncio.Future[Run]"
 Idle: TypeAlias = "asyncio.Future[None]"
@@ -16,24 +16,35 @@ Idle: TypeAlias = "asyncio.Future[None]"
 
 class Hub:
     def __init__(self) -> None:
-        self._joiners: dict[str, set[Ended]] = {}
+        self._watchers: dict[str, dict[Ended, Callable[[Run], bool]]] = {}
         self._cancellers: dict[str, dict[Idle, str]] = {}
         self._closed = False
 
     @contextmanager
     def joining(self, run_id: str) -> Iterator[Ended]:
         """A future of the run as it is when it becomes final. Enter before reading the run: then no end is missed."""
+        with self._watching(run_id, lambda run: run.status in TERMINAL) as ended:
+            yield ended
+
+    @contextmanager
+    def holding(self, run_id: str, epoch: int) -> Iterator[Ended]:
+        """A future of the run as it is when the lease of this epoch is over. Enter before asking whether it is."""
+        with self._watching(run_id, lambda run: run.status is not RunStatus.RUNNING or run.epoch != epoch) as ended:
+            yield ended
+
+    @contextmanager
+    def _watching(self, run_id: str, holds: Callable[[Run], bool]) -> Iterator[Ended]:
         self._check_open()
         future: Ended = asyncio.get_running_loop().create_future()
-        waiting = self._joiners.setdefault(run_id, set())
-        waiting.add(future)
+        waiting = self._watchers.setdefault(run_id, {})
+        waiting[future] = holds
         try:
             yield future
         finally:
             future.cancel()
-            waiting.discard(future)
-            if not waiting and self._joiners.get(run_id) is waiting:
-                del self._joiners[run_id]
+            del waiting[future]
+            if not waiting and self._watchers.get(run_id) is waiting:
+                del self._watchers[run_id]
 
     @contextmanager
     def stopping(self, thread_id: str, run_id: str) -> Iterator[Idle]:
@@ -53,10 +64,9 @@ class Hub:
     def saw(self, thread_id: str, decision: Decision) -> None:
         """Take note of a commit."""
         for run in decision.moved:
-            if run.status in TERMINAL:
-                for future in self._joiners.get(run.run_id, ()):
-                    if not future.done():
-                        future.set_result(run)
+            for future, holds in self._watchers.get(run.run_id, {}).items():
+                if not future.done() and holds(run):
+                    future.set_result(run)
         drain = decision.thread.drain if decision.thread else None
         for idle, run_id in self._cancellers.get(thread_id, {}).items():
             if not idle.done() and (drain is None or drain.run_id != run_id):
@@ -66,12 +76,13 @@ class Hub:
         """Send everyone home: the server stops."""
         self._closed = True
         waiting: list[asyncio.Future[Any]] = [
-            *(future for joiners in self._joiners.values() for future in joiners),
+            *(future for watchers in self._watchers.values() for future in watchers),
             *(idle for cancellers in self._cancellers.values() for idle in cancellers),
         ]
         for future in waiting:
             if not future.done():
                 future.set_exception(NotReady(what="stopping"))
+                future.exception()  # seen, should nobody look at it any more
 
     def _check_open(self) -> None:
         if self._closed:

@@ -16,10 +16,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from doubletext.structs import fill_struct, from_struct
 from doubletext.v1 import resources_pb2 as pb
+from doubletext.v1 import worker_service_pb2 as worker_pb
 from server.store.base import RunRecord, State, ThreadRecord
 from statemachine.errors import InvalidField, InvalidPageToken
-from statemachine.model import Assistant, Json, Tombstone
-from statemachine.status import CancelAction, Reducer, RunStatus, Strategy, ThreadStatus
+from statemachine.model import Assistant, Drain, Json, Run, Tombstone
+from statemachine.status import CancelAction, Reason, Reducer, RunStatus, Strategy, ThreadStatus
 
 E = TypeVar("E", bound=Enum)
 
@@ -253,6 +254,28 @@ def state(state: State) -> pb.State:
     message.values.SetInParent()
     fill_struct(message.values, state.values)
     _set_time(message.create_time, state.create_time)
+    return message
+
+
+def lease(run: Run) -> worker_pb.Lease:
+    message = worker_pb.Lease(run_id=run.run_id, epoch=run.epoch)
+    _set_time(message.expire_time, run.lease_expires)
+    return message
+
+
+def draining_lease(drain: Drain) -> worker_pb.Lease:
+    """The lease of a stopped attempt, for what is left of its grace."""
+    message = worker_pb.Lease(run_id=drain.run_id, epoch=drain.epoch)
+    _set_time(message.expire_time, drain.until)
+    return message
+
+
+def stop(run: Run | Tombstone | None, grace: int) -> worker_pb.Stop:
+    """Why the run's attempt is to stop; None for a run whose record was deleted since."""
+    message = worker_pb.Stop(reason=Reason.CANCELLED.value)
+    if run is not None and run.reason is not None:
+        message = worker_pb.Stop(reason=run.reason.value, superseded_by=run.superseded_by or "")
+    _set_duration(message.grace, max(grace, 0))
     return message
 
 

@@ -12,6 +12,7 @@ from statemachine import requests as ask
 from statemachine.draft import Decision, Draft
 from statemachine.errors import (
     AssistantNotFound,
+    InvalidField,
     LeaseLost,
     RequestIdReused,
     RunInFlight,
@@ -19,9 +20,9 @@ from statemachine.errors import (
     ThreadExists,
     ThreadInFlight,
 )
-from statemachine.lifecycle import Ask, Trigger, holds_lease, may_try_again, time_is_up
+from statemachine.lifecycle import Ask, Trigger, lease_is_over, may_try_again, time_is_up, why_not_held
 from statemachine.line import busy_facts, outlook, running_run
-from statemachine.model import Output, Run, Thread, ThreadView, Tombstone
+from statemachine.model import Run, Thread, ThreadView, Tombstone
 from statemachine.status import IN_FLIGHT, CancelAction, Reason, RunStatus, Strategy
 
 STOP: Final = {
@@ -126,6 +127,8 @@ def _claim(draft: Draft, request: ask.ClaimRun) -> None:
         epoch=run.epoch + 1,
         start_time=draft.now,
         reason=None,
+        worker_id=request.worker_id,
+        lease_expires=None if request.lease is None else draft.now + request.lease,
         **changes,
     )
     if changes:
@@ -133,34 +136,81 @@ def _claim(draft: Draft, request: ask.ClaimRun) -> None:
 
 
 def _commit_step(draft: Draft, request: ask.CommitStep) -> None:
-    stepped = draft.step_of(_held(draft, request), request.update)
+    run = _held(draft, request)
+    following = draft.last_step + 1
+    if request.expected_step not in (None, following):
+        if draft.view.made != request.update:
+            problem = (
+                f"is {request.expected_step}; the run's next step is {following}, and an earlier number is "
+                "accepted only for the very step that has it"
+            )
+            raise InvalidField([("expected_step", problem)])
+        draft.made.run, draft.made.step = run, request.expected_step
+        return
+    stepped = draft.step_of(run, request.update)
     draft.made.moved.append(stepped)
-    draft.made.run = stepped
+    draft.made.run, draft.made.step = stepped, following
 
 
 def _publish_output(draft: Draft, request: ask.PublishOutput) -> None:
     run = _held(draft, request)
-    draft.event(run.run_id, Output(request.channel, request.data))
+    for output in request.outputs:
+        draft.event(run.run_id, output)
+
+
+def _heartbeat(draft: Draft, request: ask.Heartbeat) -> None:
+    if _awaits(draft, request) and (drain := draft.drain) is not None and draft.now < drain.until:
+        draft.drain = replace(drain, until=min(drain.grace_until, draft.now + request.lease))
+        draft.made.run = draft.view.named
+        draft.made.writes = True
+        return
+    draft.renew(_held(draft, request), request.lease)
 
 
 def _succeed(draft: Draft, request: ask.SucceedRun) -> None:
+    if _is_settled(draft, request):
+        return
     run = _held(draft, request)
     if request.update is not None:
         run = draft.step_of(run, request.update)
-    draft.move(Trigger.SUCCEED, run, lease=request.epoch)
+    draft.move(Trigger.SUCCEED, run, lease=request.epoch, outcome_digest=request.digest)
 
 
 def _fail(draft: Draft, request: ask.FailRun) -> None:
+    if _is_settled(draft, request):
+        return
     draft.move(
         Trigger.FAIL,
         _held(draft, request),
         lease=request.epoch,
         error_type=request.error_type,
         error_message=request.error_message,
+        outcome_digest=request.digest,
     )
 
 
+def _is_settled(draft: Draft, request: ask.SucceedRun | ask.FailRun) -> bool:
+    """Whether there is nothing left to decide about an outcome: it repeats the one that the run has, or comes too late
+    for one, and is the stopped attempt's last word then."""
+    named = draft.view.named
+    repeats = isinstance(named, Run) and (named.epoch, named.outcome_digest) == (request.epoch, request.digest)
+    if repeats and request.digest is not None:
+        draft.made.run = named
+        return True
+    if not _awaits(draft, request):
+        return False
+    _end_drain(draft)
+    draft.made.refusal = _lease_lost(request, *_end_of(named))
+    return True
+
+
 def _release(draft: Draft, request: ask.ReleaseRun) -> None:
+    if _awaits(draft, request):
+        _end_drain(draft)
+        return
+    waiting = draft.runs.get(request.run_id)
+    if waiting is not None and (waiting.reason, waiting.epoch) == (Reason.RELEASED, request.epoch):
+        return
     run = _held(draft, request)
     draft.move(Trigger.RELEASE, run, lease=request.epoch, attempt=run.attempt - 1, reason=Reason.RELEASED)
 
@@ -168,13 +218,17 @@ def _release(draft: Draft, request: ask.ReleaseRun) -> None:
 def _held(draft: Draft, request: ask.LeaseRequest) -> Run:
     """The running run that the request's lease is for. Raises LeaseLost when it is over, for whatever cause."""
     run = draft.runs.get(request.run_id)
-    if run is not None and run.status is RunStatus.RUNNING:
-        if holds_lease(Ask(run, draft.view, draft.now, request.epoch)):
-            return run
-        cause, current = "CLAIMED_AGAIN", run.epoch
-    else:
-        cause, current = _end_of(draft.view.named)
-    raise LeaseLost(run_id=request.run_id, epoch=request.epoch, current_epoch=current, cause=cause)
+    if run is None or run.status is not RunStatus.RUNNING:
+        raise _lease_lost(request, *_end_of(draft.view.named))
+    if (cause := why_not_held(Ask(run, draft.view, draft.now, request.epoch))) is not None:
+        raise _lease_lost(request, cause, run.epoch)
+    if request.by_worker and run.worker_id is None:
+        raise _lease_lost(request, "FOREIGN", run.epoch)
+    return run
+
+
+def _lease_lost(request: ask.LeaseRequest, cause: str, current_epoch: int) -> LeaseLost:
+    return LeaseLost(run_id=request.run_id, epoch=request.epoch, current_epoch=current_epoch, cause=cause)
 
 
 def _end_of(named: Run | Tombstone | None) -> tuple[str, int]:
@@ -187,11 +241,21 @@ def _end_of(named: Run | Tombstone | None) -> tuple[str, int]:
 
 
 def _acknowledge(draft: Draft, request: ask.AcknowledgeStop) -> None:
-    if draft.thread is None or draft.drain is None:
-        return
-    if (draft.drain.run_id, draft.drain.epoch) == (request.run_id, request.epoch):
-        draft.drain = None
-        draft.made.writes = True
+    if _awaits(draft, request):
+        _end_drain(draft)
+
+
+def _awaits(draft: Draft, request: ask.LeaseRequest) -> bool:
+    """Whether the request's attempt was stopped, and the thread waits for its last word."""
+    drain = draft.drain if draft.thread else None
+    if drain is None or (drain.run_id, drain.epoch) != (request.run_id, request.epoch):
+        return False
+    return drain.worker_id is not None or not request.by_worker
+
+
+def _end_drain(draft: Draft) -> None:
+    draft.drain = None
+    draft.made.writes = True
 
 
 # Stopping
@@ -226,20 +290,29 @@ def _named(draft: Draft, request: ask.RunRequest) -> Run | Tombstone:
 
 
 def _tick(draft: Draft, request: ask.Tick) -> None:
+    if draft.thread is not None and draft.drain is not None and draft.drain.until <= draft.now:
+        _end_drain(draft)
     run = running_run(draft.view.runs)
-    if run is not None and time_is_up(Ask(run, draft.view, draft.now)):
+    if run is None:
+        return
+    asked = Ask(run, draft.view, draft.now)
+    if time_is_up(asked):
         draft.stop(Trigger.TIME_OUT, run, Reason.TIMEOUT)
+    elif run.worker_id is not None and lease_is_over(asked):
+        _lose(draft, run)
 
 
 def _recover(draft: Draft, request: ask.Recover) -> None:
     if draft.thread is None:
         return
-    if draft.drain is not None:
-        draft.drain = None
-        draft.made.writes = True
+    if draft.drain is not None and draft.drain.worker_id is None:
+        _end_drain(draft)
     run = running_run(draft.view.runs)
-    if run is None:
-        return
+    if run is not None and run.worker_id is None:
+        _lose(draft, run)
+
+
+def _lose(draft: Draft, run: Run) -> None:
     if may_try_again(Ask(run, draft.view, draft.now)):
         draft.move(Trigger.LOSE, run, reason=Reason.LEASE_LOST)
         return
@@ -248,7 +321,7 @@ def _recover(draft: Draft, request: ask.Recover) -> None:
         run,
         reason=Reason.MAX_ATTEMPTS,
         error_type="MaxAttempts",
-        error_message=f"started {run.attempt} times, and each time its executor died",
+        error_message=f"started {run.attempt} times, and each time its executor died or fell silent",
     )
 
 
@@ -261,6 +334,7 @@ _DECIDE: Final[dict[type[ask.Request], Callable[[Draft, Any], None]]] = {
     ask.ClaimRun: _claim,
     ask.CommitStep: _commit_step,
     ask.PublishOutput: _publish_output,
+    ask.Heartbeat: _heartbeat,
     ask.SucceedRun: _succeed,
     ask.FailRun: _fail,
     ask.ReleaseRun: _release,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from statemachine.errors import ThreadNotFound
+from statemachine.errors import Refusal, ThreadNotFound
 from statemachine.lifecycle import Ask, Trigger, move
 from statemachine.line import NOTHING, Outlook, outlook, position
 from statemachine.model import (
@@ -36,6 +36,8 @@ class Decision:
     run         the run that the request was about, afterwards; `queue_position` is its place in line, 0 for none
     superseded  the runs that `run` ended
     repeated    the run of the earlier call that this one repeats
+    step        the number of the step that the request made
+    refusal     to be raised once all this is written
     """
 
     thread: Thread | None
@@ -53,6 +55,8 @@ class Decision:
     queue_position: int = 0
     superseded: list[Run] = field(default_factory=list)
     repeated: str | None = None
+    step: int = 0
+    refusal: Refusal | None = None
 
 
 class Draft:
@@ -87,6 +91,8 @@ class Draft:
     def move(self, trigger: Trigger, run: Run, *, lease: int | None = None, **changes: Any) -> Run:
         before = run.status
         status = move(trigger, Ask(run, self.view, self.now, lease))
+        if status is not RunStatus.RUNNING:
+            changes["lease_expires"] = None
         if status not in IN_FLIGHT:
             changes["end_time"] = self.now
             if run.base_step is None:
@@ -109,7 +115,9 @@ class Draft:
                 self.made.cut_to = self.last_step = run.base_step
             changes["last_step"] = 0
         if run.status is RunStatus.RUNNING:
-            self.drain = Drain(run.run_id, run.epoch, self.now + run.assistant.stop_grace)
+            grace_until = self.now + run.assistant.stop_grace
+            until = grace_until if run.lease_expires is None else min(grace_until, run.lease_expires)
+            self.drain = Drain(run.run_id, run.epoch, until, grace_until, run.worker_id)
         return self.move(trigger, run, **changes)
 
     def stop_all(self, trigger: Trigger, reason: Reason, superseded_by: str | None = None) -> list[Run]:
@@ -133,6 +141,14 @@ class Draft:
         self.runs[run.run_id] = stepped
         return stepped
 
+    def renew(self, run: Run, lease: int) -> None:
+        """Let the running run's lease last for another `lease` from now."""
+        renewed = replace(run, lease_expires=self.now + lease)
+        self.runs[run.run_id] = renewed
+        self.made.moved.append(renewed)
+        self.made.run = renewed
+        self.made.writes = True
+
     def event(self, run_id: str | None, kind: RunChanged | StepCommitted | Output) -> None:
         self.last_event += 1
         self.made.events.append(Event(self.last_event, run_id, kind))
@@ -144,9 +160,10 @@ class Draft:
             made.thread = None
             return made
         if made.writes:
+            changed = made.events or made.removes_run or self.thread is not self.view.thread
             self.thread = replace(
                 self.thread,
-                update_time=self.now,
+                update_time=self.now if changed else self.thread.update_time,
                 last_sequence=self.last_sequence,
                 last_step=self.last_step,
                 last_event=self.last_event,

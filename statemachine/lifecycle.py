@@ -62,8 +62,25 @@ def heads_its_thread(ask: Ask) -> bool:
 
 
 def holds_lease(ask: Ask) -> bool:
-    """The caller's epoch is the run's current one: nobody has claimed the run since."""
-    return ask.epoch == ask.run.epoch
+    """The caller's epoch is the run's current one, and its lease has not run out.
+
+    Both halves matter: the epoch stops one who was replaced, the clock one who may be replaced at any moment.
+    """
+    return why_not_held(ask) is None
+
+
+def lease_is_over(ask: Ask) -> bool:
+    """Whoever executed the run is silent: a worker past its lease, or the server's own process, which is gone."""
+    return ask.run.lease_expires is None or ask.run.lease_expires <= ask.now
+
+
+def why_not_held(ask: Ask) -> str | None:
+    """What is wrong with the caller's lease of the running run; None when nothing is."""
+    if ask.epoch != ask.run.epoch:
+        return "CLAIMED_AGAIN"
+    if ask.run.lease_expires is not None and ask.run.lease_expires <= ask.now:
+        return "EXPIRED"
+    return None
 
 
 def time_is_up(ask: Ask) -> bool:
@@ -97,8 +114,8 @@ TABLE: Final = (
     Row(T.FAIL,        S.RUNNING,  S.ERROR,       (holds_lease,)),
     # Handed back unharmed: it keeps its steps and goes before all that never started.
     Row(T.RELEASE,     S.RUNNING,  S.PENDING,     (holds_lease,)),
-    Row(T.LOSE,        S.RUNNING,  S.PENDING,     (may_try_again,)),
-    Row(T.LOSE,        S.RUNNING,  S.ERROR,       (attempts_used_up,)),
+    Row(T.LOSE,        S.RUNNING,  S.PENDING,     (lease_is_over, may_try_again)),
+    Row(T.LOSE,        S.RUNNING,  S.ERROR,       (lease_is_over, attempts_used_up)),
     Row(T.TIME_OUT,    S.RUNNING,  S.TIMEOUT,     (time_is_up,)),
     Row(T.INTERRUPT,   S.RUNNING,  S.INTERRUPTED),
     # A queued run has done nothing yet, and is stopped the same way: its input never reaches the state.
@@ -168,6 +185,6 @@ _REFUSALS: Final[dict[Guard, Callable[[Ask], Refusal]]] = {
         thread_id=ask.run.thread_id, queued_runs=pending_count(ask.view), max_queued_runs=queue_limit(ask.view)
     ),
     holds_lease: lambda ask: LeaseLost(
-        run_id=ask.run.run_id, epoch=ask.epoch, current_epoch=ask.run.epoch, cause="CLAIMED_AGAIN"
+        run_id=ask.run.run_id, epoch=ask.epoch, current_epoch=ask.run.epoch, cause=why_not_held(ask)
     ),
 }

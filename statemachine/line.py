@@ -20,12 +20,13 @@ NOTHING: Final = Outlook()
 def outlook(view: ThreadView, now: int) -> Outlook:
     running = running_run(view.runs)
     if running is not None:
-        return Outlook(wake=running.deadline)
-    if view.thread is None or not view.runs:
-        return NOTHING
-    drain = view.thread.drain
+        ends = [at for at in (running.deadline, running.lease_expires) if at is not None]
+        return Outlook(wake=min(ends, default=None))
+    drain = view.thread.drain if view.thread else None
     if drain is not None and now < drain.until:
         return Outlook(wake=drain.until)
+    if not view.runs:
+        return NOTHING
     head = min(waiting(view.runs), key=_place(now))
     return Outlook(ready=head) if head.due_time <= now else Outlook(wake=head.due_time)
 

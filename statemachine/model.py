@@ -38,6 +38,9 @@ class Run:
     base_step  the thread's newest step before the run's input; for a run that ended without having run, the newest
                step then. None while it has not started.
     last_step  the newest step that the run made, 0 when it made none
+    worker_id  who claimed it last; None for the server itself, whose lease lasts as long as its process
+    lease_expires   when the worker's lease ends unless it is renewed
+    outcome_digest  of the outcome that a worker finished it with, by which a repeated call is recognised
     """
 
     run_id: str
@@ -59,6 +62,9 @@ class Run:
     error_message: str | None = None
     superseded_by: str | None = None
     reason: Reason | None = None
+    worker_id: str | None = None
+    lease_expires: int | None = None
+    outcome_digest: str | None = None
 
     @property
     def deadline(self) -> int | None:
@@ -74,11 +80,16 @@ class Run:
 
 @dataclass(slots=True, frozen=True)
 class Drain:
-    """A stopped attempt whose code may still be going; holds up the thread until it acknowledges, or until `until`."""
+    """A stopped attempt whose code may still be going; holds up the thread until it acknowledges, or until `until`.
+
+    That is the end of its grace, or of its worker's lease if that comes first.
+    """
 
     run_id: str
     epoch: int
     until: int
+    grace_until: int
+    worker_id: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -125,12 +136,14 @@ class ThreadView:
     runs      those in flight, in order of `sequence`
     named     the run that the request names, in flight or not, or its tombstone
     repeated  the earlier call with the request's request_id
+    made      the update of the step that the request expects to make, when the run has made a step of that number
     """
 
     thread: Thread | None
     runs: tuple[Run, ...] = ()
     named: Run | Tombstone | None = None
     repeated: Repeated | None = None
+    made: Json | None = None
 
 
 @dataclass(slots=True, frozen=True)

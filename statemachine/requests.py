@@ -1,9 +1,9 @@
 """What can be asked of a thread. Data only; the arbiter answers each with a Decision."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from statemachine.model import Assistant, Json, Reducers
+from statemachine.model import Assistant, Json, Output, Reducers
 from statemachine.status import CancelAction, Strategy
 
 
@@ -64,9 +64,14 @@ class AdmitRun(Request):
 
 @dataclass(slots=True, frozen=True)
 class ClaimRun(Request):
-    """Start the next run, if it is of one of `graphs`."""
+    """Start the next run, if it is of one of `graphs`.
+
+    worker_id, lease  of a worker, and how long its lease lasts; None for the server itself
+    """
 
     graphs: frozenset[str]
+    worker_id: str | None = None
+    lease: int | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -78,38 +83,55 @@ class RunRequest(Request):
 
 @dataclass(slots=True, frozen=True)
 class LeaseRequest(RunRequest):
-    """A request of the attempt that has claimed the run under `epoch`."""
+    """A request of the attempt that has claimed the run under `epoch`.
+
+    by_worker: it came over the wire, where everybody knows the run's id, so that it can't be the server's own attempt.
+    """
 
     epoch: int
+    by_worker: bool = field(default=False, kw_only=True)
 
 
 @dataclass(slots=True, frozen=True)
 class CommitStep(LeaseRequest):
+    """`expected_step`: the number that the step is to have, by which a repeated call is recognised."""
+
     update: Json
+    expected_step: int | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class PublishOutput(LeaseRequest):
-    channel: str
-    data: Json
+    outputs: tuple[Output, ...]
+
+
+@dataclass(slots=True, frozen=True)
+class Heartbeat(LeaseRequest):
+    """Let the lease last for another `lease` from now."""
+
+    lease: int
 
 
 @dataclass(slots=True, frozen=True)
 class SucceedRun(LeaseRequest):
-    """`update`: a last step, committed with the outcome."""
+    """update  a last step, committed with the outcome
+    digest  of the outcome, to tell a repeated call from another one
+    """
 
     update: Json | None = None
+    digest: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class FailRun(LeaseRequest):
     error_type: str
     error_message: str
+    digest: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class ReleaseRun(LeaseRequest):
-    """Hand the run back to its place in line."""
+    """Hand the run back to its place in line, or acknowledge that it was stopped."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -134,4 +156,4 @@ class Tick(Request):
 
 @dataclass(slots=True, frozen=True)
 class Recover(Request):
-    """The process that executed this thread's runs is gone, and all that it executed with it."""
+    """The server's process is gone, and all that it executed itself with it. Workers keep their leases."""

@@ -17,6 +17,8 @@ class RunStatus(Enum):
 
 IN_FLIGHT: Final = frozenset({RunStatus.PENDING, RunStatus.RUNNING})
 TERMINAL: Final = frozenset(RunStatus) - IN_FLIGHT
+STOPPED: Final = frozenset({RunStatus.INTERRUPTED, RunStatus.DELETED, RunStatus.TIMEOUT})
+"""How a run ends against the will of whoever executes it."""
 
 
 class Strategy(Enum):

@@ -8,7 +8,14 @@ import pytest
 from tests.service import Service, serving
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module that says EXECUTORS = ["server", "worker"] is played twice: what it proves holds whoever executes."""
+    if "service" in metafunc.fixturenames:
+        metafunc.parametrize("service", getattr(metafunc.module, "EXECUTORS", ["server"]), indirect=True)
+
+
 @pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    async with serving(tmp_path / "test.db") as running:
+async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Service]:
+    """A running service, whose graphs are executed by the server itself, or by a worker."""
+    async with serving(tmp_path / "test.db", by_worker=request.param == "worker") as running:
         yield running

@@ -3,21 +3,21 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from doubletext import Client, Context, Graph, graph
+from doubletext import AssistantExists, Client, Context, Graph, Worker, graph
 from doubletext.types import CreatedRun
 from doubletext.v1.assistant_service_pb2_grpc import AssistantServiceStub
 from doubletext.v1.run_service_pb2_grpc import RunServiceStub
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
 from server.app import App, Config
 from server.clock import system_clock
-from server.graphs import load
+from server.graphs import BUILT_IN
 from server.store.base import EventRecord
 from statemachine.draft import Decision
 from statemachine.model import Output, RunChanged
@@ -67,6 +67,7 @@ class Service:
     app: App
     client: Client
     channel: grpc.aio.Channel
+    worker: Worker | None = None
 
     @property
     def runs(self) -> Any:
@@ -150,16 +151,51 @@ def told(event: EventRecord, names: dict[str, str]) -> str:
 
 @asynccontextmanager
 async def serving(
-    db: Path, graphs: tuple[Graph, ...] = TEST_GRAPHS, clock: Callable[[], int] = system_clock
+    db: Path,
+    graphs: tuple[Graph, ...] = TEST_GRAPHS,
+    clock: Callable[[], int] = system_clock,
+    *,
+    by_worker: bool = False,
+    lease: float = 15,
 ) -> AsyncIterator[Service]:
-    """Start a server on the file; stop it the orderly way at the end."""
+    """Start a server on the file; stop it the orderly way at the end.
+
+    by_worker  the graphs are executed by a worker that claims over gRPC, and not by the server
+    lease      seconds
+    """
     gates.clear()
-    known = {**load(()), **{each.name: each for each in graphs}}
-    app = await App.start(Config("127.0.0.1:0", str(db), known, clock=clock))
+    known = {**BUILT_IN, **{each.name: each for each in graphs}}
+    config = Config("127.0.0.1:0", str(db), {} if by_worker else known, clock=clock, lease=int(lease * 1_000_000))
+    app = await App.start(config)
     try:
         async with Client(app.address) as client, grpc.aio.insecure_channel(app.address) as channel:
-            yield Service(app, client, channel)
+            if not by_worker:
+                yield Service(app, client, channel)
+                return
+            async with working(app.address, tuple(known.values())) as worker:
+                yield Service(app, client, channel, worker)
     finally:
-        for gate in gates.values():
-            gate.set()
+        _open_gates()
         await app.stop()
+
+
+@asynccontextmanager
+async def working(address: str, graphs: tuple[Graph, ...], slots: int = 100) -> AsyncIterator[Worker]:
+    """A worker on the address, in the test's process; it has made the graphs' assistants."""
+    worker = Worker(address, graphs=graphs, slots=slots)
+    async with Client(address) as client:
+        for graph in graphs:
+            with suppress(AssistantExists):
+                await client.assistants.create(graph.name, assistant_id=graph.name)
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        _open_gates()
+        worker.stop()
+        await task
+
+
+def _open_gates() -> None:
+    for gate in gates.values():
+        gate.set()

@@ -80,7 +80,7 @@ class Store(Protocol):
 
     async def change(self, request: Request) -> Decision:
         """Let the arbiter decide on the request and commit what it says. On disk when it returns; goes on when the
-        caller is cancelled. Raises the arbiter's Refusal, with nothing written."""
+        caller is cancelled. Raises the arbiter's Refusal, with nothing written; and a Decision's own, once it is."""
 
     async def add_assistant(self, assistant: Assistant) -> Assistant:
         """Keep an assistant and return it with its `key`. Raises AssistantExists."""
@@ -102,6 +102,9 @@ class Store(Protocol):
         """Newest first."""
 
     async def run(self, run_id: str) -> RunRecord | Tombstone | None: ...
+
+    async def thread_of(self, run_id: str) -> str | None:
+        """The thread that the run is on, or was before it was rolled back; None for a run unknown."""
 
     async def superseded_by(self, run_id: str) -> list[RunRecord | Tombstone]:
         """The runs that the run's admission ended, those of a deleted record aside; in order of their sequence."""

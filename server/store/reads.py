@@ -80,6 +80,14 @@ def run(assistants: Assistants, now: int, run_id: str, connection: sqlite3.Conne
     return row and read_tombstone(row)
 
 
+def thread_of(run_id: str, connection: sqlite3.Connection) -> str | None:
+    row = connection.execute(
+        "SELECT thread_id FROM runs WHERE run_id = ?1 UNION ALL SELECT thread_id FROM tombstones WHERE run_id = ?1",
+        (run_id,),
+    ).fetchone()
+    return row and str(row[0])
+
+
 def _run_record(row: Row, assistants: Assistants) -> RunRecord:
     *columns, given, metadata = row
     return RunRecord(read_run(tuple(columns), assistants), given, metadata)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import astuple
+from dataclasses import astuple, fields
 from typing import Any, Final, TypeAlias
 
 from statemachine.model import (
@@ -27,13 +27,16 @@ ASSISTANT: Final = (
 )
 THREAD: Final = (
     "thread_id, create_time, update_time, metadata, default_strategy, max_queued_runs, "
-    "last_sequence, last_step, last_event, drain_run_id, drain_epoch, drain_until"
+    "last_sequence, last_step, last_event, drain_run_id, drain_epoch, drain_until, drain_grace_until, drain_worker_id"
 )
 RUN: Final = (
     "run_id, thread_id, sequence, assistant_key, strategy, create_time, due_time, timeout, status, attempt, epoch, "
-    "start_time, end_time, base_step, last_step, error_type, error_message, superseded_by, reason"
+    "start_time, end_time, base_step, last_step, error_type, error_message, superseded_by, reason, "
+    "worker_id, lease_expires, outcome_digest"
 )
 TOMBSTONE: Final = "run_id, thread_id, superseded_by, reason, create_time, delete_time"
+
+NO_DRAIN: Final = (None,) * len(fields(Drain))
 
 _STATUS: Final = {status.value: status for status in RunStatus}
 _STRATEGY: Final = {strategy.value: strategy for strategy in Strategy}
@@ -90,12 +93,12 @@ def thread_row(thread: Thread) -> Row:
         thread.last_sequence,
         thread.last_step,
         thread.last_event,
-        *((drain.run_id, drain.epoch, drain.until) if drain else (None, None, None)),
+        *(astuple(drain) if drain else NO_DRAIN),
     )
 
 
 def read_thread(row: Row) -> Thread:
-    thread_id, created, updated, metadata, strategy, limit, sequence, step, event, run_id, epoch, until = row
+    thread_id, created, updated, metadata, strategy, limit, sequence, step, event, *drain = row
     return Thread(
         thread_id,
         created,
@@ -106,7 +109,7 @@ def read_thread(row: Row) -> Thread:
         sequence,
         step,
         event,
-        None if until is None else Drain(run_id, epoch, until),
+        None if drain[2] is None else Drain(*drain),
     )
 
 
@@ -139,6 +142,9 @@ def changing_columns(run: Run) -> Row:
         run.error_message,
         run.superseded_by,
         run.reason and run.reason.value,
+        run.worker_id,
+        run.lease_expires,
+        run.outcome_digest,
     )
 
 
@@ -163,6 +169,9 @@ def read_run(row: Row, assistants: Mapping[int, Assistant]) -> Run:
         row[16],
         row[17],
         _REASON[row[18]],
+        row[19],
+        row[20],
+        row[21],
     )
 
 

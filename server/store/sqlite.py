@@ -79,9 +79,12 @@ class SqliteStore:
     # Threads: decide, then commit
 
     async def change(self, request: Request) -> Decision:
-        return await self.writer.run(
+        decision = await self.writer.run(
             partial(self._change, request), then=lambda decision: self.on_commit(request.thread_id, decision)
         )
+        if decision.refusal is not None:
+            raise decision.refusal
+        return decision
 
     def _change(self, request: Request, connection: sqlite3.Connection) -> Decision:
         view = load_view(connection, request, self._by_key)
@@ -148,6 +151,9 @@ class SqliteStore:
 
     async def run(self, run_id: str) -> RunRecord | Tombstone | None:
         return await self.rows.run(partial(reads.run, self._by_key, self._clock(), run_id))
+
+    async def thread_of(self, run_id: str) -> str | None:
+        return await self.rows.run(partial(reads.thread_of, run_id))
 
     async def superseded_by(self, run_id: str) -> list[RunRecord | Tombstone]:
         return await self.rows.run(partial(reads.superseded_by, self._by_key, run_id))

@@ -17,8 +17,8 @@ from server.store.rows import (
     thread_row,
 )
 from statemachine.draft import Decision
-from statemachine.model import Assistant, Repeated, Run, ThreadView, Tombstone
-from statemachine.requests import AdmitRun, Request, RunRequest
+from statemachine.model import Assistant, Json, Repeated, Run, ThreadView, Tombstone
+from statemachine.requests import AdmitRun, CommitStep, Request, RunRequest
 from statemachine.status import RunStatus
 
 
@@ -34,6 +34,7 @@ def load_view(connection: sqlite3.Connection, request: Request, assistants: Mapp
         runs := tuple(read_run(run, assistants) for run in in_flight),
         _named(connection, request, runs, assistants) if isinstance(request, RunRequest) else None,
         _repeated(connection, request) if isinstance(request, AdmitRun) and request.request_id else None,
+        _made(connection, request) if isinstance(request, CommitStep) and request.expected_step else None,
     )
 
 
@@ -57,6 +58,16 @@ def _repeated(connection: sqlite3.Connection, request: AdmitRun) -> Repeated | N
         (request.thread_id, request.request_id),
     ).fetchone()
     return row and Repeated(*row)
+
+
+def _made(connection: sqlite3.Connection, request: CommitStep) -> Json | None:
+    """The update of the run's step of the number expected; its input, being the step after `base_step`, is none."""
+    row = connection.execute(
+        "SELECT body FROM steps JOIN runs USING (run_id) "
+        "WHERE steps.thread_id = ? AND step = ? AND run_id = ? AND step > base_step + 1",
+        (request.thread_id, request.expected_step, request.run_id),
+    ).fetchone()
+    return row and str(row[0])
 
 
 def apply(connection: sqlite3.Connection, request: Request, decision: Decision, now: int) -> None:
@@ -87,12 +98,12 @@ def _write_thread(connection: sqlite3.Connection, decision: Decision) -> None:
     assert decision.thread is not None
     row = thread_row(decision.thread)
     if decision.creates_thread:
-        connection.execute(f"INSERT INTO threads ({THREAD}) VALUES ({', '.join('?' * 12)})", row)
+        connection.execute(f"INSERT INTO threads ({THREAD}) VALUES ({', '.join('?' * len(row))})", row)
         return
     connection.execute(
         "UPDATE threads SET update_time = ?, metadata = ?, default_strategy = ?, max_queued_runs = ?, "
-        "last_sequence = ?, last_step = ?, last_event = ?, drain_run_id = ?, drain_epoch = ?, drain_until = ? "
-        "WHERE thread_id = ?",
+        "last_sequence = ?, last_step = ?, last_event = ?, drain_run_id = ?, drain_epoch = ?, drain_until = ?, "
+        "drain_grace_until = ?, drain_worker_id = ? WHERE thread_id = ?",
         (*row[2:], row[0]),
     )
 
@@ -101,7 +112,8 @@ def _write_move(connection: sqlite3.Connection, run: Run) -> None:
     assert run.status is not None
     connection.execute(
         "UPDATE runs SET status = ?, attempt = ?, epoch = ?, start_time = ?, end_time = ?, base_step = ?, "
-        "last_step = ?, error_type = ?, error_message = ?, superseded_by = ?, reason = ? WHERE run_id = ?",
+        "last_step = ?, error_type = ?, error_message = ?, superseded_by = ?, reason = ?, "
+        "worker_id = ?, lease_expires = ?, outcome_digest = ? WHERE run_id = ?",
         (run.status.value, *changing_columns(run), run.run_id),
     )
 
@@ -134,10 +146,8 @@ def _cut(connection: sqlite3.Connection, thread_id: str, cut_to: int, cut: list[
 
 
 def _write_admission(connection: sqlite3.Connection, run: Run, request: AdmitRun, now: int) -> None:
-    connection.execute(
-        f"INSERT INTO runs ({RUN}, input, metadata) VALUES ({', '.join('?' * 21)})",
-        (*run_row(run), request.input, request.metadata),
-    )
+    row = (*run_row(run), request.input, request.metadata)
+    connection.execute(f"INSERT INTO runs ({RUN}, input, metadata) VALUES ({', '.join('?' * len(row))})", row)
     if request.request_id is not None:
         connection.execute(
             "INSERT INTO requests (thread_id, request_id, run_id, digest, create_time) VALUES (?, ?, ?, ?, ?)",

@@ -20,7 +20,7 @@ from server.store.base import EventRecord, Page, Store
 from server.store.sqlite import SqliteStore
 from statemachine import requests as ask
 from statemachine.draft import Decision
-from statemachine.model import DEFAULT_REDUCERS, Assistant, Reducers, Run, Tombstone
+from statemachine.model import DEFAULT_REDUCERS, Assistant, Output, Reducers, Run, Tombstone
 from statemachine.status import CancelAction, RunStatus, Strategy
 
 S = RunStatus
@@ -88,7 +88,9 @@ class Hand:
         return await self.store.change(ask.CommitStep(thread_id, run_id, self.epochs[run_id], text(update)))
 
     async def publish(self, run_id: str, channel: str, data: Any, thread_id: str = "t") -> Decision:
-        return await self.store.change(ask.PublishOutput(thread_id, run_id, self.epochs[run_id], channel, text(data)))
+        return await self.store.change(
+            ask.PublishOutput(thread_id, run_id, self.epochs[run_id], (Output(channel, text(data)),))
+        )
 
     async def succeed(self, run_id: str, thread_id: str = "t") -> Decision:
         return await self.store.change(ask.SucceedRun(thread_id, run_id, self.epochs[run_id]))

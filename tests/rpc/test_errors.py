@@ -23,7 +23,7 @@ from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
 from server.app import App, Config
 from server.errors import STATUS_OF
-from server.graphs import load
+from server.graphs import BUILT_IN
 from statemachine.errors import Refusal
 from tests.rpc.calls import NOT_SERVED, OURS, call, refused
 from tests.service import Service
@@ -250,7 +250,7 @@ async def test_what_is_not_served_yet_says_so_with_details(service: Service, met
 
 
 def test_the_rest_is_served() -> None:
-    assert len(NOT_SERVED) == 7 + 2
+    assert len(NOT_SERVED) == 2
 
 
 # Starting and stopping
@@ -280,7 +280,7 @@ async def test_calls_before_recovery_is_done_are_told_to_come_back(
         await recover(app)
 
     monkeypatch.setattr(App, "_recover", slow)
-    starting = asyncio.create_task(App.start(Config("127.0.0.1:0", str(tmp_path / "test.db"), load(()))))
+    starting = asyncio.create_task(App.start(Config("127.0.0.1:0", str(tmp_path / "test.db"), BUILT_IN)))
     address = (await listening).address
     async with grpc.aio.insecure_channel(address) as channel, Client(address) as client:
         create = ThreadServiceStub(channel).CreateThread

@@ -11,6 +11,8 @@ import pytest
 from doubletext import ThreadBusy
 from tests.service import Service, gates, told
 
+EXECUTORS = ["server", "worker"]
+
 
 class Case(NamedTuple):
     """superseded: what the answer lists · statuses, thread, contents, events: right after the call, N held at its start

@@ -12,6 +12,8 @@ from doubletext.v1 import resources_pb2, run_service_pb2
 from server.store.reads import read_values
 from tests.service import Service, gates, said
 
+EXECUTORS = ["server", "worker"]
+
 MANY = 100
 
 

@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from doubletext import Client, Context, NotReady, graph
 from server.app import App, Config
-from server.graphs import load
+from server.graphs import BUILT_IN
 from statemachine.status import RunStatus
 from tests.service import Service, gates, said
 
@@ -295,7 +295,7 @@ async def deaf(ctx: Context) -> None:
 
 async def test_while_it_drains_a_server_is_not_healthy_and_admits_nothing(tmp_path: Path) -> None:
     gates.clear()
-    app = await App.start(Config("127.0.0.1:0", str(tmp_path / "test.db"), {**load(()), "deaf": deaf}))
+    app = await App.start(Config("127.0.0.1:0", str(tmp_path / "test.db"), {**BUILT_IN, "deaf": deaf}))
     async with Client(app.address) as client, grpc.aio.insecure_channel(app.address) as channel:
         await client.threads.create("t")
         run = await client.runs.create("t", "deaf")
@@ -321,7 +321,7 @@ async def test_while_it_drains_a_server_is_not_healthy_and_admits_nothing(tmp_pa
 @asynccontextmanager
 async def reopened(db: Path) -> AsyncIterator[Client]:
     """A server that has no graph of the run's: it stays as it was left."""
-    app = await App.start(Config("127.0.0.1:0", str(db), load(())))
+    app = await App.start(Config("127.0.0.1:0", str(db), BUILT_IN))
     async with Client(app.address) as client:
         yield client
     await app.stop()

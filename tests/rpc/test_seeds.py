@@ -10,6 +10,8 @@ import pytest
 from doubletext import RunNotFound, RunRolledBack, ThreadBusy
 from tests.service import Service
 
+EXECUTORS = ["server", "worker"]
+
 SF: dict[str, Any] = {"messages": [{"role": "user", "content": "what's the weather in sf?"}]}
 NYC: dict[str, Any] = {"messages": [{"role": "user", "content": "what's the weather in nyc?"}]}
 HUMAN_SF: dict[str, Any] = {"messages": [{"role": "human", "content": "whats the weather in sf?"}]}

@@ -9,6 +9,8 @@ from doubletext import Context, RunRolledBack, ThreadNotFound, graph
 from doubletext.v1 import assistant_service_pb2, run_service_pb2
 from tests.service import Service, gates, serving, told
 
+EXECUTORS = ["server", "worker"]
+
 
 async def stubborn_assistant(service: Service, grace: float) -> str:
     return (await service.client.assistants.create("scripted", stop_grace=grace))["assistant_id"]

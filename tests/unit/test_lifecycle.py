@@ -110,7 +110,7 @@ def test_an_admitted_run_gets_its_first_status_only_by_admission() -> None:
 def test_stopping_a_run_needs_nobodys_consent(trigger: str, status: str) -> None:
     """No guard: neither the lease, nor the line, nor the strategy, nor the clock has a say."""
     run = a_run(RunStatus(status), strategy=Strategy.REJECT, timeout=None, due_time=NOW + 1, attempt=3)
-    ask = asked(run, other(sequence=0), epoch=None, drain=Drain("r0", 1, NOW + 1), max_queued_runs=1)
+    ask = asked(run, other(sequence=0), epoch=None, drain=Drain("r0", 1, NOW + 1, NOW + 1), max_queued_runs=1)
     assert outcome(trigger, ask) == {"interrupt": "interrupted", "roll_back": "deleted"}[trigger]
 
 
@@ -126,7 +126,7 @@ BUSY: Final = {
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_every_strategy_admits_to_an_idle_thread(strategy: Strategy) -> None:
-    ask = asked(a_run(None, strategy=strategy), drain=Drain("gone", 1, NOW + 1))
+    ask = asked(a_run(None, strategy=strategy), drain=Drain("gone", 1, NOW + 1, NOW + 1))
     assert lifecycle.strategy_admits(ask)
     assert outcome("admit", ask) == "pending"
 
@@ -201,8 +201,8 @@ FIRST_IN_LINE: Final = {
     "due the next instant": (asked(a_run(due_time=NOW + 1)), False),
     "a later one was handed back": (asked(a_run(), other(sequence=2, base_step=0)), False),
     "handed back, behind an earlier one": (asked(a_run(base_step=0), other(sequence=0)), True),
-    "a stopped attempt has one more instant": (asked(a_run(), drain=Drain("x", 1, NOW + 1)), False),
-    "a stopped attempt's grace ends this instant": (asked(a_run(), drain=Drain("x", 1, NOW)), True),
+    "a stopped attempt has one more instant": (asked(a_run(), drain=Drain("x", 1, NOW + 1, NOW + 1)), False),
+    "a stopped attempt's grace ends this instant": (asked(a_run(), drain=Drain("x", 1, NOW, NOW)), True),
     "no such thread": (Ask(a_run(), ThreadView(None), NOW), False),
 }
 

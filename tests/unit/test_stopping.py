@@ -28,7 +28,7 @@ def test_cancelling_the_running_run_stops_it_alone(action: CancelAction, status:
     rolled_back = action is CancelAction.ROLLBACK
     assert made.cut_to == (2 if rolled_back else None)
     assert play.steps() == (("old", "old") if rolled_back else ("old", "old", "R", "R", "R"))
-    assert play.thread.drain == Drain("R", 1, play.now + GRACE)
+    assert play.thread.drain == Drain("R", 1, play.now + GRACE, play.now + GRACE)
     assert made.outlook == (None, play.now + GRACE)
 
 
@@ -101,7 +101,7 @@ def stopped(request: pytest.FixtureRequest) -> Play:
 
 def test_the_successor_starts_when_the_grace_is_over_and_not_an_instant_before(stopped: Play) -> None:
     over = stopped.now + GRACE
-    assert stopped.thread.drain == Drain("r", 1, over)
+    assert stopped.thread.drain == Drain("r", 1, over, over)
     assert stopped.put(ask.Tick(T)).outlook == (None, over)
     stopped.now = over - 1
     assert stopped.claim() is None

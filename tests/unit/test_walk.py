@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from statemachine import errors
 from statemachine import requests as ask
 from statemachine.arbiter import decide
-from statemachine.model import DEFAULT_REDUCERS
+from statemachine.model import DEFAULT_REDUCERS, Output
 from statemachine.status import CancelAction, Strategy
 from tests.unit.invariants import judge
 from tests.unit.play import ASSISTANT, ENQUEUE, GRAPHS, OTHER, Play, admission
@@ -49,7 +49,7 @@ def requests(world: World) -> Iterator[ask.Request]:
             yield ask.CommitStep(T, name, epoch, "{}")
             continue
         yield from (ask.SucceedRun(T, name, epoch, "{}"), ask.FailRun(T, name, epoch, "E", "m"))
-        yield ask.PublishOutput(T, name, epoch, "c", "{}")
+        yield ask.PublishOutput(T, name, epoch, (Output("c", "{}"),))
         if run.last_step - (run.base_step or 0) <= MOST_STEPS:
             yield ask.CommitStep(T, name, epoch, "{}")
         if epoch < MOST_EPOCHS:

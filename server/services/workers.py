@@ -1,0 +1,240 @@
+"""WorkerService: runs executed outside the server, under leases."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from doubletext.v1 import worker_service_pb2 as pb
+from doubletext.v1.worker_service_pb2_grpc import WorkerServiceServicer
+from server import wire
+from server.clock import Clock
+from server.dispatcher import Dispatcher
+from server.interceptors import Context
+from server.store.base import RunRecord, Store
+from server.watch import Ended, Hub
+from server.wire import Fields
+from statemachine import requests as ask
+from statemachine.draft import Decision
+from statemachine.errors import LeaseLost, Refusal, StepNotFound, ThreadNotFound
+from statemachine.model import Drain, Output, Run
+from statemachine.status import STOPPED
+
+log = structlog.get_logger("workers")
+
+
+class Workers(WorkerServiceServicer):
+    """`lease`: microseconds that a lease lasts unless it is renewed."""
+
+    def __init__(self, store: Store, hub: Hub, dispatcher: Dispatcher, clock: Clock, lease: int) -> None:
+        self._store = store
+        self._hub = hub
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._lease = lease
+        self._returns: set[asyncio.Task[None]] = set()
+
+    async def ClaimRun(self, request: pb.ClaimRunRequest, context: Context) -> pb.ClaimRunResponse:
+        fields = Fields()
+        worker_id = fields.id("worker_id", request.worker_id)
+        graphs = frozenset(fields.id(f"graphs[{index}]", graph) for index, graph in enumerate(request.graphs))
+        if not graphs:
+            fields.wrong("graphs", "is required: the names of the graphs that this worker executes")
+        wait = fields.duration("wait", request) or 0
+        fields.check()
+        until = asyncio.get_running_loop().time() + wait / wire.SECOND
+        while True:
+            try:
+                async with asyncio.timeout_at(until):
+                    thread_id = await self._dispatcher.next(graphs)
+            except TimeoutError:
+                return pb.ClaimRunResponse()
+            assignment = await self._claim(ask.ClaimRun(thread_id, graphs, worker_id, self._lease))
+            if assignment is not None:
+                return pb.ClaimRunResponse(assignment=assignment)
+
+    async def _claim(self, request: ask.ClaimRun) -> pb.Assignment | None:
+        """The thread's next run, None if somebody was faster. Of a caller who hangs up meanwhile it is taken back."""
+        claim = asyncio.create_task(self._store.change(request))
+        try:
+            run = (await asyncio.shield(claim)).run
+            return await self._assignment(run) if isinstance(run, Run) else None
+        except asyncio.CancelledError:
+            self._take_back(claim)
+            raise
+        except (StepNotFound, ThreadNotFound):  # rolled back since
+            return None
+        except Refusal:
+            self._dispatcher.retry(request.thread_id)
+            raise
+
+    async def _assignment(self, run: Run) -> pb.Assignment | None:
+        found = await self._store.run(run.run_id)
+        state = await self._store.state(run.thread_id)
+        if not isinstance(found, RunRecord) or state.step != run.last_step:  # stopped since, and not its state any more
+            return None
+        return pb.Assignment(
+            lease=wire.lease(run),
+            run=wire.run(replace(found, run=run, queue_position=0)),
+            assistant=wire.assistant(run.assistant),
+            state=wire.state(state),
+        )
+
+    def _take_back(self, claim: asyncio.Task[Decision]) -> None:
+        async def take_back() -> None:
+            try:
+                run = (await claim).run
+                if isinstance(run, Run):
+                    await self._store.change(ask.ReleaseRun(run.thread_id, run.run_id, run.epoch, by_worker=True))
+            except Refusal as refusal:
+                log.info("a claim whose caller is gone was not taken back", error=str(refusal))
+
+        task = asyncio.create_task(take_back())
+        self._returns.add(task)
+        task.add_done_callback(self._returns.discard)
+
+    async def CommitStep(self, request: pb.CommitStepRequest, context: Context) -> pb.CommitStepResponse:
+        fields = Fields()
+        run_id, epoch = _lease(fields, request)
+        if not request.HasField("update"):
+            fields.wrong("update", "is required: what the step changes, a JSON object")
+        update = fields.json("update", request.update)
+        expected = request.expected_step if request.HasField("expected_step") else None
+        if expected is not None and expected < 1:
+            fields.wrong("expected_step", f"is {expected}; steps are 1, 2, 3 …")
+        fields.check()
+        thread_id = await self._thread_of(run_id, epoch)
+        decision = await self._store.change(ask.CommitStep(thread_id, run_id, epoch, update, expected, by_worker=True))
+        return pb.CommitStepResponse(step=decision.step)
+
+    async def PublishOutput(self, request: pb.PublishOutputRequest, context: Context) -> pb.PublishOutputResponse:
+        fields = Fields()
+        run_id, epoch = _lease(fields, request)
+        outputs = tuple(
+            Output(output.channel, fields.json(f"outputs[{index}].data", output.data))
+            for index, output in enumerate(request.outputs)
+        )
+        fields.check()
+        thread_id = await self._thread_of(run_id, epoch)
+        await self._store.change(ask.PublishOutput(thread_id, run_id, epoch, outputs, by_worker=True))
+        return pb.PublishOutputResponse()
+
+    async def Heartbeat(self, request: pb.HeartbeatRequest, context: Context) -> pb.HeartbeatResponse:
+        fields = Fields()
+        key = _lease(fields, request)
+        fields.check()
+        decision = await self._beat(*key)
+        if (drain := _drain(decision, *key)) is not None:
+            return pb.HeartbeatResponse(lease=wire.draining_lease(drain), stop=self._stop(decision, drain))
+        assert isinstance(decision.run, Run)
+        return pb.HeartbeatResponse(lease=wire.lease(decision.run))
+
+    async def WatchLease(self, request: pb.WatchLeaseRequest, context: Context) -> AsyncIterator[pb.WatchLeaseResponse]:
+        fields = Fields()
+        key = _lease(fields, request)
+        fields.check()
+        with self._hub.holding(*key) as ended:
+            decision = await self._beat(*key)
+            drain = _drain(decision, *key)
+            if drain is None:
+                run = await self._held_until(ended, *key)
+                if run is None or run.status not in STOPPED:
+                    return
+                yield pb.WatchLeaseResponse(stop=wire.stop(run, run.assistant.stop_grace))
+            else:
+                yield pb.WatchLeaseResponse(stop=self._stop(decision, drain))
+        await self._drained(*key)
+
+    async def _held_until(self, ended: Ended, run_id: str, epoch: int) -> Run | None:
+        """Keep the lease alive; return the run as it is once the lease is over, None if that was missed."""
+        while True:
+            await asyncio.wait([ended], timeout=self._lease / wire.SECOND / 3)
+            if ended.done():
+                return ended.result()
+            try:
+                await self._beat(run_id, epoch)
+            except LeaseLost:
+                return ended.result() if ended.done() else None
+
+    async def _drained(self, run_id: str, epoch: int) -> None:
+        """Keep what is left of a stopped attempt's lease alive until it has acknowledged, or its grace is over."""
+        thread_id = await self._store.thread_of(run_id)
+        if thread_id is None:
+            return
+        with self._hub.stopping(thread_id, run_id) as idle:
+            while not idle.done():
+                try:
+                    await self._beat(run_id, epoch)
+                except LeaseLost:
+                    return
+                await asyncio.wait([idle], timeout=self._lease / wire.SECOND / 3)
+
+    async def FinishRun(self, request: pb.FinishRunRequest, context: Context) -> pb.FinishRunResponse:
+        fields = Fields()
+        run_id, epoch = _lease(fields, request)
+        outcome = request.WhichOneof("outcome")
+        if outcome is None:
+            fields.wrong("outcome", "is required: success or error")
+        success = request.success
+        update = fields.json("success.update", success.update) if success.HasField("update") else None
+        fields.check()
+        thread_id = await self._thread_of(run_id, epoch)
+        key = (thread_id, run_id, epoch)
+        decision = await self._store.change(
+            ask.SucceedRun(*key, update, wire.digest("success", update), by_worker=True)
+            if outcome == "success"
+            else ask.FailRun(
+                *key,
+                request.error.type,
+                request.error.message,
+                wire.digest("error", request.error.type, request.error.message),
+                by_worker=True,
+            )
+        )
+        assert isinstance(decision.run, Run)
+        found = await self._store.run(run_id)
+        record = found if isinstance(found, RunRecord) else RunRecord(decision.run, None, None)
+        return pb.FinishRunResponse(run=wire.run(replace(record, run=decision.run)))
+
+    async def ReleaseRun(self, request: pb.ReleaseRunRequest, context: Context) -> pb.ReleaseRunResponse:
+        fields = Fields()
+        run_id, epoch = _lease(fields, request)
+        fields.check()
+        thread_id = await self._thread_of(run_id, epoch)
+        await self._store.change(ask.ReleaseRun(thread_id, run_id, epoch, by_worker=True))
+        return pb.ReleaseRunResponse()
+
+    async def _beat(self, run_id: str, epoch: int) -> Decision:
+        thread_id = await self._thread_of(run_id, epoch)
+        return await self._store.change(ask.Heartbeat(thread_id, run_id, epoch, self._lease, by_worker=True))
+
+    def _stop(self, decision: Decision, drain: Drain) -> pb.Stop:
+        return wire.stop(decision.run, drain.grace_until - self._clock())
+
+    async def _thread_of(self, run_id: str, epoch: int) -> str:
+        thread_id = await self._store.thread_of(run_id)
+        if thread_id is None:
+            raise LeaseLost(run_id=run_id, epoch=epoch, current_epoch=0, cause="DELETED")
+        return thread_id
+
+    async def close(self) -> None:
+        """Finish taking back."""
+        await asyncio.gather(*self._returns)
+
+
+def _lease(fields: Fields, request: Any) -> tuple[str, int]:
+    """The run's id and the epoch that the request presents."""
+    if not request.HasField("lease"):
+        fields.wrong("lease", "is required: the one that ClaimRun gave")
+        return "", 0
+    if request.lease.epoch < 1:
+        fields.wrong("lease.epoch", f"is {request.lease.epoch}; epochs are 1, 2, 3 …")
+    return fields.id("lease.run_id", request.lease.run_id), request.lease.epoch
+
+
+def _drain(decision: Decision, run_id: str, epoch: int) -> Drain | None:
+    """The wait for this attempt's last word, if it was stopped."""
+    drain = decision.thread.drain if decision.thread else None
+    return drain if drain is not None and (drain.run_id, drain.epoch) == (run_id, epoch) else None
