@@ -346,7 +346,7 @@ class Run(_message.Message):
     """The run whose admission ended this one; empty otherwise."""
     reason: _builtins.str
     """Why a final run ended other than by its graph: SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, THREAD_DELETED. Why a
-    pending run that had started is pending again: RELEASED (handed back), LEASE_LOST (its executor died).
+    pending run that had started is pending again: RELEASED (handed back), LEASE_LOST (its executor died or fell silent).
     """
     last_step: _builtins.int
     """The newest step that this run made, its input being the first; 0 when it made none."""

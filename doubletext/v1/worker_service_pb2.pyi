@@ -36,7 +36,7 @@ class Lease(_message.Message):
     """Rises with every claim of the run; a call with an older one is refused."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """After this the run may be given to another worker."""
+        """From this moment on the run may be given to another worker. Set by the server; not looked at in requests."""
 
     def __init__(
         self,
@@ -150,10 +150,15 @@ class ClaimRunRequest(_message.Message):
     GRAPHS_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
+    """Names the worker in the server's log; an id as those of threads."""
     @_builtins.property
-    def graphs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def graphs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At least one."""
+
     @_builtins.property
-    def wait(self) -> _duration_pb2.Duration: ...
+    def wait(self) -> _duration_pb2.Duration:
+        """Absent: not at all."""
+
     def __init__(
         self,
         *,
@@ -199,6 +204,9 @@ class CommitStepRequest(_message.Message):
     UPDATE_FIELD_NUMBER: _builtins.int
     EXPECTED_STEP_FIELD_NUMBER: _builtins.int
     expected_step: _builtins.int
+    """The number that the step is to have: `run.last_step` of the assignment plus one for the first, and so on. By it a
+    repeated call is told from a second step: the same number with the same update, whichever attempt of the run made it.
+    """
     @_builtins.property
     def lease(self) -> Global___Lease: ...
     @_builtins.property

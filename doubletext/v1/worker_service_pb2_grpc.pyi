@@ -27,13 +27,24 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WorkerServiceStub:
-    """WorkerService lets a program in any language execute runs. Not served yet: every RPC answers UNIMPLEMENTED.
+    """WorkerService lets a program in any language execute runs. docs/workers.md tells it as a conversation.
 
     A worker calls ClaimRun and gets a lease, executes the run's graph, calls CommitStep for each step and FinishRun at the
-    end. Meanwhile it keeps the lease alive with Heartbeat or an open WatchLease, either of which also tells it to stop; it
-    answers a stop with FinishRun or ReleaseRun. Every call presents the lease. Once the run was superseded, cancelled, timed
-    out, taken over or deleted, each answers FAILED_PRECONDITION LEASE_LOST (`metadata`: run_id, epoch, current_epoch, cause)
-    and writes nothing.
+    end. Meanwhile it keeps the lease alive with an open WatchLease, or with Heartbeat at a third of the lease's time; either
+    also tells it when to stop, and it answers a stop with ReleaseRun.
+
+    Every call but ClaimRun presents the lease. A lease is over when its time has run out, and once the run was finished,
+    released, superseded, cancelled, timed out, taken over or deleted. From then on each call is refused, and writes nothing
+    but where its comment says so:
+      FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), cause, which is
+                                      the run's `reason` (SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, RELEASED, LEASE_LOST,
+                                      THREAD_DELETED), else its status (SUCCESS, ERROR, PENDING), else CLAIMED_AGAIN (a later
+                                      epoch runs), EXPIRED (time ran out, and nobody has taken over yet), FOREIGN (the server
+                                      executes the run itself), or DELETED (there is no such run, or not any more)
+
+    A stop. The run is final at once, and what its worker still sends is refused. The thread's next run may be claimed when
+    the worker has acknowledged the stop (ReleaseRun, FinishRun), when its lease is over, or when the assistant's `stop_grace`
+    is, whichever comes first.
     """
 
     @_typing.overload
@@ -41,69 +52,119 @@ class WorkerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WorkerServiceAsyncStub: ...
     ClaimRun: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ClaimRunRequest, _worker_service_pb2.ClaimRunResponse]
-    """ClaimRun takes the next run of one of `graphs` that may start, and waits for one up to `wait`. Starting it is on disk
-    when the call answers; the run's input is then a step of `state`, applied once however often the run is claimed.
-    Continue with CommitStep. Not idempotent: a claim whose answer was lost comes back when its lease expires.
+    """ClaimRun takes the next run of one of `graphs` that may start, and waits for one up to `wait`: the threads take turns, in
+    the order in which their next run became ready. That the run is running under a new epoch is on disk when the call
+    answers; its input is then a step of `state`, applied once however often the run is claimed. Continue with CommitStep
+    from `run.last_step`. Not idempotent: a claim whose caller hangs up is taken back, and one whose answer got lost comes
+    back when its lease expires, with an attempt used up.
     """
     CommitStep: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.CommitStepRequest, _worker_service_pb2.CommitStepResponse]
-    """CommitStep makes one durable step of the run. With `expected_step` a retried call is recognised, answers as the first
-    did, and adds nothing. Continue with CommitStep or FinishRun.
+    """CommitStep makes one durable step of the run, applied through the assistant's reducers. Continue with CommitStep or
+    FinishRun. Idempotent with `expected_step`; without it, a repeated call makes a second step. The step is no part of the
+    answer when the lease is over: LEASE_LOST is how a stop reaches a worker that commits.
+      INVALID_ARGUMENT INVALID_FIELD  also when `expected_step` is neither the thread's next step nor an earlier one that
+                                      this run made with this very `update`
     """
     PublishOutput: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.PublishOutputRequest, _worker_service_pb2.PublishOutputResponse]
-    """PublishOutput appends to the run's events what is no part of the state: tokens, progress."""
+    """PublishOutput appends to the run's events, in one commit, what is no part of the state: tokens, progress. A repeated
+    call appends again.
+    """
     Heartbeat: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.HeartbeatRequest, _worker_service_pb2.HeartbeatResponse]
-    """Heartbeat keeps the lease alive and tells whether to stop. Call it at a third of the lease's time. Idempotent."""
+    """Heartbeat lets the lease last for its whole time from now, and tells whether to stop. Of a run that was stopped it
+    extends the time to acknowledge, up to the assistant's `stop_grace`. Idempotent.
+    """
     WatchLease: _grpc.UnaryStreamMultiCallable[_worker_service_pb2.WatchLeaseRequest, _worker_service_pb2.WatchLeaseResponse]
-    """WatchLease keeps the lease alive while it is open and tells at once when to stop. It ends when the lease does."""
+    """WatchLease keeps the lease alive while it is open and its worker's connection answers pings, and tells at once when to
+    stop. It ends when the lease does: after a stop, once that was acknowledged or nobody waits for it any longer.
+    """
     FinishRun: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.FinishRunRequest, _worker_service_pb2.FinishRunResponse]
-    """FinishRun ends the run, or acknowledges a stop. Idempotent for the same lease and outcome."""
+    """FinishRun ends the run with SUCCESS or ERROR. A last step is in the same commit. Idempotent: repeated with the same lease
+    and outcome it answers with the run as it is. For a run that was stopped it comes too late and is refused, but serves as
+    the acknowledgement.
+    """
     ReleaseRun: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReleaseRunRequest, _worker_service_pb2.ReleaseRunResponse]
-    """ReleaseRun hands the run back to its place in line without using up an attempt (a worker that shuts down), or
-    acknowledges a stop. Idempotent.
+    """ReleaseRun hands the run back to its place in line without using up an attempt (a worker that shuts down), its steps
+    kept; or acknowledges a stop. Safe to repeat: a second acknowledgement is LEASE_LOST and changes nothing.
     """
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
-    """WorkerService lets a program in any language execute runs. Not served yet: every RPC answers UNIMPLEMENTED.
+    """WorkerService lets a program in any language execute runs. docs/workers.md tells it as a conversation.
 
     A worker calls ClaimRun and gets a lease, executes the run's graph, calls CommitStep for each step and FinishRun at the
-    end. Meanwhile it keeps the lease alive with Heartbeat or an open WatchLease, either of which also tells it to stop; it
-    answers a stop with FinishRun or ReleaseRun. Every call presents the lease. Once the run was superseded, cancelled, timed
-    out, taken over or deleted, each answers FAILED_PRECONDITION LEASE_LOST (`metadata`: run_id, epoch, current_epoch, cause)
-    and writes nothing.
+    end. Meanwhile it keeps the lease alive with an open WatchLease, or with Heartbeat at a third of the lease's time; either
+    also tells it when to stop, and it answers a stop with ReleaseRun.
+
+    Every call but ClaimRun presents the lease. A lease is over when its time has run out, and once the run was finished,
+    released, superseded, cancelled, timed out, taken over or deleted. From then on each call is refused, and writes nothing
+    but where its comment says so:
+      FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), cause, which is
+                                      the run's `reason` (SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, RELEASED, LEASE_LOST,
+                                      THREAD_DELETED), else its status (SUCCESS, ERROR, PENDING), else CLAIMED_AGAIN (a later
+                                      epoch runs), EXPIRED (time ran out, and nobody has taken over yet), FOREIGN (the server
+                                      executes the run itself), or DELETED (there is no such run, or not any more)
+
+    A stop. The run is final at once, and what its worker still sends is refused. The thread's next run may be claimed when
+    the worker has acknowledged the stop (ReleaseRun, FinishRun), when its lease is over, or when the assistant's `stop_grace`
+    is, whichever comes first.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ClaimRun: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ClaimRunRequest, _worker_service_pb2.ClaimRunResponse]  # type: ignore[assignment]
-    """ClaimRun takes the next run of one of `graphs` that may start, and waits for one up to `wait`. Starting it is on disk
-    when the call answers; the run's input is then a step of `state`, applied once however often the run is claimed.
-    Continue with CommitStep. Not idempotent: a claim whose answer was lost comes back when its lease expires.
+    """ClaimRun takes the next run of one of `graphs` that may start, and waits for one up to `wait`: the threads take turns, in
+    the order in which their next run became ready. That the run is running under a new epoch is on disk when the call
+    answers; its input is then a step of `state`, applied once however often the run is claimed. Continue with CommitStep
+    from `run.last_step`. Not idempotent: a claim whose caller hangs up is taken back, and one whose answer got lost comes
+    back when its lease expires, with an attempt used up.
     """
     CommitStep: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.CommitStepRequest, _worker_service_pb2.CommitStepResponse]  # type: ignore[assignment]
-    """CommitStep makes one durable step of the run. With `expected_step` a retried call is recognised, answers as the first
-    did, and adds nothing. Continue with CommitStep or FinishRun.
+    """CommitStep makes one durable step of the run, applied through the assistant's reducers. Continue with CommitStep or
+    FinishRun. Idempotent with `expected_step`; without it, a repeated call makes a second step. The step is no part of the
+    answer when the lease is over: LEASE_LOST is how a stop reaches a worker that commits.
+      INVALID_ARGUMENT INVALID_FIELD  also when `expected_step` is neither the thread's next step nor an earlier one that
+                                      this run made with this very `update`
     """
     PublishOutput: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.PublishOutputRequest, _worker_service_pb2.PublishOutputResponse]  # type: ignore[assignment]
-    """PublishOutput appends to the run's events what is no part of the state: tokens, progress."""
+    """PublishOutput appends to the run's events, in one commit, what is no part of the state: tokens, progress. A repeated
+    call appends again.
+    """
     Heartbeat: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.HeartbeatRequest, _worker_service_pb2.HeartbeatResponse]  # type: ignore[assignment]
-    """Heartbeat keeps the lease alive and tells whether to stop. Call it at a third of the lease's time. Idempotent."""
+    """Heartbeat lets the lease last for its whole time from now, and tells whether to stop. Of a run that was stopped it
+    extends the time to acknowledge, up to the assistant's `stop_grace`. Idempotent.
+    """
     WatchLease: _aio.UnaryStreamMultiCallable[_worker_service_pb2.WatchLeaseRequest, _worker_service_pb2.WatchLeaseResponse]  # type: ignore[assignment]
-    """WatchLease keeps the lease alive while it is open and tells at once when to stop. It ends when the lease does."""
+    """WatchLease keeps the lease alive while it is open and its worker's connection answers pings, and tells at once when to
+    stop. It ends when the lease does: after a stop, once that was acknowledged or nobody waits for it any longer.
+    """
     FinishRun: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.FinishRunRequest, _worker_service_pb2.FinishRunResponse]  # type: ignore[assignment]
-    """FinishRun ends the run, or acknowledges a stop. Idempotent for the same lease and outcome."""
+    """FinishRun ends the run with SUCCESS or ERROR. A last step is in the same commit. Idempotent: repeated with the same lease
+    and outcome it answers with the run as it is. For a run that was stopped it comes too late and is refused, but serves as
+    the acknowledgement.
+    """
     ReleaseRun: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReleaseRunRequest, _worker_service_pb2.ReleaseRunResponse]  # type: ignore[assignment]
-    """ReleaseRun hands the run back to its place in line without using up an attempt (a worker that shuts down), or
-    acknowledges a stop. Idempotent.
+    """ReleaseRun hands the run back to its place in line without using up an attempt (a worker that shuts down), its steps
+    kept; or acknowledges a stop. Safe to repeat: a second acknowledgement is LEASE_LOST and changes nothing.
     """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """WorkerService lets a program in any language execute runs. Not served yet: every RPC answers UNIMPLEMENTED.
+    """WorkerService lets a program in any language execute runs. docs/workers.md tells it as a conversation.
 
     A worker calls ClaimRun and gets a lease, executes the run's graph, calls CommitStep for each step and FinishRun at the
-    end. Meanwhile it keeps the lease alive with Heartbeat or an open WatchLease, either of which also tells it to stop; it
-    answers a stop with FinishRun or ReleaseRun. Every call presents the lease. Once the run was superseded, cancelled, timed
-    out, taken over or deleted, each answers FAILED_PRECONDITION LEASE_LOST (`metadata`: run_id, epoch, current_epoch, cause)
-    and writes nothing.
+    end. Meanwhile it keeps the lease alive with an open WatchLease, or with Heartbeat at a third of the lease's time; either
+    also tells it when to stop, and it answers a stop with ReleaseRun.
+
+    Every call but ClaimRun presents the lease. A lease is over when its time has run out, and once the run was finished,
+    released, superseded, cancelled, timed out, taken over or deleted. From then on each call is refused, and writes nothing
+    but where its comment says so:
+      FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), cause, which is
+                                      the run's `reason` (SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, RELEASED, LEASE_LOST,
+                                      THREAD_DELETED), else its status (SUCCESS, ERROR, PENDING), else CLAIMED_AGAIN (a later
+                                      epoch runs), EXPIRED (time ran out, and nobody has taken over yet), FOREIGN (the server
+                                      executes the run itself), or DELETED (there is no such run, or not any more)
+
+    A stop. The run is final at once, and what its worker still sends is refused. The thread's next run may be claimed when
+    the worker has acknowledged the stop (ReleaseRun, FinishRun), when its lease is over, or when the assistant's `stop_grace`
+    is, whichever comes first.
     """
 
     @_abc_1.abstractmethod
@@ -112,9 +173,11 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.ClaimRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.ClaimRunResponse, _abc.Awaitable[_worker_service_pb2.ClaimRunResponse]]:
-        """ClaimRun takes the next run of one of `graphs` that may start, and waits for one up to `wait`. Starting it is on disk
-        when the call answers; the run's input is then a step of `state`, applied once however often the run is claimed.
-        Continue with CommitStep. Not idempotent: a claim whose answer was lost comes back when its lease expires.
+        """ClaimRun takes the next run of one of `graphs` that may start, and waits for one up to `wait`: the threads take turns, in
+        the order in which their next run became ready. That the run is running under a new epoch is on disk when the call
+        answers; its input is then a step of `state`, applied once however often the run is claimed. Continue with CommitStep
+        from `run.last_step`. Not idempotent: a claim whose caller hangs up is taken back, and one whose answer got lost comes
+        back when its lease expires, with an attempt used up.
         """
 
     @_abc_1.abstractmethod
@@ -123,8 +186,11 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.CommitStepRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.CommitStepResponse, _abc.Awaitable[_worker_service_pb2.CommitStepResponse]]:
-        """CommitStep makes one durable step of the run. With `expected_step` a retried call is recognised, answers as the first
-        did, and adds nothing. Continue with CommitStep or FinishRun.
+        """CommitStep makes one durable step of the run, applied through the assistant's reducers. Continue with CommitStep or
+        FinishRun. Idempotent with `expected_step`; without it, a repeated call makes a second step. The step is no part of the
+        answer when the lease is over: LEASE_LOST is how a stop reaches a worker that commits.
+          INVALID_ARGUMENT INVALID_FIELD  also when `expected_step` is neither the thread's next step nor an earlier one that
+                                          this run made with this very `update`
         """
 
     @_abc_1.abstractmethod
@@ -133,7 +199,9 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.PublishOutputRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.PublishOutputResponse, _abc.Awaitable[_worker_service_pb2.PublishOutputResponse]]:
-        """PublishOutput appends to the run's events what is no part of the state: tokens, progress."""
+        """PublishOutput appends to the run's events, in one commit, what is no part of the state: tokens, progress. A repeated
+        call appends again.
+        """
 
     @_abc_1.abstractmethod
     def Heartbeat(
@@ -141,7 +209,9 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.HeartbeatRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.HeartbeatResponse, _abc.Awaitable[_worker_service_pb2.HeartbeatResponse]]:
-        """Heartbeat keeps the lease alive and tells whether to stop. Call it at a third of the lease's time. Idempotent."""
+        """Heartbeat lets the lease last for its whole time from now, and tells whether to stop. Of a run that was stopped it
+        extends the time to acknowledge, up to the assistant's `stop_grace`. Idempotent.
+        """
 
     @_abc_1.abstractmethod
     def WatchLease(
@@ -149,7 +219,9 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.WatchLeaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_service_pb2.WatchLeaseResponse], _abc.AsyncIterator[_worker_service_pb2.WatchLeaseResponse]]:
-        """WatchLease keeps the lease alive while it is open and tells at once when to stop. It ends when the lease does."""
+        """WatchLease keeps the lease alive while it is open and its worker's connection answers pings, and tells at once when to
+        stop. It ends when the lease does: after a stop, once that was acknowledged or nobody waits for it any longer.
+        """
 
     @_abc_1.abstractmethod
     def FinishRun(
@@ -157,7 +229,10 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.FinishRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.FinishRunResponse, _abc.Awaitable[_worker_service_pb2.FinishRunResponse]]:
-        """FinishRun ends the run, or acknowledges a stop. Idempotent for the same lease and outcome."""
+        """FinishRun ends the run with SUCCESS or ERROR. A last step is in the same commit. Idempotent: repeated with the same lease
+        and outcome it answers with the run as it is. For a run that was stopped it comes too late and is refused, but serves as
+        the acknowledgement.
+        """
 
     @_abc_1.abstractmethod
     def ReleaseRun(
@@ -165,8 +240,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.ReleaseRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.ReleaseRunResponse, _abc.Awaitable[_worker_service_pb2.ReleaseRunResponse]]:
-        """ReleaseRun hands the run back to its place in line without using up an attempt (a worker that shuts down), or
-        acknowledges a stop. Idempotent.
+        """ReleaseRun hands the run back to its place in line without using up an attempt (a worker that shuts down), its steps
+        kept; or acknowledges a stop. Safe to repeat: a second acknowledgement is LEASE_LOST and changes nothing.
         """
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
