@@ -4,7 +4,6 @@ Fed by commits, asleep otherwise. What becomes possible by the passing of time a
 """
 
 import asyncio
-from collections import deque
 from typing import Final
 
 import structlog
@@ -31,7 +30,7 @@ class Dispatcher:
         self._ready: dict[str, dict[str, int]] = {}  # graph -> thread -> the number of its turn
         self._graph_of: dict[str, str] = {}
         self._turns = 0
-        self._claimers: deque[tuple[frozenset[str], asyncio.Future[str]]] = deque()
+        self._claimers: dict[asyncio.Future[str], frozenset[str]] = {}  # in the order in which they came
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._ticks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -55,9 +54,8 @@ class Dispatcher:
                 self._offer(thread_id, graph)
 
     def _offer(self, thread_id: str, graph: str) -> None:
-        for index, (graphs, claimer) in enumerate(self._claimers):
+        for claimer, graphs in self._claimers.items():
             if graph in graphs and not claimer.done():
-                del self._claimers[index]
                 claimer.set_result(thread_id)
                 return
         self._turns += 1
@@ -84,13 +82,15 @@ class Dispatcher:
             self._forget(thread_id)
             return thread_id
         claimer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._claimers.append((graphs, claimer))
+        self._claimers[claimer] = graphs
         try:
             return await claimer
         except asyncio.CancelledError:
-            if claimer.done() and not claimer.cancelled():
+            if claimer.done() and not claimer.cancelled() and claimer.exception() is None:
                 self.retry(claimer.result(), 0)
             raise
+        finally:
+            del self._claimers[claimer]
 
     def _first(self, graph: str) -> list[tuple[str, int]]:
         return [next(iter(self._ready[graph].items()))] if graph in self._ready else []
@@ -128,10 +128,9 @@ class Dispatcher:
     async def close(self) -> None:
         """Stop offering and timing, and send the claimers home."""
         self._closed = True
-        for _, claimer in self._claimers:
+        for claimer in self._claimers:
             if not claimer.done():
                 claimer.set_exception(NotReady(what="stopping"))
-        self._claimers.clear()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

@@ -123,8 +123,8 @@ class WorkerServiceServicer:
 
     def CommitStep(self, request, context):
         """CommitStep makes one durable step of the run, applied through the assistant's reducers. Continue with CommitStep or
-        FinishRun. Idempotent with `expected_step`; without it, a repeated call makes a second step. The step is no part of the
-        answer when the lease is over: LEASE_LOST is how a stop reaches a worker that commits.
+        FinishRun. Idempotent with `expected_step`; without it, a repeated call makes a second step. A stop reaches the worker
+        here too, as LEASE_LOST with the run's `reason` for its cause.
         INVALID_ARGUMENT INVALID_FIELD  also when `expected_step` is neither the thread's next step nor an earlier one that
         this run made with this very `update`
         """

@@ -60,8 +60,8 @@ class WorkerServiceStub:
     """
     CommitStep: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.CommitStepRequest, _worker_service_pb2.CommitStepResponse]
     """CommitStep makes one durable step of the run, applied through the assistant's reducers. Continue with CommitStep or
-    FinishRun. Idempotent with `expected_step`; without it, a repeated call makes a second step. The step is no part of the
-    answer when the lease is over: LEASE_LOST is how a stop reaches a worker that commits.
+    FinishRun. Idempotent with `expected_step`; without it, a repeated call makes a second step. A stop reaches the worker
+    here too, as LEASE_LOST with the run's `reason` for its cause.
       INVALID_ARGUMENT INVALID_FIELD  also when `expected_step` is neither the thread's next step nor an earlier one that
                                       this run made with this very `update`
     """
@@ -119,8 +119,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """
     CommitStep: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.CommitStepRequest, _worker_service_pb2.CommitStepResponse]  # type: ignore[assignment]
     """CommitStep makes one durable step of the run, applied through the assistant's reducers. Continue with CommitStep or
-    FinishRun. Idempotent with `expected_step`; without it, a repeated call makes a second step. The step is no part of the
-    answer when the lease is over: LEASE_LOST is how a stop reaches a worker that commits.
+    FinishRun. Idempotent with `expected_step`; without it, a repeated call makes a second step. A stop reaches the worker
+    here too, as LEASE_LOST with the run's `reason` for its cause.
       INVALID_ARGUMENT INVALID_FIELD  also when `expected_step` is neither the thread's next step nor an earlier one that
                                       this run made with this very `update`
     """
@@ -187,8 +187,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.CommitStepResponse, _abc.Awaitable[_worker_service_pb2.CommitStepResponse]]:
         """CommitStep makes one durable step of the run, applied through the assistant's reducers. Continue with CommitStep or
-        FinishRun. Idempotent with `expected_step`; without it, a repeated call makes a second step. The step is no part of the
-        answer when the lease is over: LEASE_LOST is how a stop reaches a worker that commits.
+        FinishRun. Idempotent with `expected_step`; without it, a repeated call makes a second step. A stop reaches the worker
+        here too, as LEASE_LOST with the run's `reason` for its cause.
           INVALID_ARGUMENT INVALID_FIELD  also when `expected_step` is neither the thread's next step nor an earlier one that
                                           this run made with this very `update`
         """
