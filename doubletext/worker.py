@@ -235,6 +235,8 @@ class Attempt:
             self._log.info("the run was not handed back", error=str(error))
 
     def _end(self, why: str, **facts: object) -> None:
+        if self._executing is not None and self._executing.done():
+            return
         self._over = True
         self._log.info(why, **facts)
         if self._executing is not None:
