@@ -3,17 +3,23 @@
 The one place where gRPC's errors become those of `doubletext.errors`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from importlib import resources
 from typing import Final, Protocol, TypeVar
 
 import grpc
 
-from doubletext.errors import DoubletextError, from_rpc_error
+from doubletext.errors import DoubletextError, Unavailable, from_rpc_error
+from doubletext.v1.resources_pb2 import Event
 
 _MAX_MESSAGE: Final = 64 * 1024 * 1024
 # gRPC gives up retrying a call whose request does not fit this buffer (256 KiB by default). The server takes 4 MiB.
 _RETRY_BUFFER: Final = 5 * 1024 * 1024
+
+
+_ATTEMPTS: Final = 5
+_FIRST_PAUSE: Final = 0.1
 
 
 class _Request(Protocol):
@@ -24,8 +30,14 @@ class _Response(Protocol):
     next_page_token: str
 
 
+class _EventResponse(Protocol):
+    @property
+    def event(self) -> Event: ...
+
+
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
+EventResp = TypeVar("EventResp", bound=_EventResponse)
 PageReq = TypeVar("PageReq", bound=_Request)
 PageResp = TypeVar("PageResp", bound=_Response)
 Item = TypeVar("Item")
@@ -57,6 +69,28 @@ async def call(
     if response is None:
         raise DoubletextError("the server's answer cannot be read", code=grpc.StatusCode.INTERNAL)
     return response
+
+
+async def watch(
+    open_stream: "Callable[[int], grpc.aio.UnaryStreamCall[Req, EventResp]]", after_sequence: int
+) -> AsyncIterator[Event]:
+    """Yield a stream's events; one that breaks off is opened anew after the last that came, with growing pauses.
+
+    Raises Unavailable when that has failed five times in a row.
+    """
+    failures = 0
+    while True:
+        try:
+            async for response in open_stream(after_sequence):
+                yield response.event
+                after_sequence, failures = response.event.sequence, 0
+            return
+        except grpc.aio.AioRpcError as raised:
+            error = from_rpc_error(raised)
+            failures += 1
+            if failures == _ATTEMPTS or not isinstance(error, Unavailable):
+                raise error from raised
+        await asyncio.sleep(_FIRST_PAUSE * 2**failures)
 
 
 async def pages(

@@ -100,7 +100,7 @@ def seconds(duration: Duration) -> float:
     return duration.ToNanoseconds() / 1e9
 
 
-def _time(message: "pb.Run | pb.Thread | pb.State | pb.Assistant", field: Any) -> str | None:
+def _time(message: "pb.Run | pb.Thread | pb.State | pb.Assistant | pb.Event", field: Any) -> str | None:
     if not message.HasField(field):
         return None
     time: Timestamp = getattr(message, field)
@@ -154,6 +154,34 @@ def state(message: pb.State) -> types.State:
         "values": from_struct(message.values),
         "create_time": _time(message, "create_time"),
     }
+
+
+def event(message: pb.Event) -> types.Event:
+    kind = message.WhichOneof("kind")
+    made: types.Event = {
+        "sequence": message.sequence,
+        "thread_id": message.thread_id,
+        "run_id": message.run_id,
+        "time": _time(message, "time"),
+        "kind": kind or "",
+    }
+    if kind == "run_changed":
+        changed = message.run_changed
+        before: int = getattr(changed, "from")
+        made["run_changed"] = {
+            "from": RUN_STATUS.name(before) if before else None,
+            "to": RUN_STATUS.name(changed.to),
+            "superseded_by": changed.superseded_by,
+            "reason": changed.reason,
+        }
+    elif kind == "step_committed":
+        step = message.step_committed
+        update = from_struct(step.update) if step.HasField("update") else None
+        made["step_committed"] = {"step": step.step, "update": update}
+    elif kind == "output":
+        data = from_struct(message.output.data) if message.output.HasField("data") else None
+        made["output"] = {"channel": message.output.channel, "data": data}
+    return made
 
 
 def assistant(message: pb.Assistant) -> types.Assistant:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from doubletext import convert, types
-from doubletext.calls import call, pages
+from doubletext.calls import call, pages, watch
 from doubletext.v1 import run_service_pb2 as pb
 from doubletext.v1.run_service_pb2_grpc import RunServiceStub
 
@@ -123,3 +123,18 @@ class Runs:
     async def delete(self, thread_id: str | None, run_id: str) -> None:
         """Delete the record of a final run; the thread's steps stay. Raises RunInFlight. Not retried."""
         await call(self._stub.DeleteRun, pb.DeleteRunRequest(thread_id=thread_id or "", run_id=run_id))
+
+    async def watch(self, thread_id: str | None, run_id: str, *, after_sequence: int = 0) -> AsyncIterator[types.Event]:
+        """Iterate over the run's events after a sequence (0: all of them), to the one that makes it final, each once.
+
+        A connection that is lost is made anew, and the events go on where they stopped. Raises RunNotFound,
+        RunRolledBack, and EventsTrimmed when events asked for are no longer kept.
+        """
+        events = watch(
+            lambda after: self._stub.WatchRun(
+                pb.WatchRunRequest(thread_id=thread_id or "", run_id=run_id, after_sequence=after)
+            ),
+            after_sequence,
+        )
+        async for event in events:
+            yield convert.event(event)

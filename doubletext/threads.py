@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from doubletext import convert, types
-from doubletext.calls import call, pages
+from doubletext.calls import call, pages, watch
 from doubletext.v1 import thread_service_pb2 as pb
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
 
@@ -99,3 +99,16 @@ class Threads:
         """
         request = pb.UpdateStateRequest(thread_id=thread_id, values=convert.struct(values), assistant_id=assistant_id)
         return convert.state((await call(self._stub.UpdateState, request)).state)
+
+    async def watch(self, thread_id: str, *, after_sequence: int = 0) -> AsyncIterator[types.Event]:
+        """Iterate over the thread's events after a sequence (0: all of them), then over those to come, each once.
+
+        A connection that is lost is made anew, and the events go on where they stopped. Raises ThreadNotFound when the
+        thread is deleted, EventsTrimmed when events asked for are no longer kept.
+        """
+        events = watch(
+            lambda after: self._stub.WatchThread(pb.WatchThreadRequest(thread_id=thread_id, after_sequence=after)),
+            after_sequence,
+        )
+        async for event in events:
+            yield convert.event(event)

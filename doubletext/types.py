@@ -5,7 +5,7 @@ absent; durations are seconds, None when absent; JSON objects are dicts, empty w
 knows and this package does not comes as the number in text.
 """
 
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 Json: TypeAlias = dict[str, Any]
 
@@ -85,6 +85,48 @@ class Joined(TypedDict):
 
     run: Run
     state: State
+
+
+# A TypedDict in this form since one of the keys is a word of Python.
+RunChanged = TypedDict(
+    "RunChanged",
+    {
+        "from": RunStatus | None,  # None for a run that was just accepted
+        "to": RunStatus,
+        "superseded_by": str,
+        "reason": str,
+    },
+)
+
+
+class StepCommitted(TypedDict):
+    """The thread's state has a new step."""
+
+    step: int
+    update: Json | None  # before the reducers; None once the run was rolled back
+
+
+class Output(TypedDict):
+    """What a run shows while it works."""
+
+    channel: str
+    data: Json | None  # None once the run was rolled back
+
+
+class Event(TypedDict):
+    """One committed fact about a thread; its events are numbered 1, 2, 3 … without gaps.
+
+    kind  which of the keys below it is there
+    """
+
+    sequence: int
+    thread_id: str
+    run_id: str  # empty for a step made by update_state
+    time: str | None
+    kind: str
+    run_changed: NotRequired[RunChanged]
+    step_committed: NotRequired[StepCommitted]
+    output: NotRequired[Output]
 
 
 class Assistant(TypedDict):

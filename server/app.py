@@ -19,6 +19,7 @@ from doubletext.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_s
 from server.clock import Clock, system_clock
 from server.dispatcher import Dispatcher
 from server.executor import Executor
+from server.feed import Feed
 from server.interceptors import Edge
 from server.reflection import add_reflection
 from server.services.assistants import Assistants
@@ -127,8 +128,9 @@ class App:
         ]
         server = grpc.aio.server(interceptors=[self.edge], options=options)
         add_AssistantServiceServicer_to_server(Assistants(self.store, self.config.clock), server)
-        add_ThreadServiceServicer_to_server(Threads(self.store), server)
-        add_RunServiceServicer_to_server(Runs(self.store, self.hub, self.config.default_strategy), server)
+        feed = Feed(self.store, self.hub)
+        add_ThreadServiceServicer_to_server(Threads(self.store, feed), server)
+        add_RunServiceServicer_to_server(Runs(self.store, self.hub, feed, self.config.default_strategy), server)
         add_WorkerServiceServicer_to_server(self.workers, server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         add_reflection(server, (*SERVICES, health.SERVICE_NAME))

@@ -1,10 +1,12 @@
-"""Those who wait for a commit: for the end of a run, of a lease, or of a stopped run's code. Nobody polls."""
+"""Those who wait for a commit: for the end of a run, of a lease, of a stopped run's code, or for a thread's next event.
+Nobody polls."""
 
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
+from server.store.base import EventRecord
 from statemachine.draft import Decision
 from statemachine.errors import NotReady
 from statemachine.model import Run
@@ -14,8 +16,48 @@ Ended: TypeAlias = "asyncio.Future[Run]"
 Idle: TypeAlias = "asyncio.Future[None]"
 
 
+class News:
+    """How far a thread's events have come, for those who read them. `gone`: its last ones, once it is deleted."""
+
+    def __init__(self) -> None:
+        self.last_event = 0
+        self.gone: list[EventRecord] | None = None
+        self.readers = 0
+        self._more = asyncio.Event()
+        self._closed = False
+
+    async def after(self, sequence: int) -> None:
+        """Return once there are events after `sequence`, or the thread is deleted.
+
+        Raises NotReady when the server stops.
+        """
+        while self.last_event <= sequence and self.gone is None:
+            if self._closed:
+                raise NotReady(what="stopping")
+            await self._more.wait()
+
+    def saw(self, decision: Decision) -> None:
+        if decision.deletes_thread:
+            ends = zip(decision.events, decision.moved, strict=True)
+            self.gone = [EventRecord(event, run.end_time or 0, None) for event, run in ends]
+        elif decision.events:
+            self.last_event = decision.events[-1].sequence
+        else:
+            return
+        self._wake()
+
+    def close(self) -> None:
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._more.set()
+        self._more = asyncio.Event()
+
+
 class Hub:
     def __init__(self) -> None:
+        self._news: dict[str, News] = {}
         self._watchers: dict[str, dict[Ended, Callable[[Run], bool]]] = {}
         self._cancellers: dict[str, dict[Idle, str]] = {}
         self._closed = False
@@ -61,8 +103,25 @@ class Hub:
             if not waiting and self._cancellers.get(thread_id) is waiting:
                 del self._cancellers[thread_id]
 
+    @contextmanager
+    def reading(self, thread_id: str) -> Iterator[News]:
+        """Enter before reading how far the thread's events have come: then none is missed."""
+        self._check_open()
+        news = self._news.setdefault(thread_id, News())
+        news.readers += 1
+        try:
+            yield news
+        finally:
+            news.readers -= 1
+            if not news.readers and self._news.get(thread_id) is news:
+                del self._news[thread_id]
+
     def saw(self, thread_id: str, decision: Decision) -> None:
         """Take note of a commit."""
+        if (news := self._news.get(thread_id)) is not None:
+            news.saw(decision)
+            if decision.deletes_thread:  # a thread made anew under this id is another one
+                del self._news[thread_id]
         for run in decision.moved:
             for future, holds in self._watchers.get(run.run_id, {}).items():
                 if not future.done() and holds(run):
@@ -75,6 +134,8 @@ class Hub:
     def close(self) -> None:
         """Send everyone home: the server stops."""
         self._closed = True
+        for news in self._news.values():
+            news.close()
         waiting: list[asyncio.Future[Any]] = [
             *(future for watchers in self._watchers.values() for future in watchers),
             *(idle for cancellers in self._cancellers.values() for idle in cancellers),

@@ -17,9 +17,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from doubletext.structs import fill_struct, from_struct
 from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import worker_service_pb2 as worker_pb
-from server.store.base import RunRecord, State, ThreadRecord
+from server.store.base import EventRecord, RunRecord, State, ThreadRecord
 from statemachine.errors import InvalidField, InvalidPageToken
-from statemachine.model import Assistant, Drain, Json, Run, Tombstone
+from statemachine.model import Assistant, Drain, Json, Run, RunChanged, StepCommitted, Tombstone
 from statemachine.status import CancelAction, Reason, Reducer, RunStatus, Strategy, ThreadStatus
 
 E = TypeVar("E", bound=Enum)
@@ -122,6 +122,11 @@ class Fields:
             low = "over 0" if least else "0"
             self.wrong(field, f"is {micros / SECOND:g} s; it must be {low} to {most // SECOND} s")
         return micros
+
+    def sequence(self, field: str, value: int) -> int:
+        if value < 0:
+            self.wrong(field, f"is {value}; it must be 0, for all events, or the sequence of one")
+        return value
 
     def count(self, field: str, value: int, most: int, default: int) -> int:
         """1 to `most`; 0 stands for the default."""
@@ -276,6 +281,26 @@ def stop(run: Run | Tombstone | None, grace: int) -> worker_pb.Stop:
     if run is not None and run.reason is not None:
         message = worker_pb.Stop(reason=run.reason.value, superseded_by=run.superseded_by or "")
     _set_duration(message.grace, max(grace, 0))
+    return message
+
+
+def event(thread_id: str, record: EventRecord) -> pb.Event:
+    event, kind = record.event, record.event.kind
+    message = pb.Event(sequence=event.sequence, thread_id=thread_id, run_id=event.run_id or "")
+    _set_time(message.time, record.time)
+    if isinstance(kind, RunChanged):
+        setattr(message.run_changed, "from", pb.RunStatus.ValueType(RUN_STATUS[kind.before] if kind.before else 0))
+        message.run_changed.to = pb.RunStatus.ValueType(RUN_STATUS[kind.after])
+        message.run_changed.superseded_by = kind.superseded_by or ""
+        message.run_changed.reason = kind.reason.value if kind.reason else ""
+    elif isinstance(kind, StepCommitted):
+        message.step_committed.step = kind.step
+        if record.data is not None:
+            _set_object(message.step_committed.update, record.data)
+    else:
+        message.output.channel = kind.channel
+        if record.data is not None:
+            _set_object(message.output.data, record.data)
     return message
 
 

@@ -100,6 +100,7 @@ class Draft:
         moved = replace(run, status=status, **changes)
         self.runs[run.run_id] = moved
         if before is None:
+            moved = self.runs[run.run_id] = replace(moved, first_event=self.last_event + 1)
             self.made.admitted = moved
         else:
             self.made.moved.append(moved)

@@ -10,7 +10,7 @@ Refusal
 ├── RunInFlight           DeleteRun before the run is final
 ├── LeaseLost             a call of an attempt that no longer holds its run
 ├── QueueFull
-├── InvalidField · InvalidPageToken
+├── InvalidField · InvalidPageToken · EventsTrimmed
 ├── TooLarge
 ├── NotReady              starting, stopping, or unable to write
 └── NotYet                an RPC of the contract that is not served yet
@@ -129,6 +129,13 @@ class InvalidPageToken(Refusal):
 
     def __init__(self) -> None:
         super().__init__()
+
+
+class EventsTrimmed(Refusal):
+    template = (
+        "events after {after_sequence} of thread '{thread_id}' are no longer all kept, the oldest being "
+        "{oldest_sequence}; read the state, and watch from there"
+    )
 
 
 class TooLarge(Refusal):

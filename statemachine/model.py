@@ -41,6 +41,7 @@ class Run:
     worker_id  who claimed it last; None for the server itself, whose lease lasts as long as its process
     lease_expires   when the worker's lease ends unless it is renewed
     outcome_digest  of the outcome that a worker finished it with, by which a repeated call is recognised
+    first_event  the number of the event that tells of its admission
     """
 
     run_id: str
@@ -65,6 +66,7 @@ class Run:
     worker_id: str | None = None
     lease_expires: int | None = None
     outcome_digest: str | None = None
+    first_event: int = 0
 
     @property
     def deadline(self) -> int | None:
@@ -94,7 +96,7 @@ class Drain:
 
 @dataclass(slots=True, frozen=True)
 class Thread:
-    """A conversation's row. The three counters are the last numbers given out."""
+    """A conversation's row. The three counters are the last numbers given out; `first_event` is the oldest kept."""
 
     thread_id: str
     create_time: int
@@ -106,6 +108,7 @@ class Thread:
     last_step: int = 0
     last_event: int = 0
     drain: Drain | None = None
+    first_event: int = 1
 
 
 @dataclass(slots=True, frozen=True)

@@ -164,8 +164,8 @@ class RunServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchRun(self, request, context):
-        """WatchRun streams one run's events after `after_sequence`, in order, each once, and ends after the one that makes it
-        final. Not served yet: UNIMPLEMENTED.
+        """WatchRun streams one run's events after `after_sequence`, in order, each once: first those that are there, then live. It
+        ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived.
 
         Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
         """

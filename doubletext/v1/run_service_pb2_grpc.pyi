@@ -95,8 +95,8 @@ class RunServiceStub:
     Errors: FAILED_PRECONDITION RUN_IN_FLIGHT (cancel it first); NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK.
     """
     WatchRun: _grpc.UnaryStreamMultiCallable[_run_service_pb2.WatchRunRequest, _run_service_pb2.WatchRunResponse]
-    """WatchRun streams one run's events after `after_sequence`, in order, each once, and ends after the one that makes it
-    final. Not served yet: UNIMPLEMENTED.
+    """WatchRun streams one run's events after `after_sequence`, in order, each once: first those that are there, then live. It
+    ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived.
 
     Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
     """
@@ -168,8 +168,8 @@ class RunServiceAsyncStub(RunServiceStub):
     Errors: FAILED_PRECONDITION RUN_IN_FLIGHT (cancel it first); NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK.
     """
     WatchRun: _aio.UnaryStreamMultiCallable[_run_service_pb2.WatchRunRequest, _run_service_pb2.WatchRunResponse]  # type: ignore[assignment]
-    """WatchRun streams one run's events after `after_sequence`, in order, each once, and ends after the one that makes it
-    final. Not served yet: UNIMPLEMENTED.
+    """WatchRun streams one run's events after `after_sequence`, in order, each once: first those that are there, then live. It
+    ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived.
 
     Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
     """
@@ -280,8 +280,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.WatchRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_run_service_pb2.WatchRunResponse], _abc.AsyncIterator[_run_service_pb2.WatchRunResponse]]:
-        """WatchRun streams one run's events after `after_sequence`, in order, each once, and ends after the one that makes it
-        final. Not served yet: UNIMPLEMENTED.
+        """WatchRun streams one run's events after `after_sequence`, in order, each once: first those that are there, then live. It
+        ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived.
 
         Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
         """

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from dataclasses import replace
 
 from uuid6 import uuid7
@@ -10,21 +11,23 @@ from doubletext.v1 import resources_pb2 as resources
 from doubletext.v1 import run_service_pb2 as pb
 from doubletext.v1.run_service_pb2_grpc import RunServiceServicer
 from server import wire
+from server.feed import Feed
 from server.interceptors import Context
 from server.store.base import LARGEST_PAGE, RunRecord, State, Store
 from server.watch import Hub
 from server.wire import Fields
 from statemachine import requests as ask
 from statemachine.draft import Decision
-from statemachine.errors import NotYet, RunNotFound, RunRolledBack, ThreadNotFound
+from statemachine.errors import RunNotFound, RunRolledBack, ThreadNotFound
 from statemachine.model import Run, Tombstone
 from statemachine.status import TERMINAL, CancelAction, RunStatus, Strategy
 
 
 class Runs(RunServiceServicer):
-    def __init__(self, store: Store, hub: Hub, default_strategy: Strategy) -> None:
+    def __init__(self, store: Store, hub: Hub, feed: Feed, default_strategy: Strategy) -> None:
         self._store = store
         self._hub = hub
+        self._feed = feed
         self._default_strategy = default_strategy
 
     async def CreateRun(self, request: pb.CreateRunRequest, context: Context) -> pb.CreateRunResponse:
@@ -154,8 +157,15 @@ class Runs(RunServiceServicer):
         await self._store.change(ask.DeleteRun(record.run.thread_id, record.run.run_id))
         return pb.DeleteRunResponse()
 
-    def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[pb.WatchRunResponse]:
-        raise NotYet(method="doubletext.v1.RunService/WatchRun")
+    async def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[pb.WatchRunResponse]:
+        fields = Fields()
+        key = _key(fields, request)
+        after = fields.sequence("after_sequence", request.after_sequence)
+        fields.check()
+        record = await self._record(*key)
+        async with aclosing(self._feed.of_run(record.run, after)) as events:
+            async for event in events:
+                yield pb.WatchRunResponse(event=event)
 
     async def _record(self, run_id: str, thread_id: str) -> RunRecord:
         found = await self._find(run_id, thread_id)
@@ -197,6 +207,7 @@ def _as_of(record: RunRecord, run: Run) -> RunRecord:
 
 
 def _key(
-    fields: Fields, request: pb.GetRunRequest | pb.JoinRunRequest | pb.CancelRunRequest | pb.DeleteRunRequest
+    fields: Fields,
+    request: pb.GetRunRequest | pb.JoinRunRequest | pb.CancelRunRequest | pb.DeleteRunRequest | pb.WatchRunRequest,
 ) -> tuple[str, str]:
     return fields.id("run_id", request.run_id), fields.optional_id("thread_id", request.thread_id)

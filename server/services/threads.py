@@ -1,6 +1,7 @@
 """ThreadService."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from uuid6 import uuid7
@@ -8,11 +9,12 @@ from uuid6 import uuid7
 from doubletext.v1 import thread_service_pb2 as pb
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceServicer
 from server import wire
+from server.feed import Feed
 from server.interceptors import Context
 from server.store.base import Store, ThreadRecord
 from server.wire import Fields
 from statemachine import requests as ask
-from statemachine.errors import AssistantNotFound, NotYet
+from statemachine.errors import AssistantNotFound
 from statemachine.model import DEFAULT_REDUCERS, Reducers
 from statemachine.status import Strategy, ThreadStatus
 
@@ -20,8 +22,9 @@ LONGEST_QUEUE = 1_000_000
 
 
 class Threads(ThreadServiceServicer):
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, feed: Feed) -> None:
         self._store = store
+        self._feed = feed
 
     async def CreateThread(self, request: pb.CreateThreadRequest, context: Context) -> pb.CreateThreadResponse:
         fields = Fields()
@@ -98,8 +101,16 @@ class Threads(ThreadServiceServicer):
         state = await self._store.state(thread_id, decision.steps[-1].step)
         return pb.UpdateStateResponse(state=wire.state(state))
 
-    def WatchThread(self, request: pb.WatchThreadRequest, context: Context) -> AsyncIterator[pb.WatchThreadResponse]:
-        raise NotYet(method="doubletext.v1.ThreadService/WatchThread")
+    async def WatchThread(
+        self, request: pb.WatchThreadRequest, context: Context
+    ) -> AsyncIterator[pb.WatchThreadResponse]:
+        fields = Fields()
+        thread_id = fields.id("thread_id", request.thread_id)
+        after = fields.sequence("after_sequence", request.after_sequence)
+        fields.check()
+        async with aclosing(self._feed.of_thread(thread_id, after)) as events:
+            async for event in events:
+                yield pb.WatchThreadResponse(event=event)
 
     def _reducers(self, assistant_id: str | None) -> Reducers:
         if assistant_id is None:

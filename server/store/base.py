@@ -123,7 +123,8 @@ class Store(Protocol):
     async def states(self, thread_id: str, limit: int, after: list[Any] | None) -> Page[State]:
         """Newest first, down to step 1. Raises ThreadNotFound."""
 
-    async def events(self, thread_id: str, after: int, limit: int) -> list[EventRecord]: ...
+    async def events(self, thread_id: str, after: int, limit: int, run_id: str | None = None) -> list[EventRecord]:
+        """The events after a number, of one run or of all, as far as they make up one page. Raises EventsTrimmed."""
 
     async def unsettled(self) -> list[str]:
         """The threads that have runs in flight or await a stopped attempt."""

@@ -18,7 +18,7 @@ from server.store.rows import (
     read_thread,
     read_tombstone,
 )
-from statemachine.errors import StepNotFound, ThreadNotFound
+from statemachine.errors import EventsTrimmed, StepNotFound, ThreadNotFound
 from statemachine.line import line
 from statemachine.model import Assistant, Tombstone
 from statemachine.state import fold
@@ -210,16 +210,30 @@ def states(thread_id: str, limit: int, after: list[Any] | None, connection: sqli
     return Page(found, [found[-1].step] if found and found[-1].step > 1 else None)
 
 
-def events(thread_id: str, after: int, limit: int, connection: sqlite3.Connection) -> list[EventRecord]:
+def events(
+    thread_id: str, after: int, limit: int, run_id: str | None, connection: sqlite3.Connection
+) -> list[EventRecord]:
     """A step's event gets its update from the step, as long as it is still that run's."""
+    kept = connection.execute("SELECT first_event FROM threads WHERE thread_id = ?", (thread_id,)).fetchone()
+    if kept and after + 1 < kept[0]:
+        raise EventsTrimmed(thread_id=thread_id, after_sequence=after, oldest_sequence=kept[0])
     rows = connection.execute(
         "SELECT events.sequence, events.run_id, events.kind, events.step, events.body, steps.body, events.time "
         "FROM events LEFT JOIN steps ON steps.thread_id = events.thread_id AND steps.step = events.step "
         "AND steps.run_id IS events.run_id "
-        "WHERE events.thread_id = ? AND events.sequence > ? ORDER BY events.sequence LIMIT ?",
-        (thread_id, after, limit),
+        f"WHERE events.thread_id = ? AND events.sequence > ? {'AND events.run_id = ?' if run_id else ''} "
+        "ORDER BY events.sequence LIMIT ?",
+        (thread_id, after, *([run_id] if run_id else []), limit),
     )
-    return [EventRecord(event, row[6], data) for row in rows for event, data in [read_event(row[:6])]]
+    records: list[EventRecord] = []
+    size = 0
+    for *columns, time in rows:
+        event, data = read_event(tuple(columns))
+        records.append(EventRecord(event, time, data))
+        size += len(data or "")
+        if size >= LARGEST_PAGE:
+            break
+    return records
 
 
 def unsettled(connection: sqlite3.Connection) -> list[str]:

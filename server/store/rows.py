@@ -27,12 +27,13 @@ ASSISTANT: Final = (
 )
 THREAD: Final = (
     "thread_id, create_time, update_time, metadata, default_strategy, max_queued_runs, "
-    "last_sequence, last_step, last_event, drain_run_id, drain_epoch, drain_until, drain_grace_until, drain_worker_id"
+    "last_sequence, last_step, last_event, drain_run_id, drain_epoch, drain_until, drain_grace_until, drain_worker_id, "
+    "first_event"
 )
 RUN: Final = (
     "run_id, thread_id, sequence, assistant_key, strategy, create_time, due_time, timeout, status, attempt, epoch, "
     "start_time, end_time, base_step, last_step, error_type, error_message, superseded_by, reason, "
-    "worker_id, lease_expires, outcome_digest"
+    "worker_id, lease_expires, outcome_digest, first_event"
 )
 TOMBSTONE: Final = "run_id, thread_id, superseded_by, reason, create_time, delete_time"
 
@@ -94,11 +95,12 @@ def thread_row(thread: Thread) -> Row:
         thread.last_step,
         thread.last_event,
         *(astuple(drain) if drain else NO_DRAIN),
+        thread.first_event,
     )
 
 
 def read_thread(row: Row) -> Thread:
-    thread_id, created, updated, metadata, strategy, limit, sequence, step, event, *drain = row
+    thread_id, created, updated, metadata, strategy, limit, sequence, step, event, *drain, first_event = row
     return Thread(
         thread_id,
         created,
@@ -110,6 +112,7 @@ def read_thread(row: Row) -> Thread:
         step,
         event,
         None if drain[2] is None else Drain(*drain),
+        first_event,
     )
 
 
@@ -145,6 +148,7 @@ def changing_columns(run: Run) -> Row:
         run.worker_id,
         run.lease_expires,
         run.outcome_digest,
+        run.first_event,
     )
 
 
@@ -172,6 +176,7 @@ def read_run(row: Row, assistants: Mapping[int, Assistant]) -> Run:
         row[19],
         row[20],
         row[21],
+        row[22],
     )
 
 

@@ -134,6 +134,10 @@ MIGRATIONS: Final = (
     ALTER TABLE threads ADD COLUMN drain_grace_until INTEGER;
     ALTER TABLE threads ADD COLUMN drain_worker_id TEXT;
     """,
+    """
+    ALTER TABLE runs ADD COLUMN first_event INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE threads ADD COLUMN first_event INTEGER NOT NULL DEFAULT 1;
+    """,
 )
 
 

@@ -165,8 +165,8 @@ class SqliteStore:
             partial(reads.runs, self._by_key, self._clock(), thread_id, statuses, oldest_first, limit, after)
         )
 
-    async def events(self, thread_id: str, after: int, limit: int) -> list[EventRecord]:
-        return await self.scans.run(partial(reads.events, thread_id, after, limit))
+    async def events(self, thread_id: str, after: int, limit: int, run_id: str | None = None) -> list[EventRecord]:
+        return await self.rows.run(partial(reads.events, thread_id, after, limit, run_id))
 
     async def unsettled(self) -> list[str]:
         return await self.rows.run(reads.unsettled)

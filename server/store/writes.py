@@ -103,7 +103,7 @@ def _write_thread(connection: sqlite3.Connection, decision: Decision) -> None:
     connection.execute(
         "UPDATE threads SET update_time = ?, metadata = ?, default_strategy = ?, max_queued_runs = ?, "
         "last_sequence = ?, last_step = ?, last_event = ?, drain_run_id = ?, drain_epoch = ?, drain_until = ?, "
-        "drain_grace_until = ?, drain_worker_id = ? WHERE thread_id = ?",
+        "drain_grace_until = ?, drain_worker_id = ?, first_event = ? WHERE thread_id = ?",
         (*row[2:], row[0]),
     )
 
@@ -113,7 +113,7 @@ def _write_move(connection: sqlite3.Connection, run: Run) -> None:
     connection.execute(
         "UPDATE runs SET status = ?, attempt = ?, epoch = ?, start_time = ?, end_time = ?, base_step = ?, "
         "last_step = ?, error_type = ?, error_message = ?, superseded_by = ?, reason = ?, "
-        "worker_id = ?, lease_expires = ?, outcome_digest = ? WHERE run_id = ?",
+        "worker_id = ?, lease_expires = ?, outcome_digest = ?, first_event = ? WHERE run_id = ?",
         (run.status.value, *changing_columns(run), run.run_id),
     )
 
