@@ -29,7 +29,7 @@ from server.services.workers import Workers
 from server.store.sqlite import SqliteStore
 from server.watch import Hub
 from statemachine.draft import Decision
-from statemachine.model import Assistant
+from statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Assistant
 from statemachine.requests import Recover
 from statemachine.status import Strategy
 
@@ -61,6 +61,7 @@ class Config:
     """listen  HOST:PORT, port 0 picks a free one
     db      path of the database file
     graphs  what the server itself runs, by name
+    max_queued_runs  of threads that have no limit of their own
     lease   microseconds that a worker's lease lasts unless it is renewed
     """
 
@@ -68,6 +69,7 @@ class Config:
     db: str
     graphs: Mapping[str, Graph]
     default_strategy: Strategy = Strategy.ENQUEUE
+    max_queued_runs: int = DEFAULT_MAX_QUEUED_RUNS
     lease: int = DEFAULT_LEASE
     clock: Clock = system_clock
 
@@ -130,7 +132,8 @@ class App:
         add_AssistantServiceServicer_to_server(Assistants(self.store, self.config.clock), server)
         feed = Feed(self.store, self.hub)
         add_ThreadServiceServicer_to_server(Threads(self.store, feed), server)
-        add_RunServiceServicer_to_server(Runs(self.store, self.hub, feed, self.config.default_strategy), server)
+        runs = Runs(self.store, self.hub, feed, self.config.default_strategy, self.config.max_queued_runs)
+        add_RunServiceServicer_to_server(runs, server)
         add_WorkerServiceServicer_to_server(self.workers, server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         add_reflection(server, (*SERVICES, health.SERVICE_NAME))

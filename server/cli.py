@@ -13,8 +13,10 @@ from server.app import DEFAULT_LEASE, App, CannotListen, Config
 from server.demo import demo
 from server.graphs import BUILT_IN, CannotLoad, load
 from server.logs import configure_logs
+from server.services.threads import LONGEST_QUEUE
 from server.store.schema import CannotOpen
 from server.verbs import run, thread
+from statemachine.model import DEFAULT_MAX_QUEUED_RUNS
 from statemachine.status import Strategy
 
 
@@ -46,6 +48,13 @@ main.add_command(demo)
     help="For calls and threads that name none.",
 )
 @click.option(
+    "--max-queued-runs",
+    type=click.IntRange(1, LONGEST_QUEUE),
+    default=DEFAULT_MAX_QUEUED_RUNS,
+    show_default=True,
+    help="How many runs of a thread may be pending at once; a thread may have its own limit.",
+)
+@click.option(
     "--lease",
     type=click.FloatRange(1, 3600),
     default=DEFAULT_LEASE / 1_000_000,
@@ -53,7 +62,9 @@ main.add_command(demo)
     metavar="SECONDS",
     help="How long a worker may be silent before its run is given to another.",
 )
-def serve(listen: str, db: str, graphs: tuple[str, ...], default_strategy: str, lease: float) -> None:
+def serve(
+    listen: str, db: str, graphs: tuple[str, ...], default_strategy: str, max_queued_runs: int, lease: float
+) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain: hand back what runs and exit 0.
 
     Prints `listening on HOST:PORT` once it answers. Logs go to stderr.
@@ -61,7 +72,7 @@ def serve(listen: str, db: str, graphs: tuple[str, ...], default_strategy: str, 
     configure_logs()
     try:
         known = {**BUILT_IN, **load(graphs)}  # a named one may take a built-in one's place
-        config = Config(listen, db, known, Strategy(default_strategy), int(lease * 1_000_000))
+        config = Config(listen, db, known, Strategy(default_strategy), max_queued_runs, int(lease * 1_000_000))
         runner = asyncio.Runner()
         left_behind = runner.run(_serve(config))
     except (CannotLoad, CannotListen, CannotOpen) as error:

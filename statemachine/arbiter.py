@@ -103,7 +103,7 @@ def _admit(draft: Draft, request: ask.AdmitRun) -> None:
         due_time=draft.now + request.delay,
         timeout=request.timeout if request.timeout is not None else request.assistant.run_timeout,
     )
-    admitted = draft.move(Trigger.ADMIT, run)
+    admitted = draft.admit(run, request.max_queued_runs)
     if (trigger := STOP.get(run.strategy)) is not None:
         draft.made.superseded = draft.stop_all(trigger, Reason.SUPERSEDED, run.run_id)
     draft.made.run = admitted

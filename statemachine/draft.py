@@ -88,9 +88,14 @@ class Draft:
         self.made.creates_thread = self.made.writes = True
         self._use(thread)
 
+    def admit(self, run: Run, max_queued_runs: int) -> Run:
+        return self._moved(run, move(Trigger.ADMIT, Ask(run, self.view, self.now, max_queued_runs=max_queued_runs)), {})
+
     def move(self, trigger: Trigger, run: Run, *, lease: int | None = None, **changes: Any) -> Run:
+        return self._moved(run, move(trigger, Ask(run, self.view, self.now, lease)), changes)
+
+    def _moved(self, run: Run, status: RunStatus, changes: dict[str, Any]) -> Run:
         before = run.status
-        status = move(trigger, Ask(run, self.view, self.now, lease))
         if status is not RunStatus.RUNNING:
             changes["lease_expires"] = None
         if status not in IN_FLIGHT:

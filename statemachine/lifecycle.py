@@ -12,7 +12,7 @@ import transitions
 
 from statemachine.errors import LeaseLost, QueueFull, Refusal, ThreadBusy
 from statemachine.line import busy_facts, outlook, pending_count, queue_limit
-from statemachine.model import Run, ThreadView
+from statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Run, ThreadView
 from statemachine.status import RunStatus, Strategy
 
 NEW: Final = "new"
@@ -33,12 +33,16 @@ class Trigger(Enum):
 
 @dataclass(slots=True)
 class Ask:
-    """One move asked for: of which run, in which surroundings, when, and under which epoch (None: nobody's lease)."""
+    """One move asked for: of which run, in which surroundings, when, and under which epoch (None: nobody's lease).
+
+    max_queued_runs: the limit of threads that have none of their own
+    """
 
     run: Run
     view: ThreadView
     now: int
     epoch: int | None = None
+    max_queued_runs: int = DEFAULT_MAX_QUEUED_RUNS
     state: str = ""
     refused_by: "Guard | None" = None
 
@@ -53,7 +57,11 @@ def strategy_admits(ask: Ask) -> bool:
 
 def queue_has_room(ask: Ask) -> bool:
     """ENQUEUE adds to what is pending; the others find, or make, an empty queue."""
-    return ask.run.strategy is not Strategy.ENQUEUE or pending_count(ask.view) < queue_limit(ask.view)
+    return ask.run.strategy is not Strategy.ENQUEUE or pending_count(ask.view) < _limit(ask)
+
+
+def _limit(ask: Ask) -> int:
+    return queue_limit(ask.view, ask.max_queued_runs)
 
 
 def heads_its_thread(ask: Ask) -> bool:
@@ -182,7 +190,7 @@ _MACHINE: Final = _machine()
 _REFUSALS: Final[dict[Guard, Callable[[Ask], Refusal]]] = {
     strategy_admits: lambda ask: ThreadBusy(**busy_facts(ask.view, ask.now)),
     queue_has_room: lambda ask: QueueFull(
-        thread_id=ask.run.thread_id, queued_runs=pending_count(ask.view), max_queued_runs=queue_limit(ask.view)
+        thread_id=ask.run.thread_id, queued_runs=pending_count(ask.view), max_queued_runs=_limit(ask)
     ),
     holds_lease: lambda ask: LeaseLost(
         run_id=ask.run.run_id, epoch=ask.epoch, current_epoch=ask.run.epoch, cause=why_not_held(ask)

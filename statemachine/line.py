@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Run, ThreadView
+from statemachine.model import Run, ThreadView
 from statemachine.status import RunStatus
 
 
@@ -65,8 +65,8 @@ def pending_count(view: ThreadView) -> int:
     return len(waiting(view.runs))
 
 
-def queue_limit(view: ThreadView) -> int:
-    return (view.thread and view.thread.max_queued_runs) or DEFAULT_MAX_QUEUED_RUNS
+def queue_limit(view: ThreadView, default: int) -> int:
+    return (view.thread and view.thread.max_queued_runs) or default
 
 
 def busy_facts(view: ThreadView, now: int) -> dict[str, object]:

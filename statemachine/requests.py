@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from statemachine.model import Assistant, Json, Output, Reducers
+from statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Assistant, Json, Output, Reducers
 from statemachine.status import CancelAction, Strategy
 
 
@@ -45,6 +45,7 @@ class UpdateState(Request):
 class AdmitRun(Request):
     """assistant        None when there is none of that id
     strategy         None leaves it to the thread, and then to `default_strategy`
+    max_queued_runs  of threads that have no limit of their own
     digest           of all that the call says, to tell a repeated call from another one with its request_id
     """
 
@@ -55,6 +56,7 @@ class AdmitRun(Request):
     metadata: Json = "{}"
     strategy: Strategy | None = None
     default_strategy: Strategy = Strategy.ENQUEUE
+    max_queued_runs: int = DEFAULT_MAX_QUEUED_RUNS
     request_id: str | None = None
     digest: str = ""
     create_thread: bool = False

@@ -157,15 +157,18 @@ async def serving(
     *,
     by_worker: bool = False,
     lease: float = 15,
+    **settings: Any,
 ) -> AsyncIterator[Service]:
     """Start a server on the file; stop it the orderly way at the end.
 
     by_worker  the graphs are executed by a worker that claims over gRPC, and not by the server
     lease      seconds
+    settings   further ones of Config
     """
     gates.clear()
     known = {**BUILT_IN, **{each.name: each for each in graphs}}
-    config = Config("127.0.0.1:0", str(db), {} if by_worker else known, clock=clock, lease=int(lease * 1_000_000))
+    settings = {"clock": clock, "lease": int(lease * 1_000_000), **settings}
+    config = Config("127.0.0.1:0", str(db), {} if by_worker else known, **settings)
     app = await App.start(config)
     try:
         async with Client(app.address) as client, grpc.aio.insecure_channel(app.address) as channel:

@@ -245,7 +245,7 @@ class Thread(_message.Message):
     default_strategy: Global___MultitaskStrategy.ValueType
     """What CreateRun applies when a call names no strategy; UNSPECIFIED leaves it to the server's."""
     max_queued_runs: _builtins.int
-    """How many runs may be pending at once; 0 leaves it to the server's limit of 100."""
+    """How many runs may be pending at once; 0 leaves it to the server's limit (100 unless set otherwise)."""
     active_run_id: _builtins.str
     """The run that is running; empty when none is."""
     queued_runs: _builtins.int

@@ -24,11 +24,12 @@ from statemachine.status import TERMINAL, CancelAction, RunStatus, Strategy
 
 
 class Runs(RunServiceServicer):
-    def __init__(self, store: Store, hub: Hub, feed: Feed, default_strategy: Strategy) -> None:
+    def __init__(self, store: Store, hub: Hub, feed: Feed, default_strategy: Strategy, max_queued_runs: int) -> None:
         self._store = store
         self._hub = hub
         self._feed = feed
         self._default_strategy = default_strategy
+        self._max_queued_runs = max_queued_runs
 
     async def CreateRun(self, request: pb.CreateRunRequest, context: Context) -> pb.CreateRunResponse:
         admission = self._admission(request)
@@ -52,6 +53,7 @@ class Runs(RunServiceServicer):
             metadata=fields.json("metadata", request.metadata),
             strategy=fields.enum("multitask_strategy", request.multitask_strategy, wire.STRATEGY),
             default_strategy=self._default_strategy,
+            max_queued_runs=self._max_queued_runs,
             request_id=fields.given_id("request_id", request),
             create_thread=creates is wire.IfThreadNotExists.CREATE,
             delay=fields.duration("delay", request) or 0,
