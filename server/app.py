@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import grpc
@@ -22,6 +22,7 @@ from server.executor import Executor
 from server.feed import Feed
 from server.interceptors import Edge
 from server.reflection import add_reflection
+from server.retention import Keep, Retention
 from server.services.assistants import Assistants
 from server.services.runs import Runs
 from server.services.threads import Threads
@@ -45,6 +46,7 @@ SERVICES: Final = tuple(
 
 # Ours is the interceptor's limit, which answers with a reason; the transport's only bounds what is read for that.
 TRANSPORT_LIMIT: Final = 32 * 1024 * 1024
+PENDING_CALLS: Final = 1_000_000
 DEFAULT_LEASE: Final = 15_000_000
 GRAPHS_STOP_SECONDS: Final = 5.0
 CALLS_STOP_SECONDS: Final = 1.0
@@ -63,6 +65,7 @@ class Config:
     graphs  what the server itself runs, by name
     max_queued_runs  of threads that have no limit of their own
     lease   microseconds that a worker's lease lasts unless it is renewed
+    keep    what is trimmed, and when
     """
 
     listen: str
@@ -71,6 +74,7 @@ class Config:
     default_strategy: Strategy = Strategy.ENQUEUE
     max_queued_runs: int = DEFAULT_MAX_QUEUED_RUNS
     lease: int = DEFAULT_LEASE
+    keep: Keep = field(default_factory=Keep)
     clock: Clock = system_clock
 
 
@@ -86,6 +90,7 @@ class App:
         self.dispatcher = Dispatcher(store, config.clock)
         self.executor = Executor(store, self.dispatcher, config.graphs)
         self.workers = Workers(store, self.hub, self.dispatcher, config.clock, config.lease)
+        self.retention = Retention(store, config.clock, config.keep)
         self.edge = Edge()
         self.health = health.aio.HealthServicer()
         self.server = self._make_server()
@@ -96,6 +101,7 @@ class App:
         self.executor.saw(thread_id, decision)
         self.dispatcher.saw(thread_id, decision)
         self.hub.saw(thread_id, decision)
+        self.retention.saw(thread_id, decision)
 
     @classmethod
     async def start(cls, config: Config) -> "App":
@@ -113,6 +119,7 @@ class App:
             await store.close()
             raise
         app.executor.start()
+        app.retention.start()
         app.edge.closed = None
         await app._set_health(health_pb2.HealthCheckResponse.SERVING)
         log.info("serving", address=app.address, db=config.db, graphs=sorted(config.graphs))
@@ -123,6 +130,10 @@ class App:
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", TRANSPORT_LIMIT),
             ("grpc.max_send_message_length", -1),
+            # Of calls that wait to be taken from the transport gRPC cancels some beyond 1000, at random and without a word;
+            # how many calls there may be is ours to say, with a reason.
+            ("grpc.server.max_pending_requests", PENDING_CALLS),
+            ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
             # An open WatchLease keeps its lease alive as long as its worker answers pings, which one that is stopped or
             # cut off doesn't: its connection is closed before half a lease has passed.
             ("grpc.keepalive_time_ms", self.config.lease // 4000),
@@ -186,6 +197,7 @@ class App:
         left_behind = await self.executor.drain(GRAPHS_STOP_SECONDS)
         await self.server.stop(CALLS_STOP_SECONDS)
         await self.workers.close()
+        await self.retention.close()
         await self.store.close()
         log.info("stopped")
         return left_behind

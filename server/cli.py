@@ -13,6 +13,7 @@ from server.app import DEFAULT_LEASE, App, CannotListen, Config
 from server.demo import demo
 from server.graphs import BUILT_IN, CannotLoad, load
 from server.logs import configure_logs
+from server.retention import DAY, Keep
 from server.services.threads import LONGEST_QUEUE
 from server.store.schema import CannotOpen
 from server.verbs import run, thread
@@ -62,8 +63,35 @@ main.add_command(demo)
     metavar="SECONDS",
     help="How long a worker may be silent before its run is given to another.",
 )
+@click.option(
+    "--keep-days",
+    type=click.FloatRange(0, 36_500, min_open=True),
+    default=7,
+    show_default=True,
+    help="How long events, tombstones and request ids are kept.",
+)
+@click.option(
+    "--keep-per-thread",
+    type=click.IntRange(100, 1_000_000_000),
+    default=10_000,
+    show_default=True,
+    help="How many of each are kept on a thread.",
+)
+@click.option(
+    "--thread-ttl-days",
+    type=click.FloatRange(0, 36_500, min_open=True),
+    help="Delete threads on which nothing has happened for so long.  [default: never]",
+)
 def serve(
-    listen: str, db: str, graphs: tuple[str, ...], default_strategy: str, max_queued_runs: int, lease: float
+    listen: str,
+    db: str,
+    graphs: tuple[str, ...],
+    default_strategy: str,
+    max_queued_runs: int,
+    lease: float,
+    keep_days: float,
+    keep_per_thread: int,
+    thread_ttl_days: float | None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain: hand back what runs and exit 0.
 
@@ -72,7 +100,9 @@ def serve(
     configure_logs()
     try:
         known = {**BUILT_IN, **load(graphs)}  # a named one may take a built-in one's place
-        config = Config(listen, db, known, Strategy(default_strategy), max_queued_runs, int(lease * 1_000_000))
+        keep = Keep(int(keep_days * DAY), keep_per_thread, int(thread_ttl_days * DAY) if thread_ttl_days else None)
+        strategy, lease_time = Strategy(default_strategy), int(lease * 1_000_000)
+        config = Config(listen, db, known, strategy, max_queued_runs, lease_time, keep)
         runner = asyncio.Runner()
         left_behind = runner.run(_serve(config))
     except (CannotLoad, CannotListen, CannotOpen) as error:

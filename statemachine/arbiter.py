@@ -71,6 +71,13 @@ def _delete_thread(draft: Draft, request: ask.DeleteThread) -> None:
     draft.made.deletes_thread = draft.made.writes = True
 
 
+def _expire_thread(draft: Draft, request: ask.ExpireThread) -> None:
+    thread = draft.thread
+    if thread is None or draft.view.runs or thread.drain is not None or thread.update_time > request.idle_since:
+        return
+    draft.made.deletes_thread = draft.made.writes = True
+
+
 def _update_state(draft: Draft, request: ask.UpdateState) -> None:
     draft.existing(request.thread_id)
     if draft.view.runs:
@@ -329,6 +336,7 @@ _DECIDE: Final[dict[type[ask.Request], Callable[[Draft, Any], None]]] = {
     ask.CreateThread: _create_thread,
     ask.UpdateThread: _update_thread,
     ask.DeleteThread: _delete_thread,
+    ask.ExpireThread: _expire_thread,
     ask.UpdateState: _update_state,
     ask.AdmitRun: _admit,
     ask.ClaimRun: _claim,

@@ -36,6 +36,13 @@ class DeleteThread(Request):
 
 
 @dataclass(slots=True, frozen=True)
+class ExpireThread(Request):
+    """Delete the thread if nothing has happened on it since, and nothing is about to."""
+
+    idle_since: int
+
+
+@dataclass(slots=True, frozen=True)
 class UpdateState(Request):
     update: Json
     reducers: Reducers

@@ -126,6 +126,19 @@ class Store(Protocol):
     async def events(self, thread_id: str, after: int, limit: int, run_id: str | None = None) -> list[EventRecord]:
         """The events after a number, of one run or of all, as far as they make up one page. Raises EventsTrimmed."""
 
+    async def aged(self, before: int, limit: int) -> list[str]:
+        """Threads that may have events from before a time."""
+
+    async def trim(self, thread_id: str, before: int, keep: int) -> bool:
+        """Delete some of the thread's events, tombstones and request ids that are older than `before`, or more than the
+        newest `keep`. Returns whether there are more of them. One small commit."""
+
+    async def inactive(self, since: int, limit: int) -> list[str]:
+        """Threads on which perhaps nothing has happened since a time."""
+
+    async def still_active(self, thread_id: str) -> None:
+        """Don't list the thread as inactive again before its time."""
+
     async def unsettled(self) -> list[str]:
         """The threads that have runs in flight or await a stopped attempt."""
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 
 from server.clock import Clock
-from server.store import reads, schema
+from server.store import reads, schema, trim
 from server.store.base import EventRecord, Listener, Page, RawState, RunRecord, State, ThreadRecord
 from server.store.lane import Lane, read_batch, write_batch
 from server.store.rows import ASSISTANT, assistant_row, read_assistant
@@ -170,6 +170,20 @@ class SqliteStore:
 
     async def unsettled(self) -> list[str]:
         return await self.rows.run(reads.unsettled)
+
+    # Retention
+
+    async def aged(self, before: int, limit: int) -> list[str]:
+        return await self.rows.run(partial(trim.aged, before, limit))
+
+    async def trim(self, thread_id: str, before: int, keep: int) -> bool:
+        return await self.writer.run(partial(trim.trim, thread_id, before, keep, self._clock()))
+
+    async def inactive(self, since: int, limit: int) -> list[str]:
+        return await self.rows.run(partial(trim.inactive, since, limit))
+
+    async def still_active(self, thread_id: str) -> None:
+        await self.writer.run(partial(trim.still_active, thread_id, self._clock()))
 
     async def state(self, thread_id: str, step: int | None = None) -> State:
         state, raw = await self.scans.run(partial(reads.state, thread_id, step))

@@ -98,7 +98,11 @@ def _write_thread(connection: sqlite3.Connection, decision: Decision) -> None:
     assert decision.thread is not None
     row = thread_row(decision.thread)
     if decision.creates_thread:
-        connection.execute(f"INSERT INTO threads ({THREAD}) VALUES ({', '.join('?' * len(row))})", row)
+        created = decision.thread.create_time
+        connection.execute(
+            f"INSERT INTO threads ({THREAD}, oldest_time, active_time) VALUES ({', '.join('?' * len(row))}, ?, ?)",
+            (*row, created, created),
+        )
         return
     connection.execute(
         "UPDATE threads SET update_time = ?, metadata = ?, default_strategy = ?, max_queued_runs = ?, "
