@@ -17,7 +17,8 @@ DoubletextError           any refusal or failure; also what no class below stand
 ├── RunInFlight           only a final run can be deleted
 ├── LeaseLost             another attempt holds the run, or it is over
 ├── QueueFull             as many runs are pending as the thread may have
-├── TooLarge              the request is too large
+├── TooLarge              the request, or the answer, is too large
+├── Overloaded            the server has as many calls as it takes
 ├── Unavailable           the server cannot be reached
 │   └── NotReady          it can, and is starting or stopping
 ├── DeadlineExceeded      the call's deadline passed
@@ -193,7 +194,11 @@ class QueueFull(DoubletextError):
 
 
 class TooLarge(DoubletextError):
-    """The request is larger than the server takes."""
+    """The request is larger than the server takes, or the answer than it gives."""
+
+
+class Overloaded(DoubletextError):
+    """The server has as many calls as it takes; `retry_after` tells when to try again."""
 
 
 class Unavailable(DoubletextError):
@@ -238,6 +243,7 @@ CLASS_OF: Final[dict[str, type[DoubletextError]]] = {
     "LEASE_LOST":          LeaseLost,
     "QUEUE_FULL":          QueueFull,
     "TOO_LARGE":           TooLarge,
+    "OVERLOADED":          Overloaded,
     "NOT_READY":           NotReady,
     "INTERNAL":            InternalError,
 }

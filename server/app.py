@@ -20,7 +20,7 @@ from server.clock import Clock, system_clock
 from server.dispatcher import Dispatcher
 from server.executor import Executor
 from server.feed import Feed
-from server.interceptors import Edge
+from server.interceptors import Edge, Limits
 from server.reflection import add_reflection
 from server.retention import Keep, Retention
 from server.services.assistants import Assistants
@@ -66,6 +66,7 @@ class Config:
     max_queued_runs  of threads that have no limit of their own
     lease   microseconds that a worker's lease lasts unless it is renewed
     keep    what is trimmed, and when
+    limits  how many calls there may be at once
     """
 
     listen: str
@@ -75,6 +76,7 @@ class Config:
     max_queued_runs: int = DEFAULT_MAX_QUEUED_RUNS
     lease: int = DEFAULT_LEASE
     keep: Keep = field(default_factory=Keep)
+    limits: Limits = field(default_factory=Limits)
     clock: Clock = system_clock
 
 
@@ -91,7 +93,7 @@ class App:
         self.executor = Executor(store, self.dispatcher, config.graphs)
         self.workers = Workers(store, self.hub, self.dispatcher, config.clock, config.lease)
         self.retention = Retention(store, config.clock, config.keep)
-        self.edge = Edge()
+        self.edge = Edge(config.limits)
         self.health = health.aio.HealthServicer()
         self.server = self._make_server()
         store.on_commit = self._saw
@@ -130,8 +132,8 @@ class App:
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", TRANSPORT_LIMIT),
             ("grpc.max_send_message_length", -1),
-            # Of calls that wait to be taken from the transport gRPC cancels some beyond 1000, at random and without a word;
-            # how many calls there may be is ours to say, with a reason.
+            # Of calls that wait to be taken from the transport, gRPC cancels some beyond 1000, at random and silently.
+            # How many there may be is ours to say, with a reason.
             ("grpc.server.max_pending_requests", PENDING_CALLS),
             ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
             # An open WatchLease keeps its lease alive as long as its worker answers pings, which one that is stopped or

@@ -34,6 +34,7 @@ STATUS_OF: Final[dict[type[Refusal], tuple[grpc.StatusCode, str]]] = {
     refusals.LeaseLost:         (C.FAILED_PRECONDITION, "LEASE_LOST"),
     refusals.QueueFull:         (C.RESOURCE_EXHAUSTED,  "QUEUE_FULL"),
     refusals.TooLarge:          (C.RESOURCE_EXHAUSTED,  "TOO_LARGE"),
+    refusals.Overloaded:        (C.RESOURCE_EXHAUSTED,  "OVERLOADED"),
     refusals.NotReady:          (C.UNAVAILABLE,         "NOT_READY"),
     refusals.NotYet:            (C.UNIMPLEMENTED,       "NOT_IMPLEMENTED"),
 }
@@ -52,7 +53,7 @@ RESOURCE_OF: Final = {
 }
 
 # Seconds after which to try again.
-RETRY_AFTER: Final = {refusals.QueueFull: 1, refusals.NotReady: 1}
+RETRY_AFTER: Final = {refusals.QueueFull: 1, refusals.Overloaded: 1, refusals.NotReady: 1}
 # fmt: on
 
 
@@ -72,7 +73,7 @@ def _details(refusal: Refusal) -> list[Message]:
     found: list[Message] = []
     if isinstance(refusal, refusals.InvalidField):
         found.append(_bad_request(refusal.violations))
-    if isinstance(refusal, (refusals.QueueFull, refusals.TooLarge)):
+    if isinstance(refusal, (refusals.QueueFull, refusals.TooLarge, refusals.Overloaded)):
         subject = refusal.facts.get("thread_id") or refusal.facts["what"]
         violation = details.QuotaFailure.Violation(subject=subject, description=str(refusal))
         found.append(details.QuotaFailure(violations=[violation]))

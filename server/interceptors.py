@@ -1,7 +1,8 @@
-"""Around every RPC of this package: is the server ready, is the request sound, and what does a failure look like."""
+"""Around every RPC of this package: readiness, soundness of the request, room, and the form of a failure."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
@@ -11,11 +12,15 @@ from grpc_status import rpc_status
 from uuid6 import uuid7
 
 from server.errors import internal, status_of
-from statemachine.errors import InvalidField, NotReady, NotYet, Refusal, TooLarge
+from statemachine.errors import InvalidField, NotReady, NotYet, Overloaded, Refusal, TooLarge
 
 LARGEST_REQUEST: Final = (4 * 1024 - 16) * 1024
 """Bytes. Under a client's usual limit for answers, 4 MiB, so that what was sent can be shown."""
+LARGEST_RESPONSE: Final = 64 * 1024 * 1024
+"""Bytes. What the Python client takes."""
 PACKAGE: Final = "/doubletext.v1."
+WAITING: Final = frozenset({"JoinRun", "WatchRun", "WatchThread", "ClaimRun", "WatchLease"})
+"""RPCs that sleep until something happens; one that does costs memory, and nothing else."""
 
 log = structlog.get_logger("rpc")
 
@@ -24,11 +29,38 @@ Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How many calls there may be at once: under way, and waiting for something to happen."""
+
+    calls: int = 10_000
+    waiting: int = 50_000
+
+
+class Room:
+    """Room for so many calls; a call is in it while it is entered. Raises Overloaded when it is full."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        self.what = what
+        self.limit = limit
+        self.taken = 0
+
+    def __enter__(self) -> None:
+        if self.taken >= self.limit:
+            raise Overloaded(calls=self.taken, what=self.what, limit=self.limit)
+        self.taken += 1
+
+    def __exit__(self, *exc: object) -> None:
+        self.taken -= 1
+
+
 class Edge(grpc.aio.ServerInterceptor):
     """`closed` refuses every call while it is set. Other packages' services (health, reflection) pass untouched."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.closed: str | None = "starting"
+        self._calls = Room("calls under way", limits.calls)
+        self._waiting = Room("calls that wait", limits.waiting)
         self._guarded: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -53,10 +85,13 @@ class Edge(grpc.aio.ServerInterceptor):
             except Exception:  # noqa: BLE001 - protobuf's kinds of failure are not ours to tell apart
                 return InvalidField([("request", f"is not the message that {method} takes")])
 
+        room = self._waiting if method.rpartition("/")[2] in WAITING else self._calls
+
         async def unary(request: Any, context: Context) -> Any:
             try:
                 self._admit(request)
-                return await handler.unary_unary(request, context)
+                with room:
+                    return _fitting(await handler.unary_unary(request, context))
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 raise
             except Exception as error:  # noqa: BLE001 - each becomes a status
@@ -65,8 +100,9 @@ class Edge(grpc.aio.ServerInterceptor):
         async def stream(request: Any, context: Context) -> None:
             try:
                 self._admit(request)
-                async for message in handler.unary_stream(request, context):
-                    await context.write(message)
+                with room:
+                    async for message in handler.unary_stream(request, context):
+                        await context.write(message)
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 raise
             except Exception as error:  # noqa: BLE001 - each becomes a status
@@ -81,6 +117,14 @@ class Edge(grpc.aio.ServerInterceptor):
             raise NotReady(what=self.closed)
         if isinstance(request, Refusal):
             raise request
+
+
+def _fitting(response: Any) -> Any:
+    """The response, unless it is more than the largest client takes: a thread's state has no other bound."""
+    size = response.ByteSize()
+    if size > LARGEST_RESPONSE:
+        raise TooLarge(what="the answer", size=size, limit=LARGEST_RESPONSE)
+    return response
 
 
 async def _abort(context: Context, method: str, error: Exception) -> NoReturn:

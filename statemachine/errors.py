@@ -11,7 +11,7 @@ Refusal
 ├── LeaseLost             a call of an attempt that no longer holds its run
 ├── QueueFull
 ├── InvalidField · InvalidPageToken · EventsTrimmed
-├── TooLarge
+├── TooLarge · Overloaded
 ├── NotReady              starting, stopping, or unable to write
 └── NotYet                an RPC of the contract that is not served yet
 
@@ -140,6 +140,10 @@ class EventsTrimmed(Refusal):
 
 class TooLarge(Refusal):
     template = "{what} is {size} bytes, the limit being {limit}; store large things elsewhere and send a reference"
+
+
+class Overloaded(Refusal):
+    template = "the server has {calls} {what}, its limit being {limit}; try again in a moment"
 
 
 class NotReady(Refusal):

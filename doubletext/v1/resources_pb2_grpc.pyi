@@ -8,7 +8,9 @@ Errors. Every error carries google.rpc.ErrorInfo with domain "doubletext", a rea
 in `metadata`. Each RPC lists the reasons that are its own. Any RPC may also answer
   INVALID_ARGUMENT   INVALID_FIELD  a field breaks its rule; BadRequest lists every violation of the request at once
   RESOURCE_EXHAUSTED TOO_LARGE      the request is over 4 MiB less 16 KiB; QuotaFailure says so (over 32 MiB gRPC itself
-                                    refuses it, without details)
+                                    refuses it, without details); or the answer is over 64 MiB
+  RESOURCE_EXHAUSTED OVERLOADED     as many calls are under way, or waiting (JoinRun, the Watch RPCs, ClaimRun), as the
+                                    server takes; QuotaFailure says so, RetryInfo when to retry
   UNAVAILABLE        NOT_READY      the server is starting, stopping, or cannot write just now; RetryInfo says when to retry
   UNIMPLEMENTED      NOT_IMPLEMENTED the RPC is not served yet
   INTERNAL           INTERNAL       a bug of the service; the text is withheld, `reference` finds it in the server's log
