@@ -32,7 +32,7 @@ class Clock:
         return self.now
 
     def forward(self, seconds: float) -> None:
-        self.now += int(seconds * 1_000_000)
+        self.now += round(seconds * 1_000_000)
 
 
 @asynccontextmanager
@@ -145,6 +145,12 @@ async def waiting(service: Service, count: int = 1) -> None:
     """Wait until so many claimers wait."""
     while claimers(service) < count:
         await service.client.threads.get("t")
+
+
+async def watching(service: Service, held: Held) -> None:
+    """Wait until the server has a WatchLease of the lease open."""
+    while held.lease.run_id not in service.app.hub._watchers:
+        await held.beat()
 
 
 def seconds(duration: Duration) -> float:
