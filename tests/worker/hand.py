@@ -136,9 +136,9 @@ async def tick(service: Service, thread_id: str = "t") -> None:
     await service.app.store.change(Tick(thread_id))
 
 
-def claimers(service: Service) -> int:
-    """How many wait for a run of `remote`."""
-    return sum(GRAPH in graphs for graphs in service.app.dispatcher._claimers.values())
+def claimers(service: Service, graph: str = GRAPH) -> int:
+    """How many wait for a run of the graph."""
+    return sum(graph in graphs for graphs in service.app.dispatcher._claimers.values())
 
 
 async def waiting(service: Service, count: int = 1) -> None:
