@@ -76,7 +76,7 @@ async def test_a_waiting_claimer_is_woken_by_the_commit_and_the_first_in_line_is
 
 async def test_two_claimers_do_not_get_the_same_run(tmp_path: Path) -> None:
     async with scene(tmp_path / "w.db") as service:
-        claims = [asyncio.create_task(claim(service, wait=1)) for _ in range(4)]
+        claims = [asyncio.create_task(claim(service, wait=0.3)) for _ in range(4)]
         await waiting(service, 4)
         await say(service, "a")
         await say(service, "b", "enqueue")
