@@ -16,6 +16,8 @@ from doubletext.v1.resources_pb2 import Event
 _MAX_MESSAGE: Final = 64 * 1024 * 1024
 # gRPC gives up retrying a call whose request does not fit this buffer (256 KiB by default). The server takes 4 MiB.
 _RETRY_BUFFER: Final = 5 * 1024 * 1024
+# gRPC lets up to two minutes pass before it looks again for a server that has been away for long.
+_LONGEST_BACKOFF_MS: Final = 5000
 
 
 _ATTEMPTS: Final = 5
@@ -49,6 +51,7 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> gr
     options = [
         ("grpc.service_config", resources.files("doubletext.v1").joinpath("service_config.json").read_text("utf-8")),
         ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER),
+        ("grpc.max_reconnect_backoff_ms", _LONGEST_BACKOFF_MS),
         ("grpc.max_receive_message_length", _MAX_MESSAGE),
         ("grpc.max_send_message_length", _MAX_MESSAGE),
     ]

@@ -20,7 +20,16 @@ import structlog
 
 from doubletext import convert
 from doubletext.calls import call, open_channel
-from doubletext.errors import AssistantExists, DeadlineExceeded, DoubletextError, LeaseLost, Unavailable, from_rpc_error
+from doubletext.errors import (
+    AssistantExists,
+    DeadlineExceeded,
+    DoubletextError,
+    InvalidField,
+    LeaseLost,
+    TooLarge,
+    Unavailable,
+    from_rpc_error,
+)
 from doubletext.graph import Context, Graph, describe
 from doubletext.structs import from_struct, update_struct
 from doubletext.v1 import resources_pb2 as resources
@@ -168,7 +177,7 @@ class Attempt:
         watching = asyncio.create_task(self._watch())
         try:
             await asyncio.wait([self._executing])
-            if self._over or _lost(self._executing):
+            if _lost(self._executing) or self._over:
                 await self._release()
             elif self._executing.cancelled():
                 await self._finish(_failure("CancelledError", "the graph cancelled itself"))
@@ -218,8 +227,13 @@ class Attempt:
 
     async def _finish(self, request: pb.FinishRunRequest) -> None:
         request.lease.CopyFrom(self._lease)
-        finished = await _insisting(self._stub.FinishRun, request)
-        self._log.info("finished", status=convert.RUN_STATUS.name(finished.run.status))
+        try:
+            finished = await _insisting(self._stub.FinishRun, request)
+        except (InvalidField, TooLarge) as refused:  # what the graph returned; a step is refused where it is yielded
+            self._log.warning("what a graph returned was refused", graph=self._graph.name, error=str(refused))
+            await self._finish(_failure(*describe(refused)))
+        else:
+            self._log.info("finished", status=convert.RUN_STATUS.name(finished.run.status))
 
     async def _release(self) -> None:
         """Acknowledge a stop, or hand the run back."""

@@ -18,7 +18,7 @@ from server.watch import Ended, Hub
 from server.wire import Fields
 from statemachine import requests as ask
 from statemachine.draft import Decision
-from statemachine.errors import LeaseLost, Refusal, StepNotFound, ThreadNotFound
+from statemachine.errors import LeaseLost, Refusal, ThreadNotFound
 from statemachine.model import Drain, Output, Run
 from statemachine.status import STOPPED
 
@@ -60,20 +60,27 @@ class Workers(WorkerServiceServicer):
         claim = asyncio.create_task(self._store.change(request))
         try:
             run = (await asyncio.shield(claim)).run
-            return await self._assignment(run) if isinstance(run, Run) else None
+            if not isinstance(run, Run):
+                return None
+            assignment = await self._assignment(run)
+            if assignment is None:  # nobody executes it: its thread has no last word to wait for
+                self._take_back(claim)
+            return assignment
         except asyncio.CancelledError:
             self._take_back(claim)
             raise
-        except (StepNotFound, ThreadNotFound):  # rolled back since
-            return None
         except Refusal:
             self._dispatcher.retry(request.thread_id)
             raise
 
     async def _assignment(self, run: Run) -> pb.Assignment | None:
-        found = await self._store.run(run.run_id)
-        state = await self._store.state(run.thread_id)
-        if not isinstance(found, RunRecord) or state.step != run.last_step:  # stopped since, and not its state any more
+        """None if the run was stopped since, and its state is gone."""
+        try:
+            found = await self._store.run(run.run_id)
+            state = await self._store.state(run.thread_id)
+        except ThreadNotFound:
+            return None
+        if not isinstance(found, RunRecord) or state.step != run.last_step:
             return None
         return pb.Assignment(
             lease=wire.lease(run),

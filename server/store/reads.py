@@ -82,7 +82,9 @@ def run(assistants: Assistants, now: int, run_id: str, connection: sqlite3.Conne
 
 def thread_of(run_id: str, connection: sqlite3.Connection) -> str | None:
     row = connection.execute(
-        "SELECT thread_id FROM runs WHERE run_id = ?1 UNION ALL SELECT thread_id FROM tombstones WHERE run_id = ?1",
+        "SELECT thread_id FROM runs WHERE run_id = ?1 UNION ALL SELECT thread_id FROM tombstones WHERE run_id = ?1 "
+        # A deleted record's, whose stopped attempt is still awaited.
+        "UNION ALL SELECT thread_id FROM threads WHERE drain_until IS NOT NULL AND drain_run_id = ?1",
         (run_id,),
     ).fetchone()
     return row and str(row[0])
