@@ -25,10 +25,13 @@ def outlook(view: ThreadView, now: int) -> Outlook:
     drain = view.thread.drain if view.thread else None
     if drain is not None and now < drain.until:
         return Outlook(wake=drain.until)
+    over = drain.until if drain is not None else None  # a tick is to end it, whoever comes next
     if not view.runs:
-        return NOTHING
+        return Outlook(wake=over)
     head = min(waiting(view.runs), key=_place(now))
-    return Outlook(ready=head) if head.due_time <= now else Outlook(wake=head.due_time)
+    if head.due_time <= now:
+        return Outlook(head, over)
+    return Outlook(wake=head.due_time if over is None else over)
 
 
 def line(runs: Sequence[Run], now: int) -> list[Run]:

@@ -104,7 +104,8 @@ class Store(Protocol):
     async def run(self, run_id: str) -> RunRecord | Tombstone | None: ...
 
     async def thread_of(self, run_id: str) -> str | None:
-        """The thread that the run is on, or was before it was rolled back; None for a run unknown."""
+        """The thread that the run is on, was on before it was rolled back, or is awaited on though its record is gone;
+        None for a run unknown."""
 
     async def superseded_by(self, run_id: str) -> list[RunRecord | Tombstone]:
         """The runs that the run's admission ended, those of a deleted record aside; in order of their sequence."""

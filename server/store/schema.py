@@ -133,6 +133,7 @@ MIGRATIONS: Final = (
     ALTER TABLE runs ADD COLUMN outcome_digest TEXT;
     ALTER TABLE threads ADD COLUMN drain_grace_until INTEGER;
     ALTER TABLE threads ADD COLUMN drain_worker_id TEXT;
+    UPDATE threads SET drain_grace_until = drain_until WHERE drain_until IS NOT NULL;
     """,
     """
     ALTER TABLE runs ADD COLUMN first_event INTEGER NOT NULL DEFAULT 0;

@@ -28,6 +28,8 @@ ENQUEUE, REJECT, INTERRUPT, ROLLBACK = Strategy.ENQUEUE, Strategy.REJECT, Strate
 
 GRAPHS: Final = frozenset({"g"})
 SECOND: Final = 1_000_000
+LEASE: Final = 2 * SECOND
+GRACE: Final = 5 * SECOND
 MARKER: Final = "b1d94e07f3"
 """Stands in content that is to be found again, or nowhere any more."""
 
@@ -78,8 +80,10 @@ class Hand:
     async def admit(self, run_id: str, thread_id: str = "t", strategy: Any = Strategy.ENQUEUE, **more: Any) -> Decision:
         return await self.store.change(self.admission(run_id, thread_id, strategy, **more))
 
-    async def claim(self, thread_id: str = "t") -> Run:
-        run = (await self.store.change(ask.ClaimRun(thread_id, GRAPHS))).run
+    async def claim(self, thread_id: str = "t", worker_id: str | None = None) -> Run:
+        """By a worker for LEASE, or by the server itself."""
+        lease = None if worker_id is None else LEASE
+        run = (await self.store.change(ask.ClaimRun(thread_id, GRAPHS, worker_id, lease))).run
         assert isinstance(run, Run)
         self.epochs[run.run_id] = run.epoch
         return run
@@ -148,6 +152,12 @@ def everything(path: Path) -> dict[str, list[tuple[Any, ...]]]:
         return {table: sorted(connection.execute(f"SELECT * FROM {table}"), key=repr) for table in tables}
 
 
+def columns_of(path: Path, table: str) -> list[str]:
+    """The names of the columns of a table of an SQLite file."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))]
+
+
 def tables_with(path: Path, marker: str) -> list[str]:
     """The tables in which the marker stands somewhere."""
     return [table for table, rows in everything(path).items() if any(marker in repr(row) for row in rows)]
@@ -165,7 +175,7 @@ def path(tmp_path: Path) -> Path:
 
 async def dealt(path: Path, clock: ManualClock, open_store: Callable[[str, Clock], Awaitable[Store]]) -> Hand:
     store = await open_store(str(path), clock)
-    assistant = await store.add_assistant(Assistant(0, "a", "g", clock(), stop_grace=5 * SECOND))
+    assistant = await store.add_assistant(Assistant(0, "a", "g", clock(), stop_grace=GRACE))
     return Hand(store, path, clock, assistant, open_store)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from server.store import schema
-from tests.contract.conftest import SqliteHand, everything, tables_with
+from tests.contract.conftest import SqliteHand, columns_of, everything, tables_with
 from tests.contract.files import opened, opens, query, refusal
 
 # What the schema refuses, should the code forget
@@ -22,13 +22,11 @@ FORBIDDEN: Final = {
     "a terminal run without an end": "UPDATE runs SET status = 'success'",
     "a run of no thread": "UPDATE runs SET thread_id = 'nobody'",
     "a run of no assistant": "UPDATE runs SET assistant_key = 99",
+    "a lease of a run that is handed back": "UPDATE runs SET status = 'pending', lease_expires = 1",
+    "a lease of a run that is over": "UPDATE runs SET status = 'success', end_time = 1, lease_expires = 1",
     "a step of no thread": "UPDATE steps SET thread_id = 'nobody'",
     "a second assistant of an id": "INSERT INTO assistants SELECT 99, assistant_id, {assistant} FROM assistants",
 }
-REST: Final = (
-    "assistant_key, strategy, create_time, due_time, timeout, status, attempt, epoch, start_time, end_time, "
-    "base_step, last_step, error_type, error_message, superseded_by, reason, input, metadata"
-)
 ASSISTANT: Final = "graph, create_time, metadata, config, reducers, max_attempts, stop_grace, run_timeout, delete_time"
 
 
@@ -37,7 +35,10 @@ async def test_the_schema_itself_refuses(sqlite: SqliteHand, what: str) -> None:
     await sqlite.create()
     await sqlite.admit("r")
     await sqlite.claim()
-    statement = FORBIDDEN[what].format(rest=REST, pending=REST.replace("status", "'pending'"), assistant=ASSISTANT)
+    run_id, thread_id, sequence, *columns = columns_of(sqlite.path, "runs")
+    assert (run_id, thread_id, sequence) == ("run_id", "thread_id", "sequence")
+    rest = ", ".join(columns)
+    statement = FORBIDDEN[what].format(rest=rest, pending=rest.replace("status", "'pending'"), assistant=ASSISTANT)
     held = everything(sqlite.path)
     with pytest.raises(sqlite3.IntegrityError, match="constraint failed"):
         await sqlite.sqlite.writer.run(lambda connection: connection.execute(statement))

@@ -17,6 +17,7 @@ ENQUEUE, REJECT, INTERRUPT, ROLLBACK = Strategy.ENQUEUE, Strategy.REJECT, Strate
 
 START: Final = 1_000
 GRACE: Final = 50
+LEASE: Final = 20
 COUNTERS: Final[Reducers] = {"count": Reducer.APPEND}
 ASSISTANT: Final = Assistant(1, "a", "g", 0, stop_grace=GRACE, max_attempts=2)
 OTHER: Final = Assistant(2, "b", "h", 0, stop_grace=0, max_attempts=1, run_timeout=30, reducers=COUNTERS)
@@ -65,6 +66,31 @@ class Play:
 
     def run(self, name: str) -> Run:
         return self.world.runs[name]
+
+    def take(self, name: str, *, lease: int = LEASE, worker: str = "w") -> Run:
+        """The next run, which is `name`, claimed by a worker."""
+        run = self.put(ask.ClaimRun(T, GRAPHS, worker, lease)).run
+        assert isinstance(run, Run), f"nothing to claim, {name} expected"
+        assert run.run_id == name
+        return run
+
+    def remote(self, name: str, *, steps: int = 0, lease: int = LEASE, **more: Any) -> Run:
+        """A run that a worker has claimed, and that has made its input's step and `steps` more."""
+        self.admit(name, **more)
+        self.take(name, lease=lease)
+        for _ in range(steps):
+            self.put(self.wire(ask.CommitStep, name, "{}"))
+        return self.world.runs[name]
+
+    def wire(self, kind: type[Any], name: str, *more: Any, epoch: int | None = None, **named: Any) -> Any:
+        """A worker's request, under the epoch of its run, or of the attempt that is awaited."""
+        if epoch is None:
+            drain = self.thread.drain
+            epoch = drain.epoch if drain and drain.run_id == name else self.run(name).epoch
+        return kind(T, name, epoch, *more, by_worker=True, **named)
+
+    def beat(self, name: str, lease: int = LEASE) -> Decision:
+        return self.put(self.wire(ask.Heartbeat, name, lease))
 
     def held(self, kind: type[Any], name: str, *more: Any, epoch: int | None = None) -> Any:
         """A request under the run's lease."""

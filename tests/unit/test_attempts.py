@@ -1,16 +1,9 @@
-"""What an attempt writes and how it ends; and that one which holds no lease any more changes nothing."""
+"""What an attempt writes, and how it ends by itself."""
 
-from collections.abc import Callable
-from typing import Any, Final
-
-import pytest
-
-from statemachine import errors
 from statemachine import requests as ask
 from statemachine.model import Output, RunChanged, StepCommitted
-from statemachine.status import CancelAction
-from tests.unit.play import COUNTERS, INTERRUPT, OTHER, ROLLBACK, Play
-from tests.unit.world import R, S, T
+from tests.unit.play import COUNTERS, OTHER, Play
+from tests.unit.world import R, S
 
 
 def test_a_step_of_the_running_run_is_the_threads_next(play: Play) -> None:
@@ -25,7 +18,7 @@ def test_a_step_of_the_running_run_is_the_threads_next(play: Play) -> None:
 
 def test_an_output_is_an_event_and_changes_nothing_else(play: Play) -> None:
     before = play.start("r")
-    made = play.put(play.held(ask.PublishOutput, "r", "tokens", '{"t":1}'))
+    made = play.put(play.held(ask.PublishOutput, "r", (Output("tokens", '{"t":1}'),)))
     assert [(event.run_id, event.kind) for event in made.events] == [("r", Output("tokens", '{"t":1}'))]
     assert (made.steps, made.moved, play.run("r")) == ([], [], before)
 
@@ -65,53 +58,3 @@ def test_a_released_run_has_not_used_up_an_attempt(play: Play) -> None:
         assert made.outlook.ready == run
         assert play.claimed("r").attempt == 1
     assert play.run("r").epoch == 4
-
-
-LEASE_REQUESTS: Final[dict[str, tuple[type[ask.LeaseRequest], tuple[Any, ...]]]] = {
-    "CommitStep": (ask.CommitStep, ("{}",)),
-    "PublishOutput": (ask.PublishOutput, ("c", "{}")),
-    "SucceedRun": (ask.SucceedRun, ()),
-    "FailRun": (ask.FailRun, ("E", "m")),
-    "ReleaseRun": (ask.ReleaseRun, ()),
-}
-ENDS: Final[dict[str, tuple[Callable[[Play], object], str, int]]] = {
-    # what happened to the run, and the cause and epoch that its attempt is told
-    "succeeded": (lambda play: play.succeed("r"), "SUCCESS", 1),
-    "failed": (lambda play: play.put(play.held(ask.FailRun, "r", "E", "m")), "ERROR", 1),
-    "was cancelled": (lambda play: play.cancel("r"), "CANCELLED", 1),
-    "was cancelled with rollback": (lambda play: play.cancel("r", CancelAction.ROLLBACK), "CANCELLED", 0),
-    "was interrupted": (lambda play: play.admit("n", INTERRUPT), "SUPERSEDED", 1),
-    "was rolled back": (lambda play: play.admit("n", ROLLBACK), "SUPERSEDED", 0),
-    "timed out": (lambda play: play.put(ask.Tick(T)), "TIMEOUT", 1),
-    "was released": (lambda play: play.put(play.held(ask.ReleaseRun, "r")), "RELEASED", 1),
-    "was recovered": (lambda play: play.put(ask.Recover(T)), "LEASE_LOST", 1),
-    "was claimed again": (lambda play: (play.put(ask.Recover(T)), play.claim()), "CLAIMED_AGAIN", 2),
-    "was recorded no more": (lambda play: (play.succeed("r"), play.put(ask.DeleteRun(T, "r"))), "DELETED", 0),
-    "lost its thread": (lambda play: play.put(ask.DeleteThread(T)), "DELETED", 0),
-}
-
-
-@pytest.mark.parametrize("kind", list(LEASE_REQUESTS))
-@pytest.mark.parametrize("end", list(ENDS))
-def test_an_attempt_whose_run_is_over_changes_nothing_and_is_told_why(play: Play, end: str, kind: str) -> None:
-    happened, cause, current = ENDS[end]
-    play.start("r", timeout=5)
-    play.now += 5
-    happened(play)
-    request, more = LEASE_REQUESTS[kind]
-    facts = play.refused(request(T, "r", 1, *more), errors.LeaseLost)
-    assert facts == {"run_id": "r", "epoch": "1", "current_epoch": str(current), "cause": cause}
-
-
-@pytest.mark.parametrize("kind", list(LEASE_REQUESTS))
-@pytest.mark.parametrize("epoch", [0, 2])
-def test_an_epoch_that_is_not_the_current_one_is_no_lease(play: Play, kind: str, epoch: int) -> None:
-    play.start("r")
-    request, more = LEASE_REQUESTS[kind]
-    facts = play.refused(request(T, "r", epoch, *more), errors.LeaseLost)
-    assert facts == {"run_id": "r", "epoch": str(epoch), "current_epoch": "1", "cause": "CLAIMED_AGAIN"}
-
-
-def test_a_pending_run_is_nobodys_to_finish(play: Play) -> None:
-    play.admit("r")
-    assert play.refused(ask.SucceedRun(T, "r", 0), errors.LeaseLost)["cause"] == "PENDING"

@@ -154,7 +154,7 @@ def test_an_assistant_without_grace_holds_up_nobody(play: Play) -> None:
 
 def test_an_idle_thread_that_awaits_a_stopped_attempt_admits_a_rejecting_run_but_starts_it_later(play: Play) -> None:
     play.start("r")
-    assert play.cancel("r").outlook == (None, None)
+    assert play.cancel("r").outlook == (None, play.now + GRACE)
     made = play.admit("next", REJECT)
     assert made.outlook == (None, play.now + GRACE)
 

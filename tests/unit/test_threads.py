@@ -66,6 +66,30 @@ def test_deleting_a_thread_stops_and_fences_its_runs(play: Play) -> None:
     assert facts == {"run_id": "r", "epoch": "1", "current_epoch": "0", "cause": "DELETED"}
 
 
+@pytest.mark.parametrize(("idle_for", "expires"), [(-1, False), (0, True), (1, True)])
+def test_a_thread_expires_when_nothing_has_happened_on_it_since_a_time(
+    play: Play, idle_for: int, expires: bool
+) -> None:
+    play.start("r")
+    play.succeed("r")
+    made = play.put(ask.ExpireThread(T, play.thread.update_time + idle_for))
+    assert (made.deletes_thread, made.writes, made.moved) == (expires, expires, [])
+
+
+@pytest.mark.parametrize("busy", ["pending", "running", "awaited"])
+def test_a_thread_on_which_something_is_about_to_happen_does_not_expire(play: Play, busy: str) -> None:
+    play.admit("r")
+    if busy != "pending":
+        play.take("r")
+    if busy == "awaited":
+        play.cancel("r")
+    play.now += 1_000_000
+    assert not play.put(ask.ExpireThread(T, play.now)).writes
+    if busy == "awaited":
+        play.put(ask.Tick(T))
+        assert play.put(ask.ExpireThread(T, play.now)).deletes_thread
+
+
 def test_an_update_of_the_state_is_one_step_of_nobodys_with_the_given_reducers(play: Play) -> None:
     made = play.put(ask.UpdateState(T, '{"count":1}', COUNTERS))
     (step,) = made.steps
@@ -97,8 +121,10 @@ def test_the_state_may_be_updated_while_a_stopped_attempt_is_awaited(play: Play)
 def test_deleting_a_run_takes_its_record_and_leaves_the_steps(play: Play) -> None:
     play.start("r", steps=1)
     play.succeed("r")
+    play.now += 1
     made = play.put(ask.DeleteRun(T, "r"))
     assert (made.removes_run, made.cut_to, made.events) == ("r", None, [])
+    assert play.thread.update_time == play.now
     assert (play.statuses(), play.world.steps) == ({}, ("r", "r"))
 
 

@@ -5,7 +5,7 @@ import pytest
 from statemachine import requests as ask
 from statemachine.arbiter import decide
 from statemachine.model import RunChanged, ThreadView
-from tests.unit.play import INTERRUPT, START, Play
+from tests.unit.play import GRACE, INTERRUPT, START, Play
 from tests.unit.world import R, S, T, World
 
 
@@ -18,7 +18,7 @@ def test_a_run_times_out_at_its_deadline_and_not_an_instant_before(play: Play) -
     made = play.put(ask.Tick(T))
     run = play.run("r")
     assert (run.status, run.reason, run.end_time, run.last_step) == (S.TIMEOUT, R.TIMEOUT, START + 20, 2)
-    assert made.outlook == (None, None)
+    assert made.outlook == (None, START + 20 + GRACE)
 
 
 def test_the_time_that_a_run_waits_does_not_count(play: Play) -> None:

@@ -1,11 +1,12 @@
 """A thread in memory, which applies what the arbiter decides as a store would, one row after the other."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from statemachine import requests as ask
 from statemachine.draft import Decision
-from statemachine.model import Repeated, Run, Thread, ThreadView, Tombstone
+from statemachine.model import Json, Repeated, Run, Thread, ThreadView, Tombstone
 from statemachine.status import Reason, RunStatus
 
 S, R = RunStatus, Reason
@@ -15,27 +16,37 @@ T: Final = "t"
 
 @dataclass(frozen=True)
 class World:
-    """What a store would hold of a thread. `steps`: of which run each is."""
+    """What a store would hold of a thread. `steps`: of which run each is, and `updates` what each changes; None for an
+    input."""
 
     thread: Thread | None = None
     runs: dict[str, Run] = field(default_factory=dict)
     graves: dict[str, Tombstone] = field(default_factory=dict)
     steps: tuple[str | None, ...] = ()
+    updates: tuple[Json | None, ...] = ()
     asked: dict[str, Repeated] = field(default_factory=dict)
 
+    @cached_property
     def in_flight(self) -> tuple[Run, ...]:
         flying = [run for run in self.runs.values() if run.status in (S.PENDING, S.RUNNING)]
         return tuple(sorted(flying, key=lambda run: run.sequence))
 
+    @cached_property
     def running(self) -> Run | None:
-        return next((run for run in self.runs.values() if run.status is S.RUNNING), None)
+        return next((run for run in self.in_flight if run.status is S.RUNNING), None)
 
     def view(self, request: ask.Request) -> ThreadView:
         named: Run | Tombstone | None = None
         if isinstance(request, ask.RunRequest):
             named = self.runs.get(request.run_id) or self.graves.get(request.run_id)
         repeated = self.asked.get(request.request_id or "") if isinstance(request, ask.AdmitRun) else None
-        return ThreadView(self.thread, self.in_flight(), named, repeated)
+        made = self.made(request.run_id, request.expected_step) if isinstance(request, ask.CommitStep) else None
+        return ThreadView(self.thread, self.in_flight, named, repeated, made)
+
+    def made(self, run_id: str, step: int | None) -> Json | None:
+        """The update of the step, if it is one that the run has made."""
+        its_own = step is not None and 0 < step <= len(self.steps) and self.steps[step - 1] == run_id
+        return self.updates[step - 1] if its_own and step else None
 
     def after(self, request: ask.Request, made: Decision, now: int) -> "World":
         if made.deletes_thread:
@@ -54,5 +65,6 @@ class World:
                 runs[run.run_id] = run
         if made.removes_run is not None:
             del runs[made.removes_run]
-        kept = self.steps if made.cut_to is None else self.steps[: made.cut_to]
-        return World(made.thread, runs, graves, kept + tuple(step.run_id for step in made.steps), asked)
+        steps = self.steps[: made.cut_to] + tuple(step.run_id for step in made.steps)
+        updates = self.updates[: made.cut_to] + tuple(step.update for step in made.steps)
+        return World(made.thread, runs, graves, steps, updates, asked)

@@ -1,0 +1,39 @@
+"""One move asked for, to put to the table and to its guards."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+from statemachine import lifecycle
+from statemachine.lifecycle import Ask, IllegalMove, Trigger
+from statemachine.model import Assistant, Run, Thread, ThreadView
+from statemachine.status import RunStatus, Strategy
+
+NOW: Final = 1_000_000
+ASSISTANT: Final = Assistant(1, "a", "g", 0, max_attempts=3)
+THREAD: Final = Thread("t", 0, 0)
+
+
+def a_run(status: RunStatus | None = RunStatus.PENDING, **changes: Any) -> Run:
+    """A run of which every guard holds: second of three attempts under epoch 7, its time up just now."""
+    started: dict[str, Any] = {"attempt": 2, "epoch": 7, "start_time": NOW - 60, "timeout": 60}
+    return replace(Run("r", "t", 1, ASSISTANT, Strategy.ENQUEUE, 0, 0, status=status), **{**started, **changes})
+
+
+def asked(run: Run, *others: Run, epoch: int | None = 7, now: int = NOW, **thread: Any) -> Ask:
+    in_flight = tuple(sorted((each for each in (run, *others) if each.status), key=lambda each: each.sequence))
+    return Ask(run, ThreadView(replace(THREAD, **thread), in_flight), now, epoch)
+
+
+def other(status: RunStatus = RunStatus.PENDING, sequence: int = 2, **changes: Any) -> Run:
+    return replace(Run(f"r{sequence}", "t", sequence, ASSISTANT, Strategy.ENQUEUE, 0, 0, status=status), **changes)
+
+
+def status_named(name: str) -> RunStatus | None:
+    return None if name == "new" else RunStatus(name)
+
+
+def outcome(trigger: str, ask: Ask) -> str:
+    try:
+        return lifecycle.move(Trigger(trigger), ask).value
+    except IllegalMove:
+        return "-"

@@ -1,0 +1,58 @@
+"""The same statuses in the domain, on the wire, and in the database."""
+
+import re
+import sqlite3
+
+import pytest
+
+from doubletext.v1 import resources_pb2 as pb
+from server import wire
+from server.store import schema
+from statemachine.status import IN_FLIGHT, STOPPED, TERMINAL, RunStatus, Strategy
+
+
+def test_each_status_is_either_in_flight_or_terminal() -> None:
+    assert {status.value for status in IN_FLIGHT} == {"pending", "running"}
+    assert {status.value for status in TERMINAL} == {"interrupted", "success", "error", "timeout", "deleted"}
+    assert frozenset(RunStatus) == IN_FLIGHT | TERMINAL
+    assert {status.value for status in TERMINAL - STOPPED} == {"success", "error"}
+
+
+def test_each_status_has_a_number_on_the_wire_and_each_number_a_status() -> None:
+    assert set(wire.RUN_STATUS) == set(RunStatus)
+    named: dict[int, str] = {number: name for name, number in pb.RunStatus.items()}
+    assert {named[number] for number in wire.RUN_STATUS.values()} == set(pb.RunStatus.keys()) - {
+        "RUN_STATUS_UNSPECIFIED"
+    }
+    for status, number in wire.RUN_STATUS.items():
+        assert named[number] == f"RUN_STATUS_{status.name}"
+
+
+@pytest.fixture(scope="module")
+def runs_sql() -> str:
+    """The definition of the table `runs` after all migrations."""
+    with sqlite3.connect(":memory:") as connection:
+        for migration in schema.MIGRATIONS:
+            connection.executescript(migration)
+        (sql,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'runs'").fetchone()
+    connection.close()
+    return str(sql)
+
+
+def words(sql: str, pattern: str) -> set[str]:
+    """The quoted words in the parenthesis that follows `pattern`."""
+    found = re.findall(pattern + r"\s*\(([^()]*)\)", sql)
+    assert len(found) == 1, f"{pattern!r} stands {len(found)} times in the schema"
+    return set(re.findall(r"'(\w+)'", found[0]))
+
+
+def test_the_database_stores_every_status_except_deleted(runs_sql: str) -> None:
+    assert words(runs_sql, r"CHECK \(\s*status IN") == {status.value for status in RunStatus} - {"deleted"}
+
+
+def test_the_database_gives_an_end_to_terminal_runs_only(runs_sql: str) -> None:
+    assert words(runs_sql, r"\(end_time IS NULL\) = \(status IN") == {status.value for status in IN_FLIGHT}
+
+
+def test_the_database_stores_every_strategy(runs_sql: str) -> None:
+    assert words(runs_sql, r"CHECK \(strategy IN") == {strategy.value for strategy in Strategy}
