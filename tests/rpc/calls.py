@@ -28,8 +28,7 @@ OURS: Final[list[MethodDescriptor]] = [
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]
-NOT_SERVED: Final = [method for method in OURS if method.name in ("WatchThread", "WatchRun")]
-METHODS: Final = {method.name: method for method in OURS if method not in NOT_SERVED}
+METHODS: Final = {method.name: method for method in OURS}
 
 
 @dataclass

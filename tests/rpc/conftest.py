@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from doubletext.v1 import worker_service_pb2 as wpb
 from server.verbs import Exit
 from tests.rpc.command_line import GRAPHS, Server, Verbs, graphs, serving
-from tests.rpc.scene import Scene
+from tests.rpc.scene import Scene, workers
 from tests.service import Service, said
 
 
@@ -17,7 +18,11 @@ async def scene(service: Service) -> Scene:
     await service.client.threads.create("other")
     run = await service.client.runs.create("t", "echo", input=said("hello"))
     assert (await service.client.runs.join("t", run["run_id"]))["run"]["status"] == "success"
-    return Scene(service, run["run_id"])
+    await service.client.assistants.create("remote", assistant_id="remote")
+    await service.client.threads.create("remote")
+    await service.client.runs.create("remote", "remote", input={})
+    claimed = await workers(service).ClaimRun(wpb.ClaimRunRequest(worker_id="w", graphs=["remote"]))
+    return Scene(service, run["run_id"], claimed.assignment.lease)
 
 
 @pytest.fixture(scope="module")

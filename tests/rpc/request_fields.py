@@ -44,6 +44,19 @@ def is_covered_elsewhere(field: FieldDescriptor) -> bool:
     return field.name == "page_token" or field.cpp_type == FieldDescriptor.CPPTYPE_BOOL
 
 
+def is_ids(field: FieldDescriptor) -> bool:
+    return field.name == "graphs"
+
+
+def is_content(field: FieldDescriptor) -> bool:
+    """What has fields of its own; see test_bad_leases."""
+    return field.name in ("outputs", "success", "error")
+
+
 is_struct, is_duration = is_message("google.protobuf.Struct"), is_message("google.protobuf.Duration")
-KINDS: Final = (is_id, is_number, is_enum, is_struct, is_duration, is_covered_elsewhere)
-OPTIONAL_IDS: Final = {(method, "thread_id") for method in ("GetRun", "JoinRun", "CancelRun", "DeleteRun")}
+is_lease = is_message("doubletext.v1.Lease")
+KINDS: Final = (
+    *(is_id, is_ids, is_number, is_enum, is_struct, is_duration),
+    *(is_lease, is_content, is_covered_elsewhere),
+)
+OPTIONAL_IDS: Final = {(method, "thread_id") for method in ("GetRun", "JoinRun", "CancelRun", "DeleteRun", "WatchRun")}

@@ -10,8 +10,11 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 
 from doubletext.v1 import assistant_service_pb2 as apb
+from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
+from doubletext.v1 import worker_service_pb2 as wpb
+from doubletext.v1.worker_service_pb2_grpc import WorkerServiceStub
 from tests.rpc.calls import METHODS, Refused, call, refused
 from tests.service import Service
 
@@ -65,21 +68,39 @@ GOOD: Final[dict[str, Message]] = {
     "JoinRun": rpb.JoinRunRequest(),
     "CancelRun": rpb.CancelRunRequest(),
     "DeleteRun": rpb.DeleteRunRequest(),
+    "WatchThread": tpb.WatchThreadRequest(thread_id="t"),
+    "WatchRun": rpb.WatchRunRequest(),
+    "ClaimRun": wpb.ClaimRunRequest(worker_id="w", graphs=["remote"]),
+    "CommitStep": wpb.CommitStepRequest(update=struct({"a": 1})),
+    "PublishOutput": wpb.PublishOutputRequest(outputs=[pb.Output(channel="c", data=struct({"a": 1}))]),
+    "Heartbeat": wpb.HeartbeatRequest(),
+    "WatchLease": wpb.WatchLeaseRequest(),
+    "FinishRun": wpb.FinishRunRequest(success=wpb.Success()),
+    "ReleaseRun": wpb.ReleaseRunRequest(),
 }
+
+
+def workers(service: Service) -> Any:
+    """The raw stub of WorkerService."""
+    return WorkerServiceStub(service.channel)
 
 
 @dataclass
 class Scene:
-    """A server with the thread `t`, which has one finished run and its two steps, and the empty thread `other`."""
+    """A server with the thread `t`, which has one finished run and its two steps, the empty thread `other`, and on the
+    thread `remote` a run that a worker has claimed, under `lease`."""
 
     service: Service
     run_id: str
+    lease: wpb.Lease
 
     def good(self, method: str) -> Any:
         request: Any = type(GOOD[method])()
         request.CopyFrom(GOOD[method])
         if "run_id" in request.DESCRIPTOR.fields_by_name:
             request.run_id = self.run_id
+        if "lease" in request.DESCRIPTOR.fields_by_name:
+            request.lease.CopyFrom(self.lease)
         return request
 
     async def refused(self, method: str, request: Message) -> Refused:

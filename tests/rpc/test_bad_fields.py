@@ -14,6 +14,7 @@ from doubletext.v1 import assistant_service_pb2 as apb
 from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
+from doubletext.v1 import worker_service_pb2 as wpb
 from tests.rpc.calls import METHODS, call
 from tests.rpc.request_fields import (
     KINDS,
@@ -32,7 +33,14 @@ from tests.rpc.scene import HOUR, LONGEST, MIB, Scene, lists, objects, struct
 @pytest.mark.parametrize("method", METHODS)
 async def test_the_good_requests_are_good(scene: Scene, method: str) -> None:
     """Else the tests of what is bad would show nothing."""
-    await call(scene.service.channel, METHODS[method], scene.good(method))
+    answer = call(scene.service.channel, METHODS[method], scene.good(method))
+    if not METHODS[method].server_streaming:
+        await answer
+        return
+    if method == "WatchLease":  # has nothing to say before
+        await scene.service.client.runs.cancel("remote", scene.lease.run_id)
+    assert await answer.read()
+    answer.cancel()
 
 
 # One bad field
@@ -138,7 +146,10 @@ async def test_a_duration_that_is_none_or_out_of_range_is_refused(
 
 
 # The numbers just outside the range of each field; page_size differs between listings.
-OUTSIDE: Final = {"max_queued_runs": (-1, 1_000_001), "max_attempts": (0, 101), "step": (-1,)}
+OUTSIDE: Final = {
+    **{"max_queued_runs": (-1, 1_000_001), "max_attempts": (0, 101), "step": (-1,)},
+    **{"after_sequence": (-1,), "expected_step": (0, -1)},
+}
 PAGE_SIZES: Final = {"ListAssistants": 1000, "ListThreads": 1000, "ListRuns": 1000, "ListStates": 100}
 
 
@@ -201,6 +212,18 @@ SEVERAL: Final[dict[str, tuple[Message, set[str]]]] = {
     ),
     "JoinRun": (rpb.JoinRunRequest(thread_id="a b", wait=Duration(seconds=-1)), {"run_id", "thread_id", "wait"}),
     "CancelRun": (rpb.CancelRunRequest(thread_id="a b", wait=Duration(seconds=-1)), {"run_id", "thread_id", "wait"}),
+    "WatchThread": (tpb.WatchThreadRequest(after_sequence=-1), {"thread_id", "after_sequence"}),
+    "WatchRun": (rpb.WatchRunRequest(thread_id="a b", after_sequence=-1), {"run_id", "thread_id", "after_sequence"}),
+    "ClaimRun": (
+        wpb.ClaimRunRequest(graphs=["g", "a b", ""], wait=Duration(seconds=-1)),
+        {"worker_id", "graphs[1]", "graphs[2]", "wait"},
+    ),
+    "CommitStep": (wpb.CommitStepRequest(expected_step=0), {"lease", "update", "expected_step"}),
+    "PublishOutput": (
+        wpb.PublishOutputRequest(outputs=[pb.Output(data=struct({"n": math.nan}))] * 2),
+        {"lease", "outputs[0].data", "outputs[1].data"},
+    ),
+    "FinishRun": (wpb.FinishRunRequest(lease=wpb.Lease()), {"lease.run_id", "lease.epoch", "outcome"}),
 }
 
 

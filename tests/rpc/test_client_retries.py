@@ -42,7 +42,9 @@ ONCE_ONLY: Final = {"CreateAssistant", "DeleteAssistant", "CreateThread", "Delet
 
 
 def test_the_client_has_every_rpc_that_is_served() -> None:
-    assert set(CALLS) == set(METHODS)
+    """Those of workers are the worker's; the streams are watched on, not repeated."""
+    unary = {name for name, method in METHODS.items() if not method.server_streaming}
+    assert set(CALLS) == {name for name in unary if METHODS[name].containing_service.name != "WorkerService"}
 
 
 @pytest.mark.parametrize("method", sorted(set(CALLS) - ONCE_ONLY))

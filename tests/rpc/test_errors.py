@@ -25,7 +25,7 @@ from server.app import App, Config
 from server.errors import STATUS_OF
 from server.graphs import BUILT_IN
 from statemachine.errors import Refusal
-from tests.rpc.calls import NOT_SERVED, OURS, call, refused
+from tests.rpc.calls import OURS, call, refused
 from tests.service import Service
 
 PROTOS: Final = Path(__file__).parents[2] / "protos" / "doubletext" / "v1"
@@ -43,18 +43,18 @@ CONTRACT: Final = {
     "InvalidField":      ("INVALID_ARGUMENT",    "INVALID_FIELD"),
     "RequestIdReused":   ("INVALID_ARGUMENT",    "REQUEST_ID_REUSED"),
     "InvalidPageToken":  ("INVALID_ARGUMENT",    "INVALID_PAGE_TOKEN"),
+    "EventsTrimmed":     ("OUT_OF_RANGE",        "EVENTS_TRIMMED"),
     "ThreadInFlight":    ("FAILED_PRECONDITION", "THREAD_BUSY"),
     "RunInFlight":       ("FAILED_PRECONDITION", "RUN_IN_FLIGHT"),
     "LeaseLost":         ("FAILED_PRECONDITION", "LEASE_LOST"),
     "QueueFull":         ("RESOURCE_EXHAUSTED",  "QUEUE_FULL"),
     "TooLarge":          ("RESOURCE_EXHAUSTED",  "TOO_LARGE"),
+    "Overloaded":        ("RESOURCE_EXHAUSTED",  "OVERLOADED"),
     "NotReady":          ("UNAVAILABLE",         "NOT_READY"),
 }
 # fmt: on
-# Only while some RPCs are not served: no row of the contract, and no exception of the client's.
+# Should the protos be ahead of the server: no row of the contract, and no exception of the client's.
 PROVISIONAL: Final = {"NotYet": ("UNIMPLEMENTED", "NOT_IMPLEMENTED")}
-# Rows of the contract that nothing can provoke before WatchThread and WatchRun are served.
-NOT_BEFORE_WATCHING: Final = {"EVENTS_TRIMMED"}
 
 
 def nothing_for(method: MethodDescriptor) -> Message:
@@ -79,7 +79,7 @@ def test_the_table_of_statuses_is_the_contracts() -> None:
     assert told == CONTRACT | PROVISIONAL
 
 
-REASONS: Final = {reason for _, reason in CONTRACT.values()} | NOT_BEFORE_WATCHING | {"INTERNAL"}
+REASONS: Final = {reason for _, reason in CONTRACT.values()} | {"INTERNAL"}
 
 
 def test_every_reason_has_an_exception_of_its_own_and_no_exception_lacks_a_reason() -> None:
@@ -99,7 +99,7 @@ def test_every_reason_stands_in_the_protos_comments(reason: str) -> None:
 
 
 # Each row, provoked. What a client gets wrong in a request stands in test_bad_fields, test_sizes_and_depths,
-# test_page_tokens and test_missing_and_taken; LEASE_LOST has no RPC yet.
+# test_page_tokens and test_missing_and_taken; what a worker's lease does not allow, in test_bad_leases.
 
 
 async def test_reject_on_a_busy_thread_names_the_run_in_the_way(service: Service) -> None:
@@ -237,20 +237,6 @@ async def test_the_client_hands_on_the_reference_of_an_internal_error(
         await service.client.threads.get("t")
     assert caught.value.reference == logs[0]["reference"] != ""
     assert "secret" not in str(caught.value)
-
-
-# RPCs that are not served yet
-
-
-@pytest.mark.parametrize("method", NOT_SERVED, ids=lambda method: method.name)
-async def test_what_is_not_served_yet_says_so_with_details(service: Service, method: MethodDescriptor) -> None:
-    error = await refused(call(service.channel, method, nothing_for(method)))
-    assert (error.code, error.reason) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
-    assert error.metadata == {"method": f"doubletext.v1.{method.containing_service.name}/{method.name}"}
-
-
-def test_the_rest_is_served() -> None:
-    assert len(NOT_SERVED) == 2
 
 
 # Starting and stopping
