@@ -12,7 +12,7 @@ from statemachine import errors as refusals
 from statemachine.errors import Refusal
 
 DOMAIN: Final = "doubletext"
-LARGEST_DETAIL: Final = 4 * 1024
+LARGEST_DETAIL: Final = 2 * 1024
 C = grpc.StatusCode
 
 # fmt: off
@@ -86,7 +86,7 @@ def _details(refusal: Refusal) -> list[Message]:
 
 
 def _bad_request(violations: list[tuple[str, str]]) -> details.BadRequest:
-    """All violations, as far as they fit: gRPC cuts off a call whose trailers are over 16 KiB."""
+    """All violations, as far as they fit: trailers over 8 KiB, message and base64 counted, may fail at the client."""
     message = details.BadRequest()
     for place, (field, description) in enumerate(violations):
         if message.ByteSize() > LARGEST_DETAIL:

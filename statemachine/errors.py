@@ -18,6 +18,7 @@ Refusal
 A message says what is, what was wanted, and what to do; every variable in it is an attribute and stands in `facts`.
 """
 
+from itertools import accumulate
 from typing import ClassVar
 
 
@@ -112,11 +113,12 @@ class InvalidField(Refusal):
     """`violations`: (field, what is wrong) pairs, all of the request's; the message has the first few."""
 
     template = "{problems}"
-    shown: ClassVar[int] = 10
+    longest: ClassVar[int] = 1000
 
     def __init__(self, violations: list[tuple[str, str]]) -> None:
         self.violations = [(field, _short(description)) for field, description in violations]
-        first = self.violations[: self.shown]
+        sizes = accumulate(len(field) + len(description) for field, description in self.violations)
+        first = self.violations[: sum(size <= self.longest for size in sizes)]
         problems = [f"{field}: {description}" for field, description in first]
         if (more := len(violations) - len(first)) > 0:
             problems.append(f"and {more} more")
