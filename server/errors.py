@@ -36,7 +36,6 @@ STATUS_OF: Final[dict[type[Refusal], tuple[grpc.StatusCode, str]]] = {
     refusals.TooLarge:          (C.RESOURCE_EXHAUSTED,  "TOO_LARGE"),
     refusals.Overloaded:        (C.RESOURCE_EXHAUSTED,  "OVERLOADED"),
     refusals.NotReady:          (C.UNAVAILABLE,         "NOT_READY"),
-    refusals.NotYet:            (C.UNIMPLEMENTED,       "NOT_IMPLEMENTED"),
 }
 
 # What kind of thing the refusal is about, and which of its facts names it.

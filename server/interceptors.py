@@ -12,7 +12,7 @@ from grpc_status import rpc_status
 from uuid6 import uuid7
 
 from server.errors import internal, status_of
-from statemachine.errors import InvalidField, NotReady, NotYet, Overloaded, Refusal, TooLarge
+from statemachine.errors import InvalidField, NotReady, Overloaded, Refusal, TooLarge
 
 LARGEST_REQUEST: Final = (4 * 1024 - 16) * 1024
 """Bytes. Under a client's usual limit for answers, 4 MiB, so that what was sent can be shown."""
@@ -133,8 +133,6 @@ async def _abort(context: Context, method: str, error: Exception) -> NoReturn:
 
 
 def _status(method: str, error: Exception) -> Status:
-    if isinstance(error, NotImplementedError):
-        error = NotYet(method=method.removeprefix("/"))
     if isinstance(error, Refusal):
         return status_of(error)
     reference = str(uuid7())

@@ -12,8 +12,7 @@ Refusal
 ├── QueueFull
 ├── InvalidField · InvalidPageToken · EventsTrimmed
 ├── TooLarge · Overloaded
-├── NotReady              starting, stopping, or unable to write
-└── NotYet                an RPC of the contract that is not served yet
+└── NotReady              starting, stopping, or unable to write
 
 A message says what is, what was wanted, and what to do; every variable in it is an attribute and stands in `facts`.
 """
@@ -150,7 +149,3 @@ class Overloaded(Refusal):
 
 class NotReady(Refusal):
     template = "the server is {what}; try again"
-
-
-class NotYet(Refusal):
-    template = "{method} is not served yet"

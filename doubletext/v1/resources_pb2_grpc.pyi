@@ -12,7 +12,6 @@ in `metadata`. Each RPC lists the reasons that are its own. Any RPC may also ans
   RESOURCE_EXHAUSTED OVERLOADED     as many calls are under way, or waiting (JoinRun, the Watch RPCs, ClaimRun), as the
                                     server takes; QuotaFailure says so, RetryInfo when to retry
   UNAVAILABLE        NOT_READY      the server is starting, stopping, or cannot write just now; RetryInfo says when to retry
-  UNIMPLEMENTED      NOT_IMPLEMENTED the RPC is not served yet
   INTERNAL           INTERNAL       a bug of the service; the text is withheld, `reference` finds it in the server's log
 
 Ids. The server makes UUIDv7 text. Those of threads and assistants may be given by the client instead:

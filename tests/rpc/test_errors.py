@@ -53,8 +53,6 @@ CONTRACT: Final = {
     "NotReady":          ("UNAVAILABLE",         "NOT_READY"),
 }
 # fmt: on
-# Should the protos be ahead of the server: no row of the contract, and no exception of the client's.
-PROVISIONAL: Final = {"NotYet": ("UNIMPLEMENTED", "NOT_IMPLEMENTED")}
 
 
 def nothing_for(method: MethodDescriptor) -> Message:
@@ -76,7 +74,7 @@ def test_every_refusal_has_a_status_and_nothing_else_has() -> None:
 
 def test_the_table_of_statuses_is_the_contracts() -> None:
     told = {kind.__name__: (code.name, reason) for kind, (code, reason) in STATUS_OF.items()}
-    assert told == CONTRACT | PROVISIONAL
+    assert told == CONTRACT
 
 
 REASONS: Final = {reason for _, reason in CONTRACT.values()} | {"INTERNAL"}
