@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 from collections.abc import AsyncIterator
 from typing import Any
@@ -41,3 +42,28 @@ async def kills(ctx: Context) -> dict[str, Any]:
     """Takes its worker with it, every time."""
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
+
+
+@graph
+async def wandering(ctx: Context) -> AsyncIterator[dict[str, Any]]:
+    """Something of everything, drawn by the run's id: up to five steps in its own time, outputs, failures, deafness.
+
+    Its messages are its run's id and their numbers. Going on after an earlier attempt, it starts where that ended.
+    """
+    run_id = ctx.run["run_id"]
+    draw = random.Random(f"{run_id} {ctx.run['attempt']}")
+    made = sum(message["content"].startswith(f"{run_id} ") for message in ctx.state.get("messages", []))
+    steps = random.Random(run_id).randint(0, 5)
+    deaf = draw.random() < 0.1
+    for number in range(made + 1, steps + 1):
+        seconds = draw.choice((0, 0.02, 0.1, 0.5))
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            if not deaf:
+                raise
+        if draw.random() < 0.1:
+            await ctx.emit("tokens", {"of": number})
+        if draw.random() < 0.03:
+            raise ValueError(f"step {number} cannot be made")
+        yield {"messages": [{"role": "assistant", "content": f"{run_id} {number}"}]}

@@ -128,12 +128,13 @@ class Yard:
     async def worker(self, *graphs: str, slots: int = 10) -> Child:
         """`doubletext worker` of these graphs of tests/worker/graphs.py."""
         options = [option for name in graphs or ("counting",) for option in ("--graphs", f"{GRAPHS}:{name}")]
-        return await self._child("server", "worker", "--connect", self.address, "--slots", str(slots), *options)
+        return await self.child("server", "worker", "--connect", self.address, "--slots", str(slots), *options)
 
     async def hand(self) -> Child:
-        return await self._child("tests.worker.byhand", self.address)
+        return await self.child("tests.worker.byhand", self.address)
 
-    async def _child(self, *arguments: str) -> Child:
+    async def child(self, *arguments: str) -> Child:
+        """`python -m` of these arguments."""
         child = Child(*arguments)
         await child.start()
         self._children.push_async_callback(child.kill)
