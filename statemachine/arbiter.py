@@ -126,7 +126,8 @@ def _claim(draft: Draft, request: ask.ClaimRun) -> None:
     changes: dict[str, Any] = {}
     if run.base_step is None:
         changes = {"base_step": draft.last_step, "last_step": draft.last_step + 1}
-    draft.drain = None
+    if draft.drain is not None:
+        _give_up(draft)
     draft.move(
         Trigger.CLAIM,
         run,
@@ -260,6 +261,12 @@ def _awaits(draft: Draft, request: ask.LeaseRequest) -> bool:
     return drain.worker_id is not None or not request.by_worker
 
 
+def _give_up(draft: Draft) -> None:
+    """Wait no longer for a stopped attempt's last word: its time is up."""
+    draft.made.overdue = draft.drain
+    _end_drain(draft)
+
+
 def _end_drain(draft: Draft) -> None:
     draft.drain = None
     draft.made.writes = True
@@ -298,7 +305,7 @@ def _named(draft: Draft, request: ask.RunRequest) -> Run | Tombstone:
 
 def _tick(draft: Draft, request: ask.Tick) -> None:
     if draft.thread is not None and draft.drain is not None and draft.drain.until <= draft.now:
-        _end_drain(draft)
+        _give_up(draft)
     run = running_run(draft.view.runs)
     if run is None:
         return

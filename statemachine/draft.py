@@ -37,6 +37,7 @@ class Decision:
     superseded  the runs that `run` ended
     repeated    the run of the earlier call that this one repeats
     step        the number of the step that the request made
+    overdue     a stopped attempt that is awaited no longer, though it has not acknowledged
     refusal     to be raised once all this is written
     """
 
@@ -56,6 +57,7 @@ class Decision:
     superseded: list[Run] = field(default_factory=list)
     repeated: str | None = None
     step: int = 0
+    overdue: Drain | None = None
     refusal: Refusal | None = None
 
 

@@ -21,7 +21,8 @@ def judge(before: World, request: ask.Request, made: Decision, now: int, after: 
         return
     if not made.writes:
         assert after == before
-        assert (made.moved, made.steps, made.events, made.admitted, made.refusal) == ([], [], [], None, None)
+        assert (made.moved, made.steps, made.events, made.admitted) == ([], [], [], None)
+        assert (made.overdue, made.refusal) == (None, None)
         assert made.thread is None or made.outlook == outlook(after, made.thread, now)
         return
     thread = made.thread
@@ -118,10 +119,12 @@ def a_lease_is_of_one_attempt(before: World, request: ask.Request, started: list
 
 
 def a_stopped_attempt_is_awaited(before: World, request: ask.Request, made: Decision, now: int) -> None:
-    """From the stop on until it acknowledges, or its lease or its grace is over; a heartbeat makes it longer, within
-    the grace."""
+    """From the stop on until it acknowledges, or its lease or its grace is over, which the Decision then tells; a
+    heartbeat makes it longer, within the grace."""
     assert made.thread is not None
     old, new = before.thread.drain if before.thread else None, made.thread.drain
+    given_up = new is None and isinstance(request, (ask.Tick, ask.ClaimRun))
+    assert made.overdue == (old if given_up else None)
     if new is None or new == old:
         return
     assert new.until <= new.grace_until

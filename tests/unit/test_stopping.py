@@ -9,7 +9,7 @@ from statemachine import errors
 from statemachine import requests as ask
 from statemachine.model import Drain
 from statemachine.status import CancelAction
-from tests.unit.play import GRACE, INTERRUPT, OTHER, REJECT, ROLLBACK, Play, busy_thread
+from tests.unit.play import GRACE, GRAPHS, INTERRUPT, OTHER, REJECT, ROLLBACK, Play, busy_thread
 from tests.unit.world import R, S, T
 
 # Cancelling
@@ -111,11 +111,23 @@ def test_the_successor_starts_when_the_grace_is_over_and_not_an_instant_before(s
     assert stopped.thread.drain is None
 
 
+@pytest.mark.parametrize("request_", [ask.Tick(T), ask.ClaimRun(T, GRAPHS)])
+def test_an_attempt_that_is_awaited_no_longer_is_named_as_overdue_once(stopped: Play, request_: ask.Request) -> None:
+    assert stopped.put(request_).overdue is None
+    drain = stopped.thread.drain
+    stopped.now += GRACE
+    assert stopped.put(request_).overdue == drain
+    assert stopped.claim("nothing") is None
+    assert stopped.put(ask.Tick(T)).overdue is None
+
+
 def test_the_successor_starts_as_soon_as_the_stop_is_acknowledged(stopped: Play) -> None:
     made = stopped.put(ask.AcknowledgeStop(T, "r", 1))
     assert made.writes
     assert made.events == []
     assert made.outlook.ready == stopped.run("next")
+    assert made.overdue is None
+    stopped.now += GRACE
     stopped.claimed("next")
 
 
