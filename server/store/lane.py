@@ -7,6 +7,7 @@ cancelled caller can leave half of it behind.
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -18,6 +19,8 @@ from statemachine.errors import NotReady, Refusal
 T = TypeVar("T")
 Work: TypeAlias = Callable[[sqlite3.Connection], Any]
 RunBatch: TypeAlias = Callable[[sqlite3.Connection, list[Work]], list[Any]]
+Observer: TypeAlias = Callable[[int, float], None]
+"""Told of each batch before its callers are answered: how many functions it had, and how many seconds it took."""
 
 LARGEST_BATCH: Final = 256
 
@@ -25,7 +28,10 @@ log = structlog.get_logger("store")
 
 
 class Lane(aiosqlite.Connection):
-    """`run_batch` runs on the lane's thread and returns, for each function, its value or the exception to raise."""
+    """`run_batch` runs on the lane's thread and returns, for each function, its value or the exception to raise.
+
+    observe: told of each batch, on the event loop.
+    """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], run_batch: RunBatch) -> None:
         super().__init__(connect, iter_chunk_size=64)
@@ -33,6 +39,7 @@ class Lane(aiosqlite.Connection):
         self._waiting: list[tuple[Work, Callable[[Any], object] | None, asyncio.Future[Any]]] = []
         self._pump: asyncio.Task[None] | None = None
         self.batches = 0
+        self.observe: Observer | None = None
 
     async def run(self, work: Callable[[sqlite3.Connection], T], then: Callable[[T], object] | None = None) -> T:
         """Run `work(connection)` on the lane and return its value.
@@ -54,13 +61,28 @@ class Lane(aiosqlite.Connection):
                 try:
                     # The one protected method of aiosqlite in use: its public ones are a hop for each statement.
                     works = [work for work, _, _ in batch]
-                    outcomes = await self._execute(self._run_batch, self._conn, works)  # type: ignore[no-untyped-call]
+                    outcomes, seconds = await self._execute(self._timed, self._conn, works)  # type: ignore[no-untyped-call]
                 except Exception as error:  # noqa: BLE001 - whatever it was, each caller gets it
                     outcomes = [error] * len(batch)
+                else:
+                    self._tell(len(batch), seconds)
                 for (_, then, future), outcome in zip(batch, outcomes, strict=True):
                     _settle(then, future, outcome)
         finally:
             self._pump = None
+
+    def _timed(self, connection: sqlite3.Connection, works: list[Work]) -> tuple[list[Any], float]:
+        """The batch's outcomes, and the seconds it took on the lane's thread: hops and the loop's own work aside."""
+        started = time.perf_counter()
+        outcomes = self._run_batch(connection, works)
+        return outcomes, time.perf_counter() - started
+
+    def _tell(self, size: int, seconds: float) -> None:
+        if self.observe is not None:
+            try:
+                self.observe(size, seconds)
+            except Exception:
+                log.exception("an observer failed on a batch")
 
     async def finish(self) -> None:
         """Run what is waiting, then close the connection."""

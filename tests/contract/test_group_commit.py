@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,6 +50,33 @@ async def test_no_batch_is_larger_than_the_largest(sqlite: SqliteHand, monkeypat
     before = sqlite.sqlite.writer.batches
     await asyncio.gather(*(sqlite.create(f"t{number}") for number in range(95)))
     assert 10 <= sqlite.sqlite.writer.batches - before <= 12
+
+
+async def test_an_observer_is_told_of_a_batch_before_its_callers_are_answered(
+    sqlite: SqliteHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, float]] = []
+    sqlite.sqlite.writer.observe = lambda size, seconds: told.append((size, seconds))
+    ticks = iter([2.0, 2.25, 3.0, 3.5])
+    monkeypatch.setattr(lane, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    await sqlite.create("t1")
+    assert told == [(1, 0.25)]
+    refused = sqlite.admit("r", "nowhere")
+    await asyncio.gather(refused, sqlite.create("t2"), sqlite.create("t3"), return_exceptions=True)
+    assert told == [(1, 0.25), (3, 0.5)]
+
+
+async def test_an_observer_that_fails_fails_no_change(sqlite: SqliteHand) -> None:
+    told: list[int] = []
+
+    def observe(size: int, seconds: float) -> None:
+        told.append(size)
+        raise RuntimeError("no one listens")
+
+    sqlite.sqlite.writer.observe = observe
+    await sqlite.create("t1")
+    await sqlite.create("t2")
+    assert told == [1, 1]
 
 
 async def test_changes_of_one_thread_that_wait_together_are_decided_one_after_the_other(hand: Hand) -> None:
