@@ -1,8 +1,8 @@
 """The composition root: puts store, dispatcher, executor and services together, starts them and stops them in order."""
 
 import asyncio
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,11 +16,13 @@ from doubletext.v1.assistant_service_pb2_grpc import add_AssistantServiceService
 from doubletext.v1.run_service_pb2_grpc import add_RunServiceServicer_to_server
 from doubletext.v1.thread_service_pb2_grpc import add_ThreadServiceServicer_to_server
 from doubletext.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
+from server.address import host_and_port, taken
 from server.clock import Clock, system_clock
 from server.dispatcher import Dispatcher
 from server.executor import Executor
 from server.feed import Feed
 from server.interceptors import Edge, Limits
+from server.metrics import Metrics
 from server.reflection import add_reflection
 from server.retention import Keep, Retention
 from server.services.assistants import Assistants
@@ -54,10 +56,6 @@ CALLS_STOP_SECONDS: Final = 1.0
 log = structlog.get_logger("server")
 
 
-class CannotListen(Exception):
-    """The address cannot be had; the message says why and what to do."""
-
-
 @dataclass(frozen=True)
 class Config:
     """listen  HOST:PORT, port 0 picks a free one
@@ -67,6 +65,7 @@ class Config:
     lease   microseconds that a worker's lease lasts unless it is renewed
     keep    what is trimmed, and when
     limits  how many calls there may be at once
+    metrics HOST:PORT where Prometheus may ask, port 0 picks a free one; None for nowhere
     """
 
     listen: str
@@ -78,12 +77,15 @@ class Config:
     keep: Keep = field(default_factory=Keep)
     limits: Limits = field(default_factory=Limits)
     clock: Clock = system_clock
+    metrics: str | None = None
 
 
 class App:
-    """A running server: `await App.start(config)`, `await app.stop()`. `address` is where it listens."""
+    """A running server: `await App.start(config)`, `await app.stop()`. `address` is where it listens, `metrics_address`
+    where Prometheus may ask, if it may."""
 
     address: str
+    metrics_address: str | None = None
 
     def __init__(self, config: Config, store: SqliteStore) -> None:
         self.config = config
@@ -96,6 +98,7 @@ class App:
         self.edge = Edge(config.limits)
         self.health = health.aio.HealthServicer()
         self.server = self._make_server()
+        self.metrics = self._make_metrics() if config.metrics is not None else None
         store.on_commit = self._saw
 
     def _saw(self, thread_id: str, decision: Decision) -> None:
@@ -104,6 +107,8 @@ class App:
         self.dispatcher.saw(thread_id, decision)
         self.hub.saw(thread_id, decision)
         self.retention.saw(thread_id, decision)
+        if self.metrics is not None:
+            self.metrics.saw(thread_id, decision)
 
     @classmethod
     async def start(cls, config: Config) -> "App":
@@ -111,15 +116,18 @@ class App:
 
         Raises CannotListen, and schema.CannotOpen for a database that cannot be used.
         """
-        store = await SqliteStore.open(config.db, config.clock)
-        try:
+        async with AsyncExitStack() as undo:
+            store = await SqliteStore.open(config.db, config.clock)
+            undo.push_async_callback(store.close)
             app = cls(config, store)
+            undo.push_async_callback(app.server.stop, None)
             await app._listen()
+            if app.metrics is not None:
+                undo.push_async_callback(app.metrics.close)
+                await app._open_metrics(app.metrics)
             await app._add_own_assistants()
             await app._recover()
-        except BaseException:
-            await store.close()
-            raise
+            undo.pop_all()
         app.executor.start()
         app.retention.start()
         app.edge.closed = None
@@ -154,20 +162,33 @@ class App:
 
     async def _listen(self) -> None:
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        host, _, port = self.config.listen.rpartition(":")
-        if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-            raise CannotListen(f"cannot listen on {self.config.listen}: HOST:PORT is wanted, as in 127.0.0.1:50051")
+        host, _ = host_and_port(self.config.listen)
         try:
             bound = self.server.add_insecure_port(self.config.listen)
         except RuntimeError:
             bound = 0
         if not bound:
-            raise CannotListen(
-                f"cannot listen on {self.config.listen}: the port is taken, or the host is not this machine's; "
-                "choose another --listen HOST:PORT"
-            )
+            raise taken(self.config.listen, "--listen")
         self.address = f"{host}:{bound}"
         await self.server.start()
+
+    def _make_metrics(self) -> Metrics:
+        waiting: dict[str, Callable[[], int]] = {
+            "joiners": lambda: self.hub.joiners,
+            "watchers": lambda: self.hub.watchers,
+            "claimers": lambda: self.dispatcher.claimers,
+        }
+        metrics = Metrics(waiting)
+        self.store.writer.observe = metrics.committed
+        self.edge.on_failure = metrics.refused
+        return metrics
+
+    async def _open_metrics(self, metrics: Metrics) -> None:
+        """Before recovery: its decisions are counted too."""
+        assert self.config.metrics is not None
+        metrics.starts_with(await self.store.in_flight())
+        self.metrics_address = await metrics.listen(self.config.metrics)
+        log.info("metrics", address=self.metrics_address)
 
     async def _set_health(self, status: "health_pb2.HealthCheckResponse.ServingStatus.ValueType") -> None:
         for service in ("", *SERVICES):
@@ -201,5 +222,7 @@ class App:
         await self.workers.close()
         await self.retention.close()
         await self.store.close()
+        if self.metrics is not None:
+            await self.metrics.close()
         log.info("stopped")
         return left_behind

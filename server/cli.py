@@ -9,7 +9,8 @@ from collections.abc import Callable
 import click
 
 from doubletext.worker import Worker
-from server.app import DEFAULT_LEASE, App, CannotListen, Config
+from server.address import CannotListen
+from server.app import DEFAULT_LEASE, App, Config
 from server.demo import demo
 from server.graphs import BUILT_IN, CannotLoad, load
 from server.logs import configure_logs
@@ -82,6 +83,7 @@ main.add_command(demo)
     type=click.FloatRange(0, 36_500, min_open=True),
     help="Delete threads on which nothing has happened for so long.  [default: never]",
 )
+@click.option("--metrics", metavar="HOST:PORT", help="Where Prometheus may ask; port 0 picks one.  [default: nowhere]")
 def serve(
     listen: str,
     db: str,
@@ -92,6 +94,7 @@ def serve(
     keep_days: float,
     keep_per_thread: int,
     thread_ttl_days: float | None,
+    metrics: str | None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain: hand back what runs and exit 0.
 
@@ -102,7 +105,7 @@ def serve(
         known = {**BUILT_IN, **load(graphs)}  # a named one may take a built-in one's place
         keep = Keep(int(keep_days * DAY), keep_per_thread, int(thread_ttl_days * DAY) if thread_ttl_days else None)
         strategy, lease_time = Strategy(default_strategy), int(lease * 1_000_000)
-        config = Config(listen, db, known, strategy, max_queued_runs, lease_time, keep)
+        config = Config(listen, db, known, strategy, max_queued_runs, lease_time, keep, metrics=metrics)
         runner = asyncio.Runner()
         left_behind = runner.run(_serve(config))
     except (CannotLoad, CannotListen, CannotOpen) as error:

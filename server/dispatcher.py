@@ -35,6 +35,11 @@ class Dispatcher:
         self._ticks: set[asyncio.Task[None]] = set()
         self._closed = False
 
+    @property
+    def claimers(self) -> int:
+        """How many wait for something to claim; to be read from any thread."""
+        return len(self._claimers)
+
     def saw(self, thread_id: str, decision: Decision) -> None:
         """Take note of a commit."""
         self._note(thread_id, decision.outlook)

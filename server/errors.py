@@ -62,6 +62,11 @@ def status_of(refusal: Refusal) -> Status:
     return _status(code, str(refusal), reason, refusal.facts, _details(refusal))
 
 
+def reason_of(error: Exception) -> str:
+    """The reason that a client is told."""
+    return STATUS_OF[type(error)][1] if isinstance(error, Refusal) else "INTERNAL"
+
+
 def internal(reference: str) -> Status:
     """Our bug. The client learns nothing of it but where the log tells it."""
     message = f"the service failed; its log has the cause under reference {reference}"

@@ -55,10 +55,14 @@ class Room:
 
 
 class Edge(grpc.aio.ServerInterceptor):
-    """`closed` refuses every call while it is set. Other packages' services (health, reflection) pass untouched."""
+    """`closed` refuses every call while it is set. Other packages' services (health, reflection) pass untouched.
+
+    on_failure: told of each call that fails, by its method.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.closed: str | None = "starting"
+        self.on_failure: Callable[[str, Exception], None] = lambda method, error: None
         self._calls = Room("calls under way", limits.calls)
         self._waiting = Room("calls that wait", limits.waiting)
         self._guarded: dict[str, Handler] = {}
@@ -95,7 +99,7 @@ class Edge(grpc.aio.ServerInterceptor):
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 raise
             except Exception as error:  # noqa: BLE001 - each becomes a status
-                await _abort(context, method, error)
+                await self._abort(context, method, error)
 
         async def stream(request: Any, context: Context) -> None:
             try:
@@ -106,7 +110,7 @@ class Edge(grpc.aio.ServerInterceptor):
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 raise
             except Exception as error:  # noqa: BLE001 - each becomes a status
-                await _abort(context, method, error)
+                await self._abort(context, method, error)
 
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(stream, read, handler.response_serializer)
@@ -118,6 +122,11 @@ class Edge(grpc.aio.ServerInterceptor):
         if isinstance(request, Refusal):
             raise request
 
+    async def _abort(self, context: Context, method: str, error: Exception) -> NoReturn:
+        self.on_failure(method, error)
+        await context.abort_with_status(rpc_status.to_status(_status(method, error)))
+        raise AssertionError("abort_with_status raises")
+
 
 def _fitting(response: Any) -> Any:
     """The response, unless it is more than the largest client takes: a thread's state has no other bound."""
@@ -125,11 +134,6 @@ def _fitting(response: Any) -> Any:
     if size > LARGEST_RESPONSE:
         raise TooLarge(what="the answer", size=size, limit=LARGEST_RESPONSE)
     return response
-
-
-async def _abort(context: Context, method: str, error: Exception) -> NoReturn:
-    await context.abort_with_status(rpc_status.to_status(_status(method, error)))
-    raise AssertionError("abort_with_status raises")
 
 
 def _status(method: str, error: Exception) -> Status:

@@ -56,7 +56,11 @@ class News:
 
 
 class Hub:
+    """joiners, watchers: how many there are, to be read from any thread."""
+
     def __init__(self) -> None:
+        self.joiners = 0
+        self.watchers = 0
         self._news: dict[str, News] = {}
         self._watchers: dict[str, dict[Ended, Callable[[Run], bool]]] = {}
         self._cancellers: dict[str, dict[Idle, str]] = {}
@@ -66,7 +70,11 @@ class Hub:
     def joining(self, run_id: str) -> Iterator[Ended]:
         """A future of the run as it is when it becomes final. Enter before reading the run: then no end is missed."""
         with self._watching(run_id, lambda run: run.status in TERMINAL) as ended:
-            yield ended
+            self.joiners += 1
+            try:
+                yield ended
+            finally:
+                self.joiners -= 1
 
     @contextmanager
     def holding(self, run_id: str, epoch: int) -> Iterator[Ended]:
@@ -109,10 +117,12 @@ class Hub:
         self._check_open()
         news = self._news.setdefault(thread_id, News())
         news.readers += 1
+        self.watchers += 1
         try:
             yield news
         finally:
             news.readers -= 1
+            self.watchers -= 1
             if not news.readers and self._news.get(thread_id) is news:
                 del self._news[thread_id]
 

@@ -143,5 +143,8 @@ class Store(Protocol):
     async def unsettled(self) -> list[str]:
         """The threads that have runs in flight or await a stopped attempt."""
 
+    async def in_flight(self) -> dict[RunStatus, int]:
+        """How many runs are pending, and how many running, on all threads."""
+
     async def close(self) -> None:
         """Finish what was asked, then let go of the file."""

@@ -22,7 +22,7 @@ from statemachine.errors import EventsTrimmed, StepNotFound, ThreadNotFound
 from statemachine.line import line
 from statemachine.model import Assistant, Tombstone
 from statemachine.state import fold
-from statemachine.status import STATUS_AFTER, RunStatus, ThreadStatus
+from statemachine.status import IN_FLIGHT, STATUS_AFTER, RunStatus, ThreadStatus
 
 Assistants = Mapping[int, Assistant]
 
@@ -236,6 +236,11 @@ def events(
         if size >= LARGEST_PAGE:
             break
     return records
+
+
+def in_flight(connection: sqlite3.Connection) -> dict[RunStatus, int]:
+    counts = connection.execute("SELECT status, count(*) FROM runs WHERE end_time IS NULL GROUP BY status")
+    return dict.fromkeys(IN_FLIGHT, 0) | {RunStatus(status): count for status, count in counts}
 
 
 def unsettled(connection: sqlite3.Connection) -> list[str]:

@@ -185,6 +185,9 @@ class SqliteStore:
     async def still_active(self, thread_id: str) -> None:
         await self.writer.run(partial(trim.still_active, thread_id, self._clock()))
 
+    async def in_flight(self) -> dict[RunStatus, int]:
+        return await self.rows.run(reads.in_flight)
+
     async def state(self, thread_id: str, step: int | None = None) -> State:
         state, raw = await self.scans.run(partial(reads.state, thread_id, step))
         if step is None:

@@ -7,7 +7,7 @@ import pytest
 
 from statemachine import requests as ask
 from statemachine.model import Thread
-from statemachine.status import ThreadStatus
+from statemachine.status import RunStatus, ThreadStatus
 from tests.contract.conftest import ROLLBACK, Hand
 
 
@@ -90,3 +90,16 @@ async def test_threads_with_runs_in_flight_or_stopped_attempts_are_unsettled(han
     assert sorted(await hand.store.unsettled()) == ["pending", "running", "stopped"]
     await hand.store.change(ask.AcknowledgeStop("stopped", "stopped", 1))
     assert sorted(await hand.store.unsettled()) == ["pending", "running"]
+
+
+async def test_runs_in_flight_are_counted_over_all_threads_by_their_status(hand: Hand) -> None:
+    assert await hand.store.in_flight() == {RunStatus.PENDING: 0, RunStatus.RUNNING: 0}
+    for thread_id in ("t", "u"):
+        await hand.create(thread_id)
+        for name in ("first", "second", "third"):
+            await hand.admit(f"{name} of {thread_id}", thread_id)
+        await hand.claim(thread_id)
+    assert await hand.store.in_flight() == {RunStatus.PENDING: 4, RunStatus.RUNNING: 2}
+    await hand.succeed("first of t", "t")
+    await hand.cancel("second of t", "t", rollback=True)
+    assert await hand.store.in_flight() == {RunStatus.PENDING: 3, RunStatus.RUNNING: 1}

@@ -1,11 +1,13 @@
 """`serve` and `demo` as processes: how they start and stop, which graphs run, and what they say if they cannot."""
 
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Final
 
@@ -67,6 +69,33 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 def test_a_second_server_on_the_same_port_does_not_start(server: Server, tmp_path: Path) -> None:
     said = refused("--listen", server.address, "--db", str(tmp_path / "a.db"))
     assert said.startswith(f"cannot listen on {server.address}: ")
+
+
+def test_a_metrics_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    db = str(tmp_path / "a.db")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        said = refused("--listen", "127.0.0.1:0", "--metrics", address, "--db", db)
+    assert said.startswith(f"cannot listen on {address}: ")
+    assert said.endswith("choose another --metrics HOST:PORT")
+    said = refused("--listen", "127.0.0.1:0", "--metrics", "9464", "--db", db)
+    assert said.startswith("cannot listen on 9464: HOST:PORT is wanted")
+
+
+def test_the_log_says_where_the_metrics_are_if_they_were_asked_for(folder: Path) -> None:
+    def told(server: Server) -> list[str]:
+        lines = map(json.loads, Path(f"{server.db}.log").read_text().splitlines())
+        return [line["address"] for line in lines if line["event"] == "metrics"]
+
+    with serving(folder / "unmeasured.db") as server:
+        assert told(server) == []
+    with serving(folder / "measured.db", "--metrics", "127.0.0.1:0") as server:
+        (address,) = told(server)
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+            assert b"doubletext_runs_in_flight" in answer.read()
+        assert server.stop() == 0
+        assert server.process.stdout is not None
+        assert server.process.stdout.read() == ""
 
 
 def test_a_database_in_use_is_named(server: Server) -> None:
