@@ -102,7 +102,7 @@ class Seconds(click.ParamType[float]):
 
 
 class Verbs(click.Group):
-    """A group of verbs, which ends by Ctrl-C as the exit codes say; click itself would make it 1."""
+    """The group of all commands, which ends by Ctrl-C as the exit codes say; click itself would make it 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -114,8 +114,8 @@ class Verbs(click.Group):
 Verb: TypeAlias = Callable[..., Awaitable[Exit | None]]
 
 
-def verb(group: click.Group, name: str) -> Callable[[Verb], click.Command]:
-    """Make an async function `(client, show, **arguments)` a command of the group.
+def verb(group: click.Group | None, name: str) -> Callable[[Verb], click.Command]:
+    """Make an async function `(client, show, **arguments)` a command of the group, or one by itself.
 
     Connects, runs it, prints the error if there is one, and exits as the function or the error says.
     """
@@ -132,7 +132,7 @@ def verb(group: click.Group, name: str) -> Callable[[Verb], click.Command]:
             return Exit.INVALID
 
     def decorate(function: Verb) -> click.Command:
-        @group.command(name)
+        @(group.command(name) if group is not None else click.command(name, epilog=EPILOG))
         @click.option(
             "--server",
             default="127.0.0.1:50051",

@@ -1,20 +1,22 @@
-"""The verbs `thread …` and `run …`: the client for a person or a script, attached to the command line by server.cli."""
+"""The verbs `thread …`, `run …` and `watch`: the client for a person or a script, attached to the command line by
+server.cli."""
 
 from typing import Any, get_args
 
 import click
 
 from doubletext import Client, RunRolledBack, types
-from server.command import EPILOG, Exit, Json, JsonObject, Seconds, Verbs, ended, verb
+from server.command import EPILOG, Exit, Json, JsonObject, Seconds, ended, verb
+from server.observe import observe
 from server.show import Show
 
 
-@click.group(cls=Verbs, epilog=EPILOG)
+@click.group(epilog=EPILOG)
 def thread() -> None:
     """Conversations and their states."""
 
 
-@click.group(cls=Verbs, epilog=EPILOG)
+@click.group(epilog=EPILOG)
 def run() -> None:
     """Runs on a thread: what a second message does to the first."""
 
@@ -162,3 +164,14 @@ async def run_cancel(
     """Stop a run. A run that is final stays as it is."""
     action: types.CancelAction = "rollback" if rollback else "interrupt"
     show.one(await client.runs.cancel(thread_id, run_id, action=action, wait=wait))
+
+
+@verb(None, "watch")
+@click.argument("thread_id", metavar="THREAD")
+@click.option("--after", type=click.IntRange(0), metavar="SEQUENCE", help="Only what came after this event.")
+async def watch(client: Client, show: Show, thread_id: str, after: int | None) -> Exit:
+    """Watch THREAD: its runs with their steps and outputs, live on a terminal; elsewhere a line an event.
+
+    Ends when the thread is deleted.
+    """
+    return await observe(client, show, thread_id, after)
