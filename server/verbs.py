@@ -7,6 +7,7 @@ import click
 
 from doubletext import Client, RunRolledBack, types
 from server.command import EPILOG, Exit, Json, JsonObject, Seconds, ended, verb
+from server.follow import follow as follow_run
 from server.observe import observe
 from server.show import Show
 
@@ -83,6 +84,7 @@ async def thread_delete(client: Client, show: Show, thread_id: str) -> None:
 @click.option("--delay", type=Seconds(), help="Do not start the run before.")
 @click.option("--timeout", type=Seconds(), help="How long one attempt may take.")
 @click.option("--join", is_flag=True, help="Wait until the run is final, and show the state it left.")
+@click.option("--follow", is_flag=True, help="Show what the run does as it comes, until it is final.")
 async def run_create(
     client: Client,
     show: Show,
@@ -93,9 +95,16 @@ async def run_create(
     strategy: Any,
     create_thread: bool,
     join: bool,
+    follow: bool,
     **given: Any,
 ) -> Exit | None:
-    """Start a run of ASSISTANT on THREAD."""
+    """Start a run of ASSISTANT on THREAD.
+
+    With --follow, Ctrl-C on a terminal asks whether to cancel the run, to roll it back, or to leave it running;
+    elsewhere it leaves it running. --json prints each event as it comes, and at the end {"run": …}.
+    """
+    if join and follow:
+        raise click.UsageError("--join and --follow exclude each other")
     if message is not None:
         if input is not None:
             raise click.UsageError("--input and --message exclude each other")
@@ -108,10 +117,12 @@ async def run_create(
         if_thread_not_exists="create" if create_thread else None,
         **given,
     )
-    if not join:
+    if not (join or follow):
         show.created(created)
         return None
     show.accepted(created)
+    if follow:
+        return await follow_run(client, show, created)
     try:
         joined = await client.runs.join(thread_id, created["run_id"])
     except RunRolledBack as error:  # between the two calls

@@ -42,7 +42,7 @@ async def run(*command: str, cwd: Path = ROOT, **environment: str) -> tuple[int,
 )
 async def test_the_recipes_by_hand_show_what_they_say(tmp_path: Path) -> None:
     recipes = blocks("sh", "By hand")
-    first, reject, interrupt, rollback, enqueue, state, verbs = recipes
+    first, reject, interrupt, rollback, enqueue, state, verbs, people = recipes
     async with process(tmp_path / "readme.db") as server:
 
         async def shell(recipe: str) -> tuple[int, str]:
@@ -71,6 +71,10 @@ async def test_the_recipes_by_hand_show_what_they_say(tmp_path: Path) -> None:
         assert code == 0, output
         assert "nyc" not in output
         assert "and in dc?" in output
+        code, output = await shell(people)
+        assert code == 0, output
+        assert "in Oslo" in output
+        assert "ended  success" in output
 
 
 async def test_the_example_prints_the_weather_of_the_second_question(tmp_path: Path) -> None:
