@@ -1,15 +1,18 @@
 """The verbs `thread …`, `run …` and `watch`: the client for a person or a script, attached to the command line by
 server.cli."""
 
+from pathlib import Path
 from typing import Any, get_args
 
 import click
 
 from doubletext import Client, RunRolledBack, types
+from server import timeline
+from server.clock import system_clock
 from server.command import EPILOG, Exit, Json, JsonObject, Seconds, ended, verb
 from server.follow import follow as follow_run
 from server.observe import observe
-from server.show import Show
+from server.show import Show, in_line
 
 
 @click.group(epilog=EPILOG)
@@ -70,6 +73,29 @@ async def thread_delete(client: Client, show: Show, thread_id: str) -> None:
     """Delete the thread with its states and runs, and stop what runs there."""
     await client.threads.delete(thread_id)
     show.one({"deleted": thread_id})
+
+
+@verb(thread, "timeline")
+@click.argument("thread_id", metavar="THREAD")
+@click.option("--svg", required=True, metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--last", type=click.IntRange(1), default=100, show_default=True, help="So many runs, the newest.")
+async def thread_timeline(client: Client, show: Show, thread_id: str, svg: Path, last: int) -> None:
+    """Draw when the thread's runs were queued, ran, and ended, as a Gantt chart.
+
+    Needs matplotlib, which comes with `pip install 'doubletext[timeline]'`.
+    """
+    try:
+        from server import chart
+    except ModuleNotFoundError as error:
+        raise click.UsageError(
+            f"the chart is drawn with matplotlib, and {error.name} is not installed: pip install 'doubletext[timeline]'"
+        ) from None
+    read = await timeline.read(client, thread_id)
+    try:
+        chart.write(svg, read, system_clock() / 1_000_000, last)
+    except OSError as error:
+        raise click.BadParameter(f"cannot write {in_line(str(svg))}: {error.strerror}", param_hint="--svg") from None
+    show.one({"svg": str(svg), "runs": min(len(read.rows), last)})
 
 
 @verb(run, "create")

@@ -46,7 +46,7 @@ async def test_the_recipes_by_hand_show_what_they_say(tmp_path: Path) -> None:
     async with process(tmp_path / "readme.db") as server:
 
         async def shell(recipe: str) -> tuple[int, str]:
-            recipe = recipe.replace("127.0.0.1:50051", server.address)
+            recipe = recipe.replace("127.0.0.1:50051", server.address).replace("weather.svg", str(tmp_path / "w.svg"))
             return await run("bash", "-ec", recipe, DOUBLETEXT_SERVER=server.address)
 
         code, output = await shell(first)
@@ -75,6 +75,7 @@ async def test_the_recipes_by_hand_show_what_they_say(tmp_path: Path) -> None:
         assert code == 0, output
         assert "in Oslo" in output
         assert "ended  success" in output
+        assert "superseded by" in (tmp_path / "w.svg").read_text()
 
 
 async def test_the_example_prints_the_weather_of_the_second_question(tmp_path: Path) -> None:
