@@ -11,18 +11,19 @@ import click
 from doubletext.worker import Worker
 from server.address import CannotListen
 from server.app import DEFAULT_LEASE, App, Config
+from server.command import Verbs
 from server.demo import demo
 from server.graphs import BUILT_IN, CannotLoad, load
 from server.logs import configure_logs
 from server.retention import DAY, Keep
 from server.services.threads import LONGEST_QUEUE
 from server.store.schema import CannotOpen
-from server.verbs import run, thread
+from server.verbs import run, thread, watch
 from statemachine.model import DEFAULT_MAX_QUEUED_RUNS
 from statemachine.status import Strategy
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="doubletext")
 def main() -> None:
     """What happens when a second message arrives while the first is still being answered."""
@@ -30,6 +31,7 @@ def main() -> None:
 
 main.add_command(thread)
 main.add_command(run)
+main.add_command(watch)
 main.add_command(demo)
 
 

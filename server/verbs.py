@@ -1,159 +1,26 @@
-"""The verbs `thread …` and `run …`: the client for a person or a script, attached to the command line by server.cli.
+"""The verbs `thread …`, `run …` and `watch`: the client for a person or a script, attached to the command line by
+server.cli."""
 
-A verb is one async function that calls the client and shows what came; what goes around it stands in `verb`.
-"""
-
-import asyncio
-import functools
-import json
-import math
-import sys
-from collections.abc import Awaitable, Callable, Mapping
-from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final, TypeAlias, get_args
+from typing import Any, get_args
 
 import click
-import grpc
 
-from doubletext import Client, DoubletextError, RunRolledBack, types
-from doubletext.convert import struct
-from server.show import Show
-
-Json: TypeAlias = Mapping[str, Any]
-
-
-class Exit(IntEnum):
-    """The exit codes, here and nowhere else."""
-
-    DONE = 0
-    ENDED_OTHERWISE = 1
-    INVALID = 2
-    NOT_FOUND = 3
-    REFUSED = 4
-    UNAVAILABLE = 5
-    NOT_FINAL = 6
-    INTERNAL = 70
-    STOPPED = 130
+from doubletext import Client, RunRolledBack, types
+from server import timeline
+from server.clock import system_clock
+from server.command import EPILOG, Exit, Json, JsonObject, Seconds, ended, verb
+from server.follow import follow as follow_run
+from server.observe import observe
+from server.show import Show, in_line
 
 
-MEANING: Final = {
-    Exit.DONE: "done",
-    Exit.ENDED_OTHERWISE: "the run that was joined ended other than in success",
-    Exit.INVALID: "wrong usage, or an argument that the server refused",
-    Exit.NOT_FOUND: "no such thing, or a run that was rolled back before",
-    Exit.REFUSED: "busy, taken, still in flight, or the queue is full",
-    Exit.UNAVAILABLE: "the server is unavailable, or a deadline passed",
-    Exit.NOT_FINAL: "--wait passed and the run is not final yet",
-    Exit.INTERNAL: "an error inside the server, or one it should not give",
-    Exit.STOPPED: "stopped by Ctrl-C",
-}
-EXIT_OF: Final = {
-    grpc.StatusCode.INVALID_ARGUMENT: Exit.INVALID,
-    grpc.StatusCode.OUT_OF_RANGE: Exit.INVALID,
-    grpc.StatusCode.NOT_FOUND: Exit.NOT_FOUND,
-    grpc.StatusCode.ALREADY_EXISTS: Exit.REFUSED,
-    grpc.StatusCode.FAILED_PRECONDITION: Exit.REFUSED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: Exit.REFUSED,
-    grpc.StatusCode.UNAVAILABLE: Exit.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED: Exit.UNAVAILABLE,
-}
-EPILOG: Final = "\b\nExit codes:\n" + "\n".join(f"  {code.value:<4} {meaning}" for code, meaning in MEANING.items())
-
-
-class JsonObject(click.ParamType[Json]):
-    """A JSON object: in the argument itself, in a file (`@file`), or on stdin (`-`)."""
-
-    name = "json"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Json:
-        try:
-            parsed = json.loads(self._text(value))
-            if not isinstance(parsed, dict):
-                raise ValueError(f"it is a {type(parsed).__name__}")
-            struct(parsed)
-        except (OSError, ValueError, RecursionError) as error:
-            self.fail(f"not a JSON object: {error}", param, ctx)
-        return parsed
-
-    def _text(self, value: str) -> str:
-        if value == "-":
-            return sys.stdin.read()
-        return Path(value[1:]).read_text("utf-8") if value.startswith("@") else value
-
-
-class Seconds(click.ParamType[float]):
-    """A number of seconds, 0 or more; fractions count."""
-
-    name = "seconds"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number: float = click.FLOAT.convert(value, param, ctx)
-        if not (math.isfinite(number) and number >= 0):
-            self.fail(f"{value} is not a number of seconds, 0 or more", param, ctx)
-        return number
-
-
-class Verbs(click.Group):
-    """A group of verbs, which ends by Ctrl-C as the exit codes say; click itself would make it 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            ctx.exit(Exit.STOPPED)
-
-
-Verb: TypeAlias = Callable[..., Awaitable[Exit | None]]
-
-
-def verb(group: click.Group, name: str) -> Callable[[Verb], click.Command]:
-    """Make an async function `(client, show, **arguments)` a command of the group.
-
-    Connects, runs it, prints the error if there is one, and exits as the function or the error says.
-    """
-
-    async def outcome(function: Verb, server: str, show: Show, arguments: dict[str, Any]) -> Exit:
-        try:
-            async with Client(server) as client:
-                return await function(client, show, **arguments) or Exit.DONE
-        except DoubletextError as error:
-            show.error(error)
-            return EXIT_OF.get(error.code, Exit.INTERNAL)
-        except ValueError as error:  # an argument that has no form on the wire
-            show.error(DoubletextError(str(error), code=grpc.StatusCode.INVALID_ARGUMENT))
-            return Exit.INVALID
-
-    def decorate(function: Verb) -> click.Command:
-        @group.command(name)
-        @click.option(
-            "--server",
-            default="127.0.0.1:50051",
-            envvar="DOUBLETEXT_SERVER",
-            show_default=True,
-            show_envvar=True,
-            metavar="HOST:PORT",
-            help="Where the server listens.",
-        )
-        @click.option(
-            "--json", "as_json", is_flag=True, help="Print JSON: one document, or one object a line for lists."
-        )
-        @functools.wraps(function)
-        def command(server: str, as_json: bool, **arguments: Any) -> None:
-            code = asyncio.run(outcome(function, server, Show(as_json), arguments))
-            click.get_current_context().exit(code)
-
-        return command
-
-    return decorate
-
-
-@click.group(cls=Verbs, epilog=EPILOG)
+@click.group(epilog=EPILOG)
 def thread() -> None:
     """Conversations and their states."""
 
 
-@click.group(cls=Verbs, epilog=EPILOG)
+@click.group(epilog=EPILOG)
 def run() -> None:
     """Runs on a thread: what a second message does to the first."""
 
@@ -208,11 +75,27 @@ async def thread_delete(client: Client, show: Show, thread_id: str) -> None:
     show.one({"deleted": thread_id})
 
 
-def ended(run: types.Run) -> Exit:
-    """What a joined run's status means to whoever waited for it."""
-    if run["status"] in ("pending", "running"):
-        return Exit.NOT_FINAL
-    return Exit.DONE if run["status"] == "success" else Exit.ENDED_OTHERWISE
+@verb(thread, "timeline")
+@click.argument("thread_id", metavar="THREAD")
+@click.option("--svg", required=True, metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--last", type=click.IntRange(1), default=100, show_default=True, help="So many runs, the newest.")
+async def thread_timeline(client: Client, show: Show, thread_id: str, svg: Path, last: int) -> None:
+    """Draw when the thread's runs were queued, ran, and ended, as a Gantt chart.
+
+    Needs matplotlib, which comes with `pip install 'doubletext[timeline]'`.
+    """
+    try:
+        from server import chart
+    except ModuleNotFoundError as error:
+        raise click.UsageError(
+            f"the chart is drawn with matplotlib, and {error.name} is not installed: pip install 'doubletext[timeline]'"
+        ) from None
+    read = await timeline.read(client, thread_id)
+    try:
+        chart.write(svg, read, system_clock() / 1_000_000, last)
+    except OSError as error:
+        raise click.BadParameter(f"cannot write {in_line(str(svg))}: {error.strerror}", param_hint="--svg") from None
+    show.one({"svg": str(svg), "runs": min(len(read.rows), last)})
 
 
 @verb(run, "create")
@@ -227,6 +110,7 @@ def ended(run: types.Run) -> Exit:
 @click.option("--delay", type=Seconds(), help="Do not start the run before.")
 @click.option("--timeout", type=Seconds(), help="How long one attempt may take.")
 @click.option("--join", is_flag=True, help="Wait until the run is final, and show the state it left.")
+@click.option("--follow", is_flag=True, help="Show what the run does as it comes, until it is final.")
 async def run_create(
     client: Client,
     show: Show,
@@ -237,9 +121,16 @@ async def run_create(
     strategy: Any,
     create_thread: bool,
     join: bool,
+    follow: bool,
     **given: Any,
 ) -> Exit | None:
-    """Start a run of ASSISTANT on THREAD."""
+    """Start a run of ASSISTANT on THREAD.
+
+    With --follow, Ctrl-C on a terminal asks whether to cancel the run, to roll it back, or to leave it running;
+    elsewhere it leaves it running. --json prints each event as it comes, and at the end {"run": …}.
+    """
+    if join and follow:
+        raise click.UsageError("--join and --follow exclude each other")
     if message is not None:
         if input is not None:
             raise click.UsageError("--input and --message exclude each other")
@@ -252,10 +143,12 @@ async def run_create(
         if_thread_not_exists="create" if create_thread else None,
         **given,
     )
-    if not join:
+    if not (join or follow):
         show.created(created)
         return None
     show.accepted(created)
+    if follow:
+        return await follow_run(client, show, created)
     try:
         joined = await client.runs.join(thread_id, created["run_id"])
     except RunRolledBack as error:  # between the two calls
@@ -308,3 +201,14 @@ async def run_cancel(
     """Stop a run. A run that is final stays as it is."""
     action: types.CancelAction = "rollback" if rollback else "interrupt"
     show.one(await client.runs.cancel(thread_id, run_id, action=action, wait=wait))
+
+
+@verb(None, "watch")
+@click.argument("thread_id", metavar="THREAD")
+@click.option("--after", type=click.IntRange(0), metavar="SEQUENCE", help="Only what came after this event.")
+async def watch(client: Client, show: Show, thread_id: str, after: int | None) -> Exit:
+    """Watch THREAD: its runs with their steps and outputs, live on a terminal; elsewhere a line an event.
+
+    Ends when the thread is deleted.
+    """
+    return await observe(client, show, thread_id, after)

@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 from click.testing import CliRunner, Result
 
 from server.cli import main
-from server.verbs import Exit
+from server.command import Exit
 
 ROOT: Final = Path(__file__).parents[2]
 ANSI: Final = re.compile(r"\x1b")

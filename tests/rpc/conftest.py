@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from doubletext.v1 import worker_service_pb2 as wpb
-from server.verbs import Exit
+from server.command import Exit
 from tests.rpc.command_line import GRAPHS, Server, Verbs, graphs, serving
 from tests.rpc.scene import Scene, workers
 from tests.service import Service, said

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from server.cli import main
+from server.command import EXIT_OF, MEANING, Exit
 from server.errors import STATUS_OF
-from server.verbs import EXIT_OF, MEANING, Exit
 from tests.rpc.command_line import ROOT, Server, Verbs, command
 
 

@@ -42,11 +42,11 @@ async def run(*command: str, cwd: Path = ROOT, **environment: str) -> tuple[int,
 )
 async def test_the_recipes_by_hand_show_what_they_say(tmp_path: Path) -> None:
     recipes = blocks("sh", "By hand")
-    first, reject, interrupt, rollback, enqueue, state, verbs = recipes
+    first, reject, interrupt, rollback, enqueue, state, verbs, people = recipes
     async with process(tmp_path / "readme.db") as server:
 
         async def shell(recipe: str) -> tuple[int, str]:
-            recipe = recipe.replace("127.0.0.1:50051", server.address)
+            recipe = recipe.replace("127.0.0.1:50051", server.address).replace("weather.svg", str(tmp_path / "w.svg"))
             return await run("bash", "-ec", recipe, DOUBLETEXT_SERVER=server.address)
 
         code, output = await shell(first)
@@ -71,6 +71,11 @@ async def test_the_recipes_by_hand_show_what_they_say(tmp_path: Path) -> None:
         assert code == 0, output
         assert "nyc" not in output
         assert "and in dc?" in output
+        code, output = await shell(people)
+        assert code == 0, output
+        assert "in Oslo" in output
+        assert "ended  success" in output
+        assert "superseded by" in (tmp_path / "w.svg").read_text()
 
 
 async def test_the_example_prints_the_weather_of_the_second_question(tmp_path: Path) -> None:

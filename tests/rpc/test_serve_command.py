@@ -13,8 +13,8 @@ from typing import Final
 
 import pytest
 
+from server.command import Exit
 from server.store.schema import own
-from server.verbs import Exit
 from tests.rpc.command_line import ANSI, ROOT, Server, Verbs, command, graphs, run, serving
 
 
