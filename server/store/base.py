@@ -97,9 +97,12 @@ class Store(Protocol):
         """Raises ThreadNotFound."""
 
     async def threads(
-        self, statuses: Sequence[ThreadStatus], limit: int, after: list[Any] | None
+        self, statuses: Sequence[ThreadStatus], limit: int, after: list[Any] | None, metadata: Json = "{}"
     ) -> Page[ThreadRecord]:
-        """Newest first."""
+        """Newest first; those with any of `statuses` (none: all) whose metadata has each key with an equal value.
+
+        A page that is not full need not be the last one, here and in `runs`.
+        """
 
     async def run(self, run_id: str) -> RunRecord | Tombstone | None: ...
 
@@ -111,9 +114,15 @@ class Store(Protocol):
         """The runs that the run's admission ended, those of a deleted record aside; in order of their sequence."""
 
     async def runs(
-        self, thread_id: str, statuses: Sequence[RunStatus], oldest_first: bool, limit: int, after: list[Any] | None
+        self,
+        thread_id: str,
+        statuses: Sequence[RunStatus],
+        oldest_first: bool,
+        limit: int,
+        after: list[Any] | None,
+        metadata: Json = "{}",
     ) -> Page[RunRecord]:
-        """By sequence. Raises ThreadNotFound."""
+        """By sequence, filtered as threads are. Raises ThreadNotFound."""
 
     async def state(self, thread_id: str, step: int | None = None) -> State:
         """The state after `step`, the newest when None. Raises ThreadNotFound, StepNotFound."""

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from server.store.base import LARGEST_PAGE, EventRecord, Page, RawState, RunRecord, State, ThreadRecord
@@ -51,31 +51,13 @@ def _thread_record(row: Row) -> ThreadRecord:
     return ThreadRecord(read_thread(tuple(columns)), status, active, queued)
 
 
-def threads(
-    statuses: Sequence[ThreadStatus], limit: int, after: list[Any] | None, connection: sqlite3.Connection
-) -> Page[ThreadRecord]:
-    rows = connection.execute(
-        f"{_THREAD_RECORD} WHERE (create_time, thread_id) < (?, ?) ORDER BY create_time DESC, thread_id DESC",
-        after or (1 << 62, ""),
-    )
-    records: list[ThreadRecord] = []
-    for record in map(_thread_record, rows):
-        if statuses and record.status not in statuses:
-            continue
-        if len(records) == limit:
-            last = records[-1].thread
-            return Page(records, [last.create_time, last.thread_id])
-        records.append(record)
-    return Page(records, None)
-
-
 def run(assistants: Assistants, now: int, run_id: str, connection: sqlite3.Connection) -> RunRecord | Tombstone | None:
     row = connection.execute(f"SELECT {RUN}, input, metadata FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is not None:
-        record = _run_record(row, assistants)
+        record = run_record(row, assistants)
         if record.run.status is not RunStatus.PENDING:
             return record
-        return _placed(record, _places(connection, assistants, now, record.run.thread_id))
+        return placed(record, places(connection, assistants, now, record.run.thread_id))
     row = connection.execute(f"SELECT {TOMBSTONE} FROM tombstones WHERE run_id = ?", (run_id,)).fetchone()
     return row and read_tombstone(row)
 
@@ -90,18 +72,18 @@ def thread_of(run_id: str, connection: sqlite3.Connection) -> str | None:
     return row and str(row[0])
 
 
-def _run_record(row: Row, assistants: Assistants) -> RunRecord:
+def run_record(row: Row, assistants: Assistants) -> RunRecord:
     *columns, given, metadata = row
     return RunRecord(read_run(tuple(columns), assistants), given, metadata)
 
 
-def _places(connection: sqlite3.Connection, assistants: Assistants, now: int, thread_id: str) -> dict[str, int]:
+def places(connection: sqlite3.Connection, assistants: Assistants, now: int, thread_id: str) -> dict[str, int]:
     rows = connection.execute(f"SELECT {RUN} FROM runs WHERE thread_id = ? AND end_time IS NULL", (thread_id,))
     waiting = line([read_run(row, assistants) for row in rows], now)
     return {run.run_id: place for place, run in enumerate(waiting, 1)}
 
 
-def _placed(record: RunRecord, places: Mapping[str, int]) -> RunRecord:
+def placed(record: RunRecord, places: Mapping[str, int]) -> RunRecord:
     return RunRecord(record.run, record.input, record.metadata, places.get(record.run.run_id, 0))
 
 
@@ -112,40 +94,10 @@ def superseded_by(assistants: Assistants, run_id: str, connection: sqlite3.Conne
     buried = connection.execute(
         f"SELECT {TOMBSTONE} FROM tombstones WHERE superseded_by = ? ORDER BY create_time, run_id", (run_id,)
     )
-    return [*(_run_record(row, assistants) for row in rows), *map(read_tombstone, buried)]
+    return [*(run_record(row, assistants) for row in rows), *map(read_tombstone, buried)]
 
 
-def runs(
-    assistants: Assistants,
-    now: int,
-    thread_id: str,
-    statuses: Sequence[RunStatus],
-    oldest_first: bool,
-    limit: int,
-    after: list[Any] | None,
-    connection: sqlite3.Connection,
-) -> Page[RunRecord]:
-    _require_thread(connection, thread_id)
-    order, beyond, start = ("", ">", 0) if oldest_first else ("DESC", "<", 1 << 62)
-    wanted = ", ".join("?" * len(statuses))
-    rows = connection.execute(
-        f"SELECT {RUN}, input, metadata FROM runs WHERE thread_id = ? AND sequence {beyond} ? "
-        f"{f'AND status IN ({wanted})' if statuses else ''} ORDER BY sequence {order}",
-        (thread_id, *(after or [start]), *(status.value for status in statuses)),
-    )
-    places = _places(connection, assistants, now, thread_id)
-    records: list[RunRecord] = []
-    size = 0
-    for row in rows:
-        if len(records) == limit or size >= LARGEST_PAGE:
-            return Page(records, [records[-1].run.sequence])
-        record = _placed(_run_record(row, assistants), places)
-        records.append(record)
-        size += len(record.input or "") + len(record.metadata or "")
-    return Page(records, None)
-
-
-def _require_thread(connection: sqlite3.Connection, thread_id: str) -> tuple[int, int]:
+def require_thread(connection: sqlite3.Connection, thread_id: str) -> tuple[int, int]:
     """The thread's newest step and when it was created. Raises ThreadNotFound."""
     row = connection.execute("SELECT last_step, create_time FROM threads WHERE thread_id = ?", (thread_id,)).fetchone()
     if row is None:
@@ -155,7 +107,7 @@ def _require_thread(connection: sqlite3.Connection, thread_id: str) -> tuple[int
 
 
 def state(thread_id: str, step: int | None, connection: sqlite3.Connection) -> tuple[State, RawState]:
-    last_step, create_time = _require_thread(connection, thread_id)
+    last_step, create_time = require_thread(connection, thread_id)
     at = last_step if step is None else step
     if not 0 <= at <= last_step:
         raise StepNotFound(thread_id=thread_id, step=at, last_step=last_step)
@@ -167,7 +119,7 @@ def state(thread_id: str, step: int | None, connection: sqlite3.Connection) -> t
 
 
 def raw_state(thread_id: str, connection: sqlite3.Connection) -> RawState:
-    last_step, _ = _require_thread(connection, thread_id)
+    last_step, _ = require_thread(connection, thread_id)
     return _raw(connection, thread_id, last_step)
 
 
@@ -191,7 +143,7 @@ def read_values(raw: RawState) -> dict[str, Any]:
 
 
 def states(thread_id: str, limit: int, after: list[Any] | None, connection: sqlite3.Connection) -> Page[State]:
-    last_step, _ = _require_thread(connection, thread_id)
+    last_step, _ = require_thread(connection, thread_id)
     newest = min(after[0] - 1, last_step) if after else last_step
     oldest = max(newest - limit, 0) + 1
     values = read_values(_raw(connection, thread_id, oldest - 1))

@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 
 from server.clock import Clock
-from server.store import reads, schema, trim
+from server.store import lists, reads, schema, trim
 from server.store.base import EventRecord, Listener, Page, RawState, RunRecord, State, ThreadRecord
 from server.store.lane import Lane, read_batch, write_batch
 from server.store.rows import ASSISTANT, assistant_row, read_assistant
@@ -24,7 +24,7 @@ from server.store.writes import apply, load_view
 from statemachine.arbiter import decide
 from statemachine.draft import Decision
 from statemachine.errors import AssistantExists, AssistantNotFound
-from statemachine.model import Assistant, Tombstone
+from statemachine.model import Assistant, Json, Tombstone
 from statemachine.requests import Request
 from statemachine.status import RunStatus, ThreadStatus
 
@@ -145,9 +145,9 @@ class SqliteStore:
         return await self.rows.run(partial(reads.thread, thread_id))
 
     async def threads(
-        self, statuses: Sequence[ThreadStatus], limit: int, after: list[Any] | None
+        self, statuses: Sequence[ThreadStatus], limit: int, after: list[Any] | None, metadata: Json = "{}"
     ) -> Page[ThreadRecord]:
-        return await self.scans.run(partial(reads.threads, statuses, limit, after))
+        return await self.scans.run(partial(lists.threads, statuses, limit, after, metadata))
 
     async def run(self, run_id: str) -> RunRecord | Tombstone | None:
         return await self.rows.run(partial(reads.run, self._by_key, self._clock(), run_id))
@@ -159,11 +159,16 @@ class SqliteStore:
         return await self.rows.run(partial(reads.superseded_by, self._by_key, run_id))
 
     async def runs(
-        self, thread_id: str, statuses: Sequence[RunStatus], oldest_first: bool, limit: int, after: list[Any] | None
+        self,
+        thread_id: str,
+        statuses: Sequence[RunStatus],
+        oldest_first: bool,
+        limit: int,
+        after: list[Any] | None,
+        metadata: Json = "{}",
     ) -> Page[RunRecord]:
-        return await self.scans.run(
-            partial(reads.runs, self._by_key, self._clock(), thread_id, statuses, oldest_first, limit, after)
-        )
+        asked = (thread_id, statuses, oldest_first, limit, after, metadata)
+        return await self.scans.run(partial(lists.runs, self._by_key, self._clock(), *asked))
 
     async def events(self, thread_id: str, after: int, limit: int, run_id: str | None = None) -> list[EventRecord]:
         return await self.rows.run(partial(reads.events, thread_id, after, limit, run_id))

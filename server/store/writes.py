@@ -2,7 +2,9 @@
 
 import sqlite3
 from collections.abc import Mapping
+from typing import Final
 
+from server.store import labels
 from server.store.rows import (
     RUN,
     THREAD,
@@ -18,8 +20,14 @@ from server.store.rows import (
 )
 from statemachine.draft import Decision
 from statemachine.model import Assistant, Json, Repeated, Run, ThreadView, Tombstone
-from statemachine.requests import AdmitRun, CommitStep, Request, RunRequest
-from statemachine.status import RunStatus
+from statemachine.requests import AdmitRun, CommitStep, Request, RunRequest, UpdateThread
+from statemachine.status import STATUS_AFTER, TERMINAL, RunStatus
+
+FINISHED: Final = TERMINAL - {RunStatus.DELETED}
+OUTCOME: Final = (
+    "SELECT outcome, (SELECT status FROM runs WHERE runs.thread_id = threads.thread_id AND end_time IS NOT NULL "
+    "ORDER BY end_time DESC, sequence DESC LIMIT 1) FROM threads WHERE thread_id = ?"
+)
 
 
 def load_view(connection: sqlite3.Connection, request: Request, assistants: Mapping[int, Assistant]) -> ThreadView:
@@ -73,9 +81,10 @@ def _made(connection: sqlite3.Connection, request: CommitStep) -> Json | None:
 def apply(connection: sqlite3.Connection, request: Request, decision: Decision, now: int) -> None:
     """Write a Decision, inside the caller's transaction."""
     if decision.deletes_thread:
+        labels.remove_thread(connection, request.thread_id)
         connection.execute("DELETE FROM threads WHERE thread_id = ?", (request.thread_id,))
         return
-    _write_thread(connection, decision)
+    _write_thread(connection, request, decision)
     for run in decision.moved:
         if run.status is RunStatus.DELETED:
             _bury(connection, run, now)
@@ -91,12 +100,19 @@ def apply(connection: sqlite3.Connection, request: Request, decision: Decision, 
         [event_row(request.thread_id, event, now) for event in decision.events],
     )
     if decision.removes_run is not None:
-        connection.execute("DELETE FROM runs WHERE run_id = ?", (decision.removes_run,))
+        _delete_run(connection, decision.removes_run)
+    if decision.removes_run is not None or any(run.status in FINISHED for run in decision.moved):
+        _write_outcome(connection, request.thread_id)
 
 
-def _write_thread(connection: sqlite3.Connection, decision: Decision) -> None:
+def _write_thread(connection: sqlite3.Connection, request: Request, decision: Decision) -> None:
     assert decision.thread is not None
     row = thread_row(decision.thread)
+    relabels = isinstance(request, UpdateThread) and "metadata" in request.changes
+    if relabels:
+        labels.remove_thread(connection, request.thread_id)
+    if relabels or decision.creates_thread:
+        labels.add_thread(connection, decision.thread)
     if decision.creates_thread:
         created = decision.thread.create_time
         connection.execute(
@@ -122,11 +138,26 @@ def _write_move(connection: sqlite3.Connection, run: Run) -> None:
     )
 
 
+def _write_outcome(connection: sqlite3.Connection, thread_id: str) -> None:
+    """Note what the thread's newest finished run leaves it as, for lists by status. Mostly it is what it was."""
+    before, newest = connection.execute(OUTCOME, (thread_id,)).fetchone()
+    outcome = STATUS_AFTER[newest and RunStatus(newest)].value
+    if outcome != before:
+        connection.execute("UPDATE threads SET outcome = ? WHERE thread_id = ?", (outcome, thread_id))
+
+
+def _delete_run(connection: sqlite3.Connection, run_id: str) -> None:
+    thread_id, sequence, metadata = connection.execute(
+        "DELETE FROM runs WHERE run_id = ? RETURNING thread_id, sequence, metadata", (run_id,)
+    ).fetchone()
+    labels.remove_run(connection, thread_id, sequence, metadata)
+
+
 def _bury(connection: sqlite3.Connection, run: Run, now: int) -> None:
     """Delete a rolled-back run with its outputs and leave a tombstone. Its events stay, since they have numbers; a
     step's event has no content of its own."""
     assert run.reason is not None
-    connection.execute("DELETE FROM runs WHERE run_id = ?", (run.run_id,))
+    _delete_run(connection, run.run_id)
     connection.execute(
         "UPDATE events SET body = json_array(json_extract(body, '$[0]'), NULL) WHERE run_id = ? AND kind = 'output'",
         (run.run_id,),
@@ -152,6 +183,7 @@ def _cut(connection: sqlite3.Connection, thread_id: str, cut_to: int, cut: list[
 def _write_admission(connection: sqlite3.Connection, run: Run, request: AdmitRun, now: int) -> None:
     row = (*run_row(run), request.input, request.metadata)
     connection.execute(f"INSERT INTO runs ({RUN}, input, metadata) VALUES ({', '.join('?' * len(row))})", row)
+    labels.add_run(connection, run, request.metadata)
     if request.request_id is not None:
         connection.execute(
             "INSERT INTO requests (thread_id, request_id, run_id, digest, create_time) VALUES (?, ?, ?, ?, ?)",

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from server.store import reads
+from server.store import lists, reads
 from server.store.base import State
 from statemachine import requests as ask
 from statemachine.status import ThreadStatus
@@ -99,7 +99,7 @@ async def test_runs_are_paged_by_status(hand: Hand) -> None:
 async def test_a_page_of_large_runs_ends_before_it_is_too_large_to_send(
     hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reads, "LARGEST_PAGE", 1_000)
+    monkeypatch.setattr(lists, "LARGEST_PAGE", 1_000)
     await hand.create()
     for number in range(6):
         await hand.admit(f"r{number}", given={"x": "x" * 480})

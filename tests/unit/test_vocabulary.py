@@ -2,13 +2,14 @@
 
 import re
 import sqlite3
+from contextlib import closing
 
 import pytest
 
 from doubletext.v1 import resources_pb2 as pb
 from server import wire
 from server.store import schema
-from statemachine.status import IN_FLIGHT, STOPPED, TERMINAL, RunStatus, Strategy
+from statemachine.status import IN_FLIGHT, STATUS_AFTER, STOPPED, TERMINAL, RunStatus, Strategy, ThreadStatus
 
 
 def test_each_status_is_either_in_flight_or_terminal() -> None:
@@ -29,14 +30,18 @@ def test_each_status_has_a_number_on_the_wire_and_each_number_a_status() -> None
 
 
 @pytest.fixture(scope="module")
-def runs_sql() -> str:
-    """The definition of the table `runs` after all migrations."""
-    with sqlite3.connect(":memory:") as connection:
-        for migration in schema.MIGRATIONS:
-            connection.executescript(migration)
-        (sql,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'runs'").fetchone()
-    connection.close()
-    return str(sql)
+def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The definitions of the tables after all migrations."""
+    path = tmp_path_factory.mktemp("schema") / "empty.db"
+    path.touch()
+    schema.prepare(str(path))
+    with closing(sqlite3.connect(path)) as connection:
+        return dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'"))
+
+
+@pytest.fixture(scope="module")
+def runs_sql(tables: dict[str, str]) -> str:
+    return tables["runs"]
 
 
 def words(sql: str, pattern: str) -> set[str]:
@@ -48,6 +53,12 @@ def words(sql: str, pattern: str) -> set[str]:
 
 def test_the_database_stores_every_status_except_deleted(runs_sql: str) -> None:
     assert words(runs_sql, r"CHECK \(\s*status IN") == {status.value for status in RunStatus} - {"deleted"}
+
+
+def test_a_thread_is_found_by_each_status_that_no_run_in_flight_gives_it(tables: dict[str, str]) -> None:
+    resting = words(tables["threads"], r"CHECK \(outcome IN")
+    assert resting == {status.value for status in STATUS_AFTER.values()}
+    assert resting == {status.value for status in ThreadStatus} - {"busy"}
 
 
 def test_the_database_gives_an_end_to_terminal_runs_only(runs_sql: str) -> None:
