@@ -74,15 +74,19 @@ class Runs:
         thread_id: str,
         *,
         statuses: Sequence[types.RunStatus] = (),
+        metadata: Mapping[str, Any] | None = None,
         oldest_first: bool = False,
         page_size: int = 0,
     ) -> AsyncIterator[types.Run]:
         """Iterate over the thread's runs with any of `statuses` (with none given: all), newest first unless
         `oldest_first`. Raises ThreadNotFound.
+
+        metadata  only runs whose metadata has each of these keys with an equal value
         """
         request = pb.ListRunsRequest(
             thread_id=thread_id,
             statuses=convert.RUN_STATUS.values(statuses),
+            metadata=convert.struct(metadata),
             oldest_first=oldest_first,
             page_size=page_size,
         )

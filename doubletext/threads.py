@@ -47,9 +47,20 @@ class Threads:
         """Return the thread as it now is, with its running run and the length of its queue."""
         return convert.thread((await call(self._stub.GetThread, pb.GetThreadRequest(thread_id=thread_id))).thread)
 
-    def list(self, *, statuses: Sequence[types.ThreadStatus] = (), page_size: int = 0) -> AsyncIterator[types.Thread]:
-        """Iterate over the threads with any of `statuses` (with none given: all), newest first."""
-        request = pb.ListThreadsRequest(statuses=convert.THREAD_STATUS.values(statuses), page_size=page_size)
+    def list(
+        self,
+        *,
+        statuses: Sequence[types.ThreadStatus] = (),
+        metadata: Mapping[str, Any] | None = None,
+        page_size: int = 0,
+    ) -> AsyncIterator[types.Thread]:
+        """Iterate over the threads with any of `statuses` (with none given: all), newest first.
+
+        metadata  only threads whose metadata has each of these keys with an equal value
+        """
+        request = pb.ListThreadsRequest(
+            statuses=convert.THREAD_STATUS.values(statuses), metadata=convert.struct(metadata), page_size=page_size
+        )
         return pages(self._stub.ListThreads, request, lambda page: page.threads, convert.thread)
 
     async def update(

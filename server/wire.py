@@ -29,6 +29,9 @@ ID_RULE: Final = "1 to 128 characters of A-Z a-z 0-9 . _ -"
 SECOND: Final = 1_000_000
 HOUR: Final = 3600 * SECOND
 LONGEST: Final = 366 * 24 * HOUR
+MOST_KEYS: Final = 100
+"""Of metadata: each is an entry in an index."""
+MOST_FILTERS: Final = 16
 
 
 def _numbers(prefix: str, kind: type[E], descriptor: Any) -> dict[E, int]:
@@ -86,6 +89,13 @@ class Fields:
         except ValueError as error:
             self.wrong(field, str(error))
             return "{}"
+
+    def metadata(self, field: str, value: Struct, most: int = MOST_KEYS) -> Json:
+        """A Struct by which things are listed, or a filter of such lists, as JSON text."""
+        if len(value.fields) > most:
+            self.wrong(field, f"has {len(value.fields)} keys; it may have {most}")
+            return "{}"
+        return self.json(field, value)
 
     def enum(self, field: str, number: int, members: Mapping[E, int]) -> E | None:
         """The member, None for UNSPECIFIED."""

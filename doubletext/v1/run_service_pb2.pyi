@@ -47,7 +47,9 @@ class CreateRunRequest(_message.Message):
         """The run's first step, when it starts. Absent is the empty object."""
 
     @_builtins.property
-    def metadata(self) -> _struct_pb2.Struct: ...
+    def metadata(self) -> _struct_pb2.Struct:
+        """Up to 100 keys."""
+
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
         """The run is not started before this has passed; 0 to 366 days."""
@@ -157,6 +159,7 @@ class ListRunsRequest(_message.Message):
     OLDEST_FIRST_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """Required."""
     oldest_first: _builtins.bool
@@ -167,6 +170,10 @@ class ListRunsRequest(_message.Message):
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_resources_pb2.RunStatus.ValueType]:
         """Runs with any of these; every run when empty."""
 
+    @_builtins.property
+    def metadata(self) -> _struct_pb2.Struct:
+        """Only runs whose metadata has each of these keys, up to 16, with an equal value."""
+
     def __init__(
         self,
         *,
@@ -175,10 +182,11 @@ class ListRunsRequest(_message.Message):
         oldest_first: _builtins.bool = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        metadata: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["oldest_first", b"oldest_first", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "oldest_first", b"oldest_first", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -191,7 +199,7 @@ class ListRunsResponse(_message.Message):
     RUNS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Empty on the last page, and there only: a page with few runs, or none, need not be the last."""
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Run]: ...
     def __init__(

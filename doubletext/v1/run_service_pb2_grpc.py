@@ -122,7 +122,8 @@ class RunServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
-        """ListRuns reads a thread's runs by `sequence`, newest first unless `oldest_first`, a page at a time.
+        """ListRuns reads a thread's runs by `sequence`, newest first unless `oldest_first`, a page at a time, all of them or those
+        that every filter given lets through. Runs that are made or deleted meanwhile move no other from one page to the next.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND; INVALID_ARGUMENT INVALID_PAGE_TOKEN.
         """

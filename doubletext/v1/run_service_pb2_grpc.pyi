@@ -69,7 +69,8 @@ class RunServiceStub:
     Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK.
     """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]
-    """ListRuns reads a thread's runs by `sequence`, newest first unless `oldest_first`, a page at a time.
+    """ListRuns reads a thread's runs by `sequence`, newest first unless `oldest_first`, a page at a time, all of them or those
+    that every filter given lets through. Runs that are made or deleted meanwhile move no other from one page to the next.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND; INVALID_ARGUMENT INVALID_PAGE_TOKEN.
     """
@@ -142,7 +143,8 @@ class RunServiceAsyncStub(RunServiceStub):
     Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK.
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]  # type: ignore[assignment]
-    """ListRuns reads a thread's runs by `sequence`, newest first unless `oldest_first`, a page at a time.
+    """ListRuns reads a thread's runs by `sequence`, newest first unless `oldest_first`, a page at a time, all of them or those
+    that every filter given lets through. Runs that are made or deleted meanwhile move no other from one page to the next.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND; INVALID_ARGUMENT INVALID_PAGE_TOKEN.
     """
@@ -230,7 +232,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.ListRunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.ListRunsResponse, _abc.Awaitable[_run_service_pb2.ListRunsResponse]]:
-        """ListRuns reads a thread's runs by `sequence`, newest first unless `oldest_first`, a page at a time.
+        """ListRuns reads a thread's runs by `sequence`, newest first unless `oldest_first`, a page at a time, all of them or those
+        that every filter given lets through. Runs that are made or deleted meanwhile move no other from one page to the next.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND; INVALID_ARGUMENT INVALID_PAGE_TOKEN.
         """

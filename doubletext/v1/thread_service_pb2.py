@@ -26,7 +26,7 @@ from doubletext.v1 import resources_pb2 as doubletext_dot_v1_dot_resources__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"doubletext/v1/thread_service.proto\x12\rdoubletext.v1\x1a\x1d\x64oubletext/v1/resources.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xee\x01\n\x13\x43reateThreadRequest\x12\x16\n\tthread_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12)\n\x08metadata\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12?\n\x10\x64\x65\x66\x61ult_strategy\x18\x03 \x01(\x0e\x32 .doubletext.v1.MultitaskStrategyH\x01\x88\x01\x01\x12\x1c\n\x0fmax_queued_runs\x18\x04 \x01(\x05H\x02\x88\x01\x01\x42\x0c\n\n_thread_idB\x13\n\x11_default_strategyB\x12\n\x10_max_queued_runs\"=\n\x14\x43reateThreadResponse\x12%\n\x06thread\x18\x01 \x01(\x0b\x32\x15.doubletext.v1.Thread\"%\n\x10GetThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\":\n\x11GetThreadResponse\x12%\n\x06thread\x18\x01 \x01(\x0b\x32\x15.doubletext.v1.Thread\"j\n\x12ListThreadsRequest\x12-\n\x08statuses\x18\x01 \x03(\x0e\x32\x1b.doubletext.v1.ThreadStatus\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"V\n\x13ListThreadsResponse\x12&\n\x07threads\x18\x01 \x03(\x0b\x32\x15.doubletext.v1.Thread\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xdb\x01\n\x13UpdateThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12)\n\x08metadata\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12?\n\x10\x64\x65\x66\x61ult_strategy\x18\x03 \x01(\x0e\x32 .doubletext.v1.MultitaskStrategyH\x00\x88\x01\x01\x12\x1c\n\x0fmax_queued_runs\x18\x04 \x01(\x05H\x01\x88\x01\x01\x42\x13\n\x11_default_strategyB\x12\n\x10_max_queued_runs\"=\n\x14UpdateThreadResponse\x12%\n\x06thread\x18\x01 \x01(\x0b\x32\x15.doubletext.v1.Thread\"(\n\x13\x44\x65leteThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteThreadResponse\"@\n\x0fGetStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x11\n\x04step\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_step\"7\n\x10GetStateResponse\x12#\n\x05state\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.State\"M\n\x11ListStatesRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"S\n\x12ListStatesResponse\x12$\n\x06states\x18\x01 \x03(\x0b\x32\x14.doubletext.v1.State\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"|\n\x12UpdateStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\'\n\x06values\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x19\n\x0c\x61ssistant_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x0f\n\r_assistant_id\":\n\x13UpdateStateResponse\x12#\n\x05state\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.State\"?\n\x12WatchThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\":\n\x13WatchThreadResponse\x12#\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Event2\x8e\x06\n\rThreadService\x12W\n\x0c\x43reateThread\x12\".doubletext.v1.CreateThreadRequest\x1a#.doubletext.v1.CreateThreadResponse\x12N\n\tGetThread\x12\x1f.doubletext.v1.GetThreadRequest\x1a .doubletext.v1.GetThreadResponse\x12T\n\x0bListThreads\x12!.doubletext.v1.ListThreadsRequest\x1a\".doubletext.v1.ListThreadsResponse\x12W\n\x0cUpdateThread\x12\".doubletext.v1.UpdateThreadRequest\x1a#.doubletext.v1.UpdateThreadResponse\x12W\n\x0c\x44\x65leteThread\x12\".doubletext.v1.DeleteThreadRequest\x1a#.doubletext.v1.DeleteThreadResponse\x12K\n\x08GetState\x12\x1e.doubletext.v1.GetStateRequest\x1a\x1f.doubletext.v1.GetStateResponse\x12Q\n\nListStates\x12 .doubletext.v1.ListStatesRequest\x1a!.doubletext.v1.ListStatesResponse\x12T\n\x0bUpdateState\x12!.doubletext.v1.UpdateStateRequest\x1a\".doubletext.v1.UpdateStateResponse\x12V\n\x0bWatchThread\x12!.doubletext.v1.WatchThreadRequest\x1a\".doubletext.v1.WatchThreadResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"doubletext/v1/thread_service.proto\x12\rdoubletext.v1\x1a\x1d\x64oubletext/v1/resources.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xee\x01\n\x13\x43reateThreadRequest\x12\x16\n\tthread_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12)\n\x08metadata\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12?\n\x10\x64\x65\x66\x61ult_strategy\x18\x03 \x01(\x0e\x32 .doubletext.v1.MultitaskStrategyH\x01\x88\x01\x01\x12\x1c\n\x0fmax_queued_runs\x18\x04 \x01(\x05H\x02\x88\x01\x01\x42\x0c\n\n_thread_idB\x13\n\x11_default_strategyB\x12\n\x10_max_queued_runs\"=\n\x14\x43reateThreadResponse\x12%\n\x06thread\x18\x01 \x01(\x0b\x32\x15.doubletext.v1.Thread\"%\n\x10GetThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\":\n\x11GetThreadResponse\x12%\n\x06thread\x18\x01 \x01(\x0b\x32\x15.doubletext.v1.Thread\"\x95\x01\n\x12ListThreadsRequest\x12-\n\x08statuses\x18\x01 \x03(\x0e\x32\x1b.doubletext.v1.ThreadStatus\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12)\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"V\n\x13ListThreadsResponse\x12&\n\x07threads\x18\x01 \x03(\x0b\x32\x15.doubletext.v1.Thread\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xdb\x01\n\x13UpdateThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12)\n\x08metadata\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12?\n\x10\x64\x65\x66\x61ult_strategy\x18\x03 \x01(\x0e\x32 .doubletext.v1.MultitaskStrategyH\x00\x88\x01\x01\x12\x1c\n\x0fmax_queued_runs\x18\x04 \x01(\x05H\x01\x88\x01\x01\x42\x13\n\x11_default_strategyB\x12\n\x10_max_queued_runs\"=\n\x14UpdateThreadResponse\x12%\n\x06thread\x18\x01 \x01(\x0b\x32\x15.doubletext.v1.Thread\"(\n\x13\x44\x65leteThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteThreadResponse\"@\n\x0fGetStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x11\n\x04step\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_step\"7\n\x10GetStateResponse\x12#\n\x05state\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.State\"M\n\x11ListStatesRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"S\n\x12ListStatesResponse\x12$\n\x06states\x18\x01 \x03(\x0b\x32\x14.doubletext.v1.State\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"|\n\x12UpdateStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\'\n\x06values\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x19\n\x0c\x61ssistant_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x0f\n\r_assistant_id\":\n\x13UpdateStateResponse\x12#\n\x05state\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.State\"?\n\x12WatchThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\":\n\x13WatchThreadResponse\x12#\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Event2\x8e\x06\n\rThreadService\x12W\n\x0c\x43reateThread\x12\".doubletext.v1.CreateThreadRequest\x1a#.doubletext.v1.CreateThreadResponse\x12N\n\tGetThread\x12\x1f.doubletext.v1.GetThreadRequest\x1a .doubletext.v1.GetThreadResponse\x12T\n\x0bListThreads\x12!.doubletext.v1.ListThreadsRequest\x1a\".doubletext.v1.ListThreadsResponse\x12W\n\x0cUpdateThread\x12\".doubletext.v1.UpdateThreadRequest\x1a#.doubletext.v1.UpdateThreadResponse\x12W\n\x0c\x44\x65leteThread\x12\".doubletext.v1.DeleteThreadRequest\x1a#.doubletext.v1.DeleteThreadResponse\x12K\n\x08GetState\x12\x1e.doubletext.v1.GetStateRequest\x1a\x1f.doubletext.v1.GetStateResponse\x12Q\n\nListStates\x12 .doubletext.v1.ListStatesRequest\x1a!.doubletext.v1.ListStatesResponse\x12T\n\x0bUpdateState\x12!.doubletext.v1.UpdateStateRequest\x1a\".doubletext.v1.UpdateStateResponse\x12V\n\x0bWatchThread\x12!.doubletext.v1.WatchThreadRequest\x1a\".doubletext.v1.WatchThreadResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,34 +41,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETTHREADREQUEST']._serialized_end=455
   _globals['_GETTHREADRESPONSE']._serialized_start=457
   _globals['_GETTHREADRESPONSE']._serialized_end=515
-  _globals['_LISTTHREADSREQUEST']._serialized_start=517
-  _globals['_LISTTHREADSREQUEST']._serialized_end=623
-  _globals['_LISTTHREADSRESPONSE']._serialized_start=625
-  _globals['_LISTTHREADSRESPONSE']._serialized_end=711
-  _globals['_UPDATETHREADREQUEST']._serialized_start=714
-  _globals['_UPDATETHREADREQUEST']._serialized_end=933
-  _globals['_UPDATETHREADRESPONSE']._serialized_start=935
-  _globals['_UPDATETHREADRESPONSE']._serialized_end=996
-  _globals['_DELETETHREADREQUEST']._serialized_start=998
-  _globals['_DELETETHREADREQUEST']._serialized_end=1038
-  _globals['_DELETETHREADRESPONSE']._serialized_start=1040
-  _globals['_DELETETHREADRESPONSE']._serialized_end=1062
-  _globals['_GETSTATEREQUEST']._serialized_start=1064
-  _globals['_GETSTATEREQUEST']._serialized_end=1128
-  _globals['_GETSTATERESPONSE']._serialized_start=1130
-  _globals['_GETSTATERESPONSE']._serialized_end=1185
-  _globals['_LISTSTATESREQUEST']._serialized_start=1187
-  _globals['_LISTSTATESREQUEST']._serialized_end=1264
-  _globals['_LISTSTATESRESPONSE']._serialized_start=1266
-  _globals['_LISTSTATESRESPONSE']._serialized_end=1349
-  _globals['_UPDATESTATEREQUEST']._serialized_start=1351
-  _globals['_UPDATESTATEREQUEST']._serialized_end=1475
-  _globals['_UPDATESTATERESPONSE']._serialized_start=1477
-  _globals['_UPDATESTATERESPONSE']._serialized_end=1535
-  _globals['_WATCHTHREADREQUEST']._serialized_start=1537
-  _globals['_WATCHTHREADREQUEST']._serialized_end=1600
-  _globals['_WATCHTHREADRESPONSE']._serialized_start=1602
-  _globals['_WATCHTHREADRESPONSE']._serialized_end=1660
-  _globals['_THREADSERVICE']._serialized_start=1663
-  _globals['_THREADSERVICE']._serialized_end=2445
+  _globals['_LISTTHREADSREQUEST']._serialized_start=518
+  _globals['_LISTTHREADSREQUEST']._serialized_end=667
+  _globals['_LISTTHREADSRESPONSE']._serialized_start=669
+  _globals['_LISTTHREADSRESPONSE']._serialized_end=755
+  _globals['_UPDATETHREADREQUEST']._serialized_start=758
+  _globals['_UPDATETHREADREQUEST']._serialized_end=977
+  _globals['_UPDATETHREADRESPONSE']._serialized_start=979
+  _globals['_UPDATETHREADRESPONSE']._serialized_end=1040
+  _globals['_DELETETHREADREQUEST']._serialized_start=1042
+  _globals['_DELETETHREADREQUEST']._serialized_end=1082
+  _globals['_DELETETHREADRESPONSE']._serialized_start=1084
+  _globals['_DELETETHREADRESPONSE']._serialized_end=1106
+  _globals['_GETSTATEREQUEST']._serialized_start=1108
+  _globals['_GETSTATEREQUEST']._serialized_end=1172
+  _globals['_GETSTATERESPONSE']._serialized_start=1174
+  _globals['_GETSTATERESPONSE']._serialized_end=1229
+  _globals['_LISTSTATESREQUEST']._serialized_start=1231
+  _globals['_LISTSTATESREQUEST']._serialized_end=1308
+  _globals['_LISTSTATESRESPONSE']._serialized_start=1310
+  _globals['_LISTSTATESRESPONSE']._serialized_end=1393
+  _globals['_UPDATESTATEREQUEST']._serialized_start=1395
+  _globals['_UPDATESTATEREQUEST']._serialized_end=1519
+  _globals['_UPDATESTATERESPONSE']._serialized_start=1521
+  _globals['_UPDATESTATERESPONSE']._serialized_end=1579
+  _globals['_WATCHTHREADREQUEST']._serialized_start=1581
+  _globals['_WATCHTHREADREQUEST']._serialized_end=1644
+  _globals['_WATCHTHREADRESPONSE']._serialized_start=1646
+  _globals['_WATCHTHREADRESPONSE']._serialized_end=1704
+  _globals['_THREADSERVICE']._serialized_start=1707
+  _globals['_THREADSERVICE']._serialized_end=2489
 # @@protoc_insertion_point(module_scope)

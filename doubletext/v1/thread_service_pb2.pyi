@@ -34,7 +34,9 @@ class CreateThreadRequest(_message.Message):
     max_queued_runs: _builtins.int
     """1 to 1 000 000; 0 or absent leaves it to the server's limit."""
     @_builtins.property
-    def metadata(self) -> _struct_pb2.Struct: ...
+    def metadata(self) -> _struct_pb2.Struct:
+        """Up to 100 keys."""
+
     def __init__(
         self,
         *,
@@ -128,12 +130,17 @@ class ListThreadsRequest(_message.Message):
     STATUSES_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """1 to 1000; 100 when 0."""
+    """1 to 1000; 100 when 0. A page also ends once its threads reach 2 MiB."""
     page_token: _builtins.str
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_resources_pb2.ThreadStatus.ValueType]:
         """Threads with any of these; every thread when empty."""
+
+    @_builtins.property
+    def metadata(self) -> _struct_pb2.Struct:
+        """Only threads whose metadata has each of these keys, up to 16, with an equal value."""
 
     def __init__(
         self,
@@ -141,10 +148,11 @@ class ListThreadsRequest(_message.Message):
         statuses: _abc.Iterable[_resources_pb2.ThreadStatus.ValueType] | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        metadata: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -157,7 +165,7 @@ class ListThreadsResponse(_message.Message):
     THREADS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Empty on the last page, and there only: a page with few threads, or none, need not be the last."""
     @_builtins.property
     def threads(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Thread]: ...
     def __init__(
@@ -189,7 +197,7 @@ class UpdateThreadRequest(_message.Message):
     """0, given, goes back to the server's limit."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Takes the old metadata's place as a whole."""
+        """Takes the old metadata's place as a whole. Up to 100 keys."""
 
     def __init__(
         self,

@@ -106,7 +106,9 @@ class ThreadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListThreads(self, request, context):
-        """ListThreads reads threads, newest first, a page at a time.
+        """ListThreads reads threads, newest first, a page at a time, all of them or those that every filter given lets through.
+        Threads that are made or deleted meanwhile move no other from one page to the next: one that is there all along, and
+        fits all along, comes once.
 
         Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN (the token is not one that this very request gave).
         """

@@ -45,7 +45,9 @@ class ThreadServiceStub:
     Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo).
     """
     ListThreads: _grpc.UnaryUnaryMultiCallable[_thread_service_pb2.ListThreadsRequest, _thread_service_pb2.ListThreadsResponse]
-    """ListThreads reads threads, newest first, a page at a time.
+    """ListThreads reads threads, newest first, a page at a time, all of them or those that every filter given lets through.
+    Threads that are made or deleted meanwhile move no other from one page to the next: one that is there all along, and
+    fits all along, comes once.
 
     Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN (the token is not one that this very request gave).
     """
@@ -103,7 +105,9 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo).
     """
     ListThreads: _aio.UnaryUnaryMultiCallable[_thread_service_pb2.ListThreadsRequest, _thread_service_pb2.ListThreadsResponse]  # type: ignore[assignment]
-    """ListThreads reads threads, newest first, a page at a time.
+    """ListThreads reads threads, newest first, a page at a time, all of them or those that every filter given lets through.
+    Threads that are made or deleted meanwhile move no other from one page to the next: one that is there all along, and
+    fits all along, comes once.
 
     Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN (the token is not one that this very request gave).
     """
@@ -176,7 +180,9 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _thread_service_pb2.ListThreadsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_thread_service_pb2.ListThreadsResponse, _abc.Awaitable[_thread_service_pb2.ListThreadsResponse]]:
-        """ListThreads reads threads, newest first, a page at a time.
+        """ListThreads reads threads, newest first, a page at a time, all of them or those that every filter given lets through.
+        Threads that are made or deleted meanwhile move no other from one page to the next: one that is there all along, and
+        fits all along, comes once.
 
         Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN (the token is not one that this very request gave).
         """

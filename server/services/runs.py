@@ -15,7 +15,7 @@ from server.feed import Feed
 from server.interceptors import Context
 from server.store.base import LARGEST_PAGE, RunRecord, State, Store
 from server.watch import Hub
-from server.wire import Fields
+from server.wire import MOST_FILTERS, Fields
 from statemachine import requests as ask
 from statemachine.draft import Decision
 from statemachine.errors import RunNotFound, RunRolledBack, ThreadNotFound
@@ -50,7 +50,7 @@ class Runs(RunServiceServicer):
             assistant_id=assistant_id,
             assistant=self._store.assistant(assistant_id),
             input=fields.json("input", request.input),
-            metadata=fields.json("metadata", request.metadata),
+            metadata=fields.metadata("metadata", request.metadata),
             strategy=fields.enum("multitask_strategy", request.multitask_strategy, wire.STRATEGY),
             default_strategy=self._default_strategy,
             max_queued_runs=self._max_queued_runs,
@@ -97,9 +97,10 @@ class Runs(RunServiceServicer):
         fields = Fields()
         thread_id = fields.id("thread_id", request.thread_id)
         statuses = fields.enums("statuses", request.statuses, wire.RUN_STATUS)
-        binding = ("runs", thread_id, sorted(request.statuses), request.oldest_first)
+        metadata = fields.metadata("metadata", request.metadata, MOST_FILTERS)
+        binding = ("runs", thread_id, sorted(request.statuses), request.oldest_first, metadata)
         size, after = fields.page(request, 1000, 100, (int,), *binding)
-        page = await self._store.runs(thread_id, statuses, request.oldest_first, size, after)
+        page = await self._store.runs(thread_id, statuses, request.oldest_first, size, after, metadata)
         return pb.ListRunsResponse(runs=map(wire.run, page.items), next_page_token=wire.token(page.next, *binding))
 
     async def JoinRun(self, request: pb.JoinRunRequest, context: Context) -> pb.JoinRunResponse:

@@ -12,7 +12,7 @@ from server import wire
 from server.feed import Feed
 from server.interceptors import Context
 from server.store.base import Store, ThreadRecord
-from server.wire import Fields
+from server.wire import MOST_FILTERS, Fields
 from statemachine import requests as ask
 from statemachine.errors import AssistantNotFound
 from statemachine.model import DEFAULT_REDUCERS, Reducers
@@ -29,7 +29,7 @@ class Threads(ThreadServiceServicer):
     async def CreateThread(self, request: pb.CreateThreadRequest, context: Context) -> pb.CreateThreadResponse:
         fields = Fields()
         thread_id = fields.given_id("thread_id", request) or str(uuid7())
-        metadata = fields.json("metadata", request.metadata)
+        metadata = fields.metadata("metadata", request.metadata)
         strategy, limit = _settings(fields, request)
         fields.check()
         decision = await self._store.change(ask.CreateThread(thread_id, metadata, strategy, limit))
@@ -44,9 +44,10 @@ class Threads(ThreadServiceServicer):
     async def ListThreads(self, request: pb.ListThreadsRequest, context: Context) -> pb.ListThreadsResponse:
         fields = Fields()
         statuses = fields.enums("statuses", request.statuses, wire.THREAD_STATUS)
-        binding = ("threads", sorted(request.statuses))
+        metadata = fields.metadata("metadata", request.metadata, MOST_FILTERS)
+        binding = ("threads", sorted(request.statuses), metadata)
         size, after = fields.page(request, 1000, 100, (int, str), *binding)
-        page = await self._store.threads(statuses, size, after)
+        page = await self._store.threads(statuses, size, after, metadata)
         return pb.ListThreadsResponse(
             threads=map(wire.thread, page.items), next_page_token=wire.token(page.next, *binding)
         )
@@ -57,7 +58,7 @@ class Threads(ThreadServiceServicer):
         strategy, limit = _settings(fields, request)
         changes: dict[str, Any] = {}
         if request.HasField("metadata"):
-            changes["metadata"] = fields.json("metadata", request.metadata)
+            changes["metadata"] = fields.metadata("metadata", request.metadata)
         if request.HasField("default_strategy"):
             changes["default_strategy"] = strategy
         if request.HasField("max_queued_runs"):

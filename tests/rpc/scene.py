@@ -135,6 +135,8 @@ def changed(request: Any, **changes: Any) -> Any:
     for name, value in changes.items():
         if isinstance(value, list):
             getattr(made, name).extend(value)
+        elif isinstance(value, Message):
+            getattr(made, name).CopyFrom(value)
         else:
             setattr(made, name, value)
     return made

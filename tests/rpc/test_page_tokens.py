@@ -8,7 +8,7 @@ import pytest
 from doubletext.v1 import resources_pb2 as pb
 from server import wire
 from tests.rpc.calls import METHODS, call
-from tests.rpc.scene import MIB, Scene, changed
+from tests.rpc.scene import MIB, Scene, changed, struct
 
 
 def encoded(text: str) -> str:
@@ -42,8 +42,13 @@ async def test_a_page_token_that_is_none_is_refused(scene: Scene, method: str) -
 
 
 CHANGES: Final[dict[str, dict[str, Any]]] = {
-    "ListThreads": {"statuses": [pb.THREAD_STATUS_IDLE]},
-    "ListRuns": {"thread_id": "other", "statuses": [pb.RUN_STATUS_SUCCESS], "oldest_first": True},
+    "ListThreads": {"statuses": [pb.THREAD_STATUS_IDLE], "metadata": struct({"a": 1})},
+    "ListRuns": {
+        "thread_id": "other",
+        "statuses": [pb.RUN_STATUS_SUCCESS],
+        "oldest_first": True,
+        "metadata": struct({"a": 1}),
+    },
     "ListStates": {"thread_id": "other"},
 }
 
@@ -83,9 +88,9 @@ async def test_a_page_token_of_another_listing_is_refused(scene: Scene, method: 
 
 FORGED: Final = {
     "ListAssistants": wire.token([5], "assistants"),
-    "ListThreads": wire.token([5], "threads", []),
-    "ListRuns": wire.token([5, "a"], "runs", "t", [], False),
-    "ListThreads-surrogate": wire.token([5, "\ud800"], "threads", []),
+    "ListThreads": wire.token([5], "threads", [], "{}"),
+    "ListRuns": wire.token([5, "a"], "runs", "t", [], False, "{}"),
+    "ListThreads-surrogate": wire.token([5, "\ud800"], "threads", [], "{}"),
 }
 
 
