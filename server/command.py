@@ -89,6 +89,22 @@ class JsonObject(click.ParamType[Json]):
         return Path(value[1:]).read_text("utf-8") if value.startswith("@") else value
 
 
+class Pair(click.ParamType[tuple[str, Any]]):
+    """KEY=JSON."""
+
+    name = "pair"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        key, sign, text = value.partition("=")
+        try:
+            if not sign:
+                raise ValueError("it has no '='")
+            struct(pair := {key: json.loads(text)})
+        except (ValueError, RecursionError) as error:
+            self.fail(f"{value} is not KEY=JSON (a text is KEY='\"text\"'): {error}", param, ctx)
+        return key, pair[key]
+
+
 class Seconds(click.ParamType[float]):
     """A number of seconds, 0 or more; fractions count."""
 

@@ -9,7 +9,7 @@ import click
 from doubletext import Client, RunRolledBack, types
 from server import timeline
 from server.clock import system_clock
-from server.command import EPILOG, Exit, Json, JsonObject, Seconds, ended, verb
+from server.command import EPILOG, Exit, Json, JsonObject, Pair, Seconds, ended, verb
 from server.follow import follow as follow_run
 from server.observe import observe
 from server.show import Show, in_line
@@ -31,6 +31,14 @@ strategy_option = click.option(
     help="What a run does to those in flight on its thread.",
 )
 metadata_option = click.option("--metadata", type=JsonObject(), help="A JSON object, @FILE, or - for stdin.")
+filter_option = click.option(
+    "--metadata",
+    type=Pair(),
+    multiple=True,
+    metavar="KEY=JSON",
+    callback=lambda ctx, param, pairs: dict(pairs),
+    help="Those whose metadata has this key with this value; may be given several times.",
+)
 on_thread_option = click.option("--thread", "thread_id", metavar="ID", help="The thread that the run must be on.")
 
 
@@ -53,10 +61,11 @@ async def thread_get(client: Client, show: Show, thread_id: str) -> None:
 
 @verb(thread, "list")
 @click.option("--status", "statuses", multiple=True, type=click.Choice(get_args(types.ThreadStatus)))
-async def thread_list(client: Client, show: Show, statuses: Any) -> None:
+@filter_option
+async def thread_list(client: Client, show: Show, **given: Any) -> None:
     """List the threads, newest first."""
     columns = ("thread_id", "status", "active_run_id", "queued_runs", "default_strategy", "update_time")
-    await show.all(client.threads.list(statuses=statuses), columns)
+    await show.all(client.threads.list(**given), columns)
 
 
 @verb(thread, "state")
@@ -183,6 +192,7 @@ async def run_join(client: Client, show: Show, run_id: str, thread_id: str | Non
 @verb(run, "list")
 @click.argument("thread_id", metavar="THREAD")
 @click.option("--status", "statuses", multiple=True, type=click.Choice(get_args(types.RunStatus)))
+@filter_option
 @click.option("--oldest-first", is_flag=True)
 async def run_list(client: Client, show: Show, thread_id: str, **given: Any) -> None:
     """List a thread's runs, newest first."""

@@ -32,6 +32,26 @@ def test_a_thread_is_created_shown_listed_and_deleted(verbs: Verbs) -> None:
     assert verbs.error("thread", "get", name, code=Exit.NOT_FOUND)["reason"] == "THREAD_NOT_FOUND"
 
 
+def test_threads_and_runs_are_listed_by_metadata(verbs: Verbs, thread_id: str) -> None:
+    created = verbs.json("thread", "create", "--metadata", '{"team": "north", "open": true}')["thread_id"]
+    for pairs, found in (
+        (['team="north"'], created),
+        (['team="north"', "open=true"], created),
+        (['team="north"', "open=false"], ""),
+        (["team=1"], ""),
+    ):
+        options = [word for pair in pairs for word in ("--metadata", pair)]
+        lines = verbs("thread", "list", "--status", "idle", *options).stdout.splitlines()[1:]
+        assert [line.split()[0] for line in lines] == ([found] if found else [])
+    run_id = verbs.json("run", "create", thread_id, "echo", "--metadata", '{"x": {"n": [1]}}')["run_id"]
+    for pair, found in (('x={"n": [1.0]}', 1), ("x=1", 0)):
+        assert len(verbs("run", "list", thread_id, "--metadata", pair, "--json").stdout.splitlines()) == found
+    listed = verbs("run", "list", thread_id, "--metadata", "x", code=Exit.INVALID)
+    assert "x is not KEY=JSON" in listed.stderr
+    assert "is not KEY=JSON" in verbs("run", "list", thread_id, "--metadata", "x=north", code=Exit.INVALID).stderr
+    verbs("run", "join", run_id)
+
+
 def test_a_threads_state_is_shown_as_a_conversation(verbs: Verbs, thread_id: str) -> None:
     verbs("run", "create", thread_id, "echo", "--message", "hello there", "--join")
     state = verbs.json("thread", "state", thread_id)
