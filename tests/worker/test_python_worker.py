@@ -292,24 +292,6 @@ async def test_a_worker_goes_on_with_its_runs_when_its_server_comes_back(tmp_pat
         assert await working is False
 
 
-async def test_a_worker_waits_for_a_server_that_is_not_there(tmp_path: Path) -> None:
-    async with server(tmp_path / "w.db") as app:
-        address = app.address
-    worker = Worker(address, graphs=[scripted])
-    working = asyncio.create_task(worker.run())
-    async with Client(address) as client:
-        with pytest.raises(Exception, match=r"refused|UNAVAILABLE|connect"):
-            await client.threads.get("t")
-    async with server(tmp_path / "w.db", address), Client(address) as client:
-        run = None
-        while run is None:
-            with suppress(Exception):
-                run = await client.runs.create("t", "scripted", input=said("a"), if_thread_not_exists="create")
-        assert (await client.runs.join("t", run["run_id"], wait=20))["run"]["status"] == "success"
-        worker.stop()
-        assert await working is False
-
-
 async def test_a_worker_that_was_never_answered_can_be_stopped(tmp_path: Path) -> None:
     async with server(tmp_path / "w.db") as app:
         address = app.address
