@@ -189,6 +189,22 @@ async def test_a_claimer_who_hangs_up_while_it_waits_takes_no_run_with_it(tmp_pa
             assert (held.run.run_id, held.run.attempt) == (created["run_id"], 1)
 
 
+async def test_a_run_that_was_offered_to_a_claimer_who_hangs_up_at_that_moment_is_offered_again(tmp_path: Path) -> None:
+    async with scene(tmp_path / "w.db") as service:
+        gone = asyncio.create_task(service.app.dispatcher.next(frozenset({GRAPH})))
+        await waiting(service)
+
+        def hang_up(decision: Decision) -> bool:
+            """Once the dispatcher has seen the commit, and before the claimer wakes."""
+            return decision.admitted is not None and gone.cancel()
+
+        with service.commit(hang_up) as offered:
+            await say(service, "a")
+            await offered
+        assert (await claimed(service)).run.attempt == 1
+        assert gone.cancelled()
+
+
 async def test_a_run_that_was_rolled_back_between_its_claim_and_the_answer_holds_up_nobody(tmp_path: Path) -> None:
     """It is not handed out, so that nobody could acknowledge the stop: its successor is not to wait for that."""
     async with scene(tmp_path / "w.db", lease=3600, stop_grace=3600) as service:
