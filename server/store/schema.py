@@ -242,16 +242,26 @@ def prepare(path: str) -> None:
 
 
 def _check_owner(path: str) -> None:
-    """Look at the header (https://www.sqlite.org/fileformat.html) without SQLite, which would finish, in another
-    program's file, what that program has left undone."""
+    problem = strange(path)
+    if problem is not None and os.path.getsize(path):
+        raise CannotOpen(f"cannot use the database {path}: {problem}; choose another --db")
+
+
+def strange(path: str) -> str | None:
+    """Why the file is none of ours, None when it is one.
+
+    Looks at the header (https://www.sqlite.org/fileformat.html) without SQLite, which would finish, in another
+    program's file, what that program has left undone. Raises OSError.
+    """
     with open(path, "rb") as file:
         header = file.read(100)
     if not header:
-        return
+        return "it is empty"
     if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
-        raise CannotOpen(f"cannot use the database {path}: it is not a database; choose another --db")
+        return "it is not a database"
     if int.from_bytes(header[68:72]) != APPLICATION_ID:
-        raise CannotOpen(f"{path} is a database of another program; choose another --db")
+        return "it is a database of another program"
+    return None
 
 
 def _check_version(connection: sqlite3.Connection, path: str) -> None:
