@@ -1,4 +1,4 @@
-"""The command line: `doubletext serve`, `worker`, `demo`, `check`, and the client verbs."""
+"""The command line: `doubletext serve`, `worker`, `demo`, `backup`, `check`, and the client verbs."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from server.logs import configure_logs
 from server.retention import DAY, Keep
 from server.services.threads import LONGEST_QUEUE
 from server.store.schema import CannotOpen
-from server.upkeep import check
+from server.upkeep import backup, check
 from server.verbs import run, thread, watch
 from statemachine.model import DEFAULT_MAX_QUEUED_RUNS
 from statemachine.status import Strategy
@@ -34,6 +34,7 @@ main.add_command(thread)
 main.add_command(run)
 main.add_command(watch)
 main.add_command(demo)
+main.add_command(backup)
 main.add_command(check)
 
 

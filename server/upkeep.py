@@ -1,11 +1,28 @@
-"""The verb `check`, for whoever runs the server: about its file, whether it is served just now or not."""
+"""The verbs `backup` and `check`, for whoever runs the server: about its file, whether it is served just now or not."""
 
 import sys
 
 import click
 
+from server.store import backup as backups
 from server.store import check as checks
 from server.store.schema import CannotOpen
+
+
+@click.command()
+@click.option("--db", required=True, metavar="PATH", help="The database file, whether a server serves it or not.")
+@click.argument("file")
+def backup(db: str, file: str) -> None:
+    """Copy the database to a new FILE while a server goes on serving it.
+
+    FILE holds all that was accepted when the command began, and `doubletext serve --db FILE` serves it. It appears once
+    it is complete and on disk.
+    """
+    try:
+        size = backups.backup(db, file)
+    except backups.CannotBackUp as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{file}: {size} bytes")
 
 
 class CannotCheck(click.ClickException):
