@@ -233,10 +233,9 @@ def prepare(path: str) -> None:
     """
     _check_owner(path)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.create_function("labels", 1, labels.as_json, deterministic=True)
         try:
             _check_version(connection, path)
-            _migrate(connection)
+            migrate(connection)
         except sqlite3.DatabaseError as error:
             raise CannotOpen(f"cannot use the database {path}: {error}; choose another --db") from error
 
@@ -273,7 +272,9 @@ def _check_version(connection: sqlite3.Connection, path: str) -> None:
         )
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a database's schema up to date, an empty one's too."""
+    connection.create_function("labels", 1, labels.as_json, deterministic=True)
     for version in range(_pragma(connection, "user_version"), len(MIGRATIONS)):
         connection.executescript(
             f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; {MIGRATIONS[version]};"

@@ -63,6 +63,7 @@ HISTORIES: Final = {
     "an outcome that is not the one told": planted(
         "UPDATE runs SET status = 'error', error_type = 'Oops' WHERE run_id = 'two'",
         "history: thread line, run two: is error, but by its events it is success",
+        "list: thread line: is listed as idle, but its newest finished run left it error",
     ),
     "an end at another time": planted(
         "UPDATE runs SET end_time = 7 WHERE run_id = 'two'",

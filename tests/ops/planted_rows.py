@@ -246,4 +246,29 @@ ROWS: Final = {
         "UPDATE requests SET run_id = 'ghost' WHERE request_id = 'q-hello'",
         "request: thread talk: request id 'q-hello' leads to run ghost, which never was",
     ),
+    # What lists are served from
+    "an outcome that the thread was not left with": planted(
+        "UPDATE threads SET outcome = 'error' WHERE thread_id = 'talk'",
+        "list: thread talk: is listed as error, but its newest finished run left it idle",
+    ),
+    "a thread's metadata without a label": planted(
+        "DELETE FROM thread_labels", "list: thread talk: a key of its metadata has no label"
+    ),
+    "a label of a thread's that its metadata has not": planted(
+        "INSERT INTO thread_labels SELECT 'x', create_time, thread_id FROM threads WHERE thread_id IN ('talk', 'line')",
+        "list: thread talk: it has the label x, which none of its metadata has",
+        "list: thread line: it has the label x, which none of its metadata has",
+    ),
+    "a label of a thread that is gone": planted(
+        "INSERT INTO thread_labels VALUES ('x', 5, 'gone')",
+        "list: thread gone: it has the label x, which none of its metadata has",
+    ),
+    "a run's metadata without a label": planted(
+        "DELETE FROM run_labels", "list: thread talk, run hello: a key of its metadata has no label"
+    ),
+    "labels of a run that its metadata has not, and of none": planted(
+        "INSERT INTO run_labels (thread_id, label, sequence) VALUES ('talk', 'x', 1), ('talk', 'x', 99)",
+        "list: thread talk: run hello has the label x, which none of its metadata has",
+        "list: thread talk: a run that is not there, of sequence 99 has the label x, which none of its metadata has",
+    ),
 }

@@ -28,7 +28,9 @@ async def play(path: Path) -> None:
 async def _talk(hand: SqliteHand) -> None:
     """The four strategies, by the server's own attempts. Left idle."""
     await hand.create("talk", metadata='{"who":"me"}')
-    await hand.run_through("hello", {"messages": ["hi"]}, thread_id="talk", given={"n": 1}, request_id="q-hello")
+    await hand.run_through(
+        "hello", {"messages": ["hi"]}, thread_id="talk", given={"n": 1}, metadata='{"k":1}', request_id="q-hello"
+    )
     await hand.admit("first", "talk")
     await hand.claim("talk")
     await hand.commit("first", {"messages": ["so far"]}, "talk")

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from server.store.check.columns import json_rules, schema_rules
+from server.store.check.listing import LIST_RULES, know_labels
 from server.store.check.report import Kind, Report
 from server.store.check.rules import RULES, Rule
 from server.store.check.snapshots import check_snapshots
 from server.store.check.threads import ThreadCheck
-from server.store.schema import MIGRATIONS, CannotOpen
+from server.store.schema import MIGRATIONS, CannotOpen, migrate
 from server.store.visit import visit
 
 __all__ = ["Kind", "Report", "check"]
@@ -83,9 +84,8 @@ def _schema(connection: sqlite3.Connection, report: Report) -> None:
 @contextlib.contextmanager
 def _model() -> Iterator[sqlite3.Connection]:
     """An empty database of the schema that the file must have."""
-    with contextlib.closing(sqlite3.connect(":memory:")) as model:
-        for migration in MIGRATIONS:
-            model.executescript(migration)
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        migrate(model)
         yield model
 
 
@@ -113,8 +113,9 @@ def _references(connection: sqlite3.Connection, report: Report) -> None:
 
 
 def _rules(connection: sqlite3.Connection, report: Report) -> None:
+    know_labels(connection)
     with _model() as model:
-        rules = (*RULES, *json_rules(), *schema_rules(model))
+        rules = (*RULES, *LIST_RULES, *json_rules(), *schema_rules(model))
     for rule in rules:
         with _as_far_as_it_can_be_read(report, f"{rule.kind.value} in full"):
             _apply(connection, report, rule)

@@ -28,6 +28,7 @@ class Kind(Enum):
     SNAPSHOT = "snapshot"
     DRAIN = "drain"
     REQUEST = "request"
+    LIST = "list"
 
 
 @dataclass
