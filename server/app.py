@@ -91,10 +91,10 @@ class App:
         self.config = config
         self.store = store
         self.hub = Hub()
-        self.dispatcher = Dispatcher(store, config.clock)
+        self.dispatcher = Dispatcher(store, store.clock)
         self.executor = Executor(store, self.dispatcher, config.graphs)
-        self.workers = Workers(store, self.hub, self.dispatcher, config.clock, config.lease)
-        self.retention = Retention(store, config.clock, config.keep)
+        self.workers = Workers(store, self.hub, self.dispatcher, store.clock, config.lease)
+        self.retention = Retention(store, store.clock, config.keep)
         self.edge = Edge(config.limits)
         self.health = health.aio.HealthServicer()
         self.server = self._make_server()
@@ -150,7 +150,7 @@ class App:
             ("grpc.http2.ping_timeout_ms", self.config.lease // 4000),
         ]
         server = grpc.aio.server(interceptors=[self.edge], options=options)
-        add_AssistantServiceServicer_to_server(Assistants(self.store, self.config.clock), server)
+        add_AssistantServiceServicer_to_server(Assistants(self.store, self.store.clock), server)
         feed = Feed(self.store, self.hub)
         add_ThreadServiceServicer_to_server(Threads(self.store, feed), server)
         runs = Runs(self.store, self.hub, feed, self.config.default_strategy, self.config.max_queued_runs)
@@ -198,7 +198,7 @@ class App:
         """Each graph is an assistant of its name, unless a client has given that id to another."""
         for name in self.config.graphs:
             if self.store.assistant(name) is None:
-                await self.store.add_assistant(Assistant(0, name, name, self.config.clock()))
+                await self.store.add_assistant(Assistant(0, name, name, self.store.clock()))
 
     async def _recover(self) -> None:
         """Hand back what an earlier process had in execution itself, and set every thread's timer, leases included."""

@@ -13,7 +13,7 @@ from doubletext.v1 import resources_pb2 as pb
 from server import wire
 from server.store.base import Store
 from server.watch import Hub
-from statemachine.errors import ThreadNotFound
+from statemachine.errors import RunNotFound, ThreadNotFound
 from statemachine.model import Run
 from statemachine.status import TERMINAL
 
@@ -39,13 +39,16 @@ class Feed:
         raise ThreadNotFound(thread_id=thread_id)
 
     async def of_run(self, run: Run, after: int) -> AsyncGenerator[pb.Event, None]:
-        """The run's events after a sequence, to the one that makes it final."""
-        start = max(after, run.first_event - 1)
-        async with aclosing(self._events(run.thread_id, run.run_id, start, live=run.status not in TERMINAL)) as events:
-            async for event in events:
-                yield event
-                if event.run_changed.to in FINAL:
-                    return
+        """The run's events after a sequence, to the one that makes it final. Raises RunNotFound."""
+        start, live = max(after, run.first_event - 1), run.status not in TERMINAL
+        try:
+            async with aclosing(self._events(run.thread_id, run.run_id, start, live=live)) as events:
+                async for event in events:
+                    yield event
+                    if event.run_changed.to in FINAL:
+                        return
+        except ThreadNotFound:  # deleted since the run was read
+            raise RunNotFound(run.run_id, run.thread_id) from None
 
     async def _events(
         self, thread_id: str, run_id: str | None, after: int, *, live: bool = True

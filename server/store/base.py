@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
+from server.clock import Clock
 from statemachine.draft import Decision
 from statemachine.model import Assistant, Event, Json, Reducers, Run, Thread, Tombstone
 from statemachine.requests import Request
@@ -77,6 +78,8 @@ class Store(Protocol):
     """Every method may raise NotReady when the database cannot be read or written just now."""
 
     on_commit: Listener
+    clock: Clock
+    """The time by which changes are decided: never earlier than what the store holds."""
 
     async def change(self, request: Request) -> Decision:
         """Let the arbiter decide on the request and commit what it says. On disk when it returns; goes on when the

@@ -40,7 +40,7 @@ class SqliteStore:
     def __init__(self, path: str, clock: Clock) -> None:
         self.path = path
         self.on_commit: Listener = lambda thread_id, decision: None
-        self._clock = clock
+        self.clock = clock
         self._now = 0
         self._by_key: dict[int, Assistant] = {}
         self._by_id: dict[str, Assistant] = {}
@@ -60,6 +60,7 @@ class SqliteStore:
             await store.rows
             await store.scans
             await store.rows.run(store._load_assistants)
+            await store.rows.run(store._catch_up)
         except sqlite3.Error as error:
             await store.close()
             raise schema.CannotOpen(f"cannot use the database {path}: {error}; choose another --db") from error
@@ -69,6 +70,14 @@ class SqliteStore:
         return store
 
     _owned: int
+
+    def _catch_up(self, connection: sqlite3.Connection) -> None:
+        """Let time go on from where the file ends, should the clock have been set back since."""
+        (newest,) = connection.execute("SELECT max(update_time) FROM threads").fetchone()
+        clock, behind = self.clock, (newest or 0) - self.clock()
+        if behind > 0:
+            log.warning("the clock was set back; time goes on from the newest change", seconds=behind / 1_000_000)
+            self.clock = lambda: clock() + behind
 
     async def close(self) -> None:
         await asyncio.gather(*self._snapshotting.values(), return_exceptions=True)
@@ -88,7 +97,7 @@ class SqliteStore:
 
     def _change(self, request: Request, connection: sqlite3.Connection) -> Decision:
         view = load_view(connection, request, self._by_key)
-        self._now = now = max(self._now, self._clock())
+        self._now = now = max(self._now, self.clock())
         decision = decide(view, request, now)
         if decision.writes:
             apply(connection, request, decision, now)
@@ -126,7 +135,7 @@ class SqliteStore:
         def delete(connection: sqlite3.Connection) -> None:
             deleted = connection.execute(
                 "UPDATE assistants SET delete_time = ? WHERE assistant_id = ? AND delete_time IS NULL",
-                (self._clock(), assistant_id),
+                (self.clock(), assistant_id),
             ).rowcount
             if not deleted:
                 raise AssistantNotFound(assistant_id=assistant_id)
@@ -150,7 +159,7 @@ class SqliteStore:
         return await self.scans.run(partial(lists.threads, statuses, limit, after, metadata))
 
     async def run(self, run_id: str) -> RunRecord | Tombstone | None:
-        return await self.rows.run(partial(reads.run, self._by_key, self._clock(), run_id))
+        return await self.rows.run(partial(reads.run, self._by_key, self.clock(), run_id))
 
     async def thread_of(self, run_id: str) -> str | None:
         return await self.rows.run(partial(reads.thread_of, run_id))
@@ -168,7 +177,7 @@ class SqliteStore:
         metadata: Json = "{}",
     ) -> Page[RunRecord]:
         asked = (thread_id, statuses, oldest_first, limit, after, metadata)
-        return await self.scans.run(partial(lists.runs, self._by_key, self._clock(), *asked))
+        return await self.scans.run(partial(lists.runs, self._by_key, self.clock(), *asked))
 
     async def events(self, thread_id: str, after: int, limit: int, run_id: str | None = None) -> list[EventRecord]:
         return await self.rows.run(partial(reads.events, thread_id, after, limit, run_id))
@@ -182,13 +191,13 @@ class SqliteStore:
         return await self.rows.run(partial(trim.aged, before, limit))
 
     async def trim(self, thread_id: str, before: int, keep: int) -> bool:
-        return await self.writer.run(partial(trim.trim, thread_id, before, keep, self._clock()))
+        return await self.writer.run(partial(trim.trim, thread_id, before, keep, self.clock()))
 
     async def inactive(self, since: int, limit: int) -> list[str]:
         return await self.rows.run(partial(trim.inactive, since, limit))
 
     async def still_active(self, thread_id: str) -> None:
-        await self.writer.run(partial(trim.still_active, thread_id, self._clock()))
+        await self.writer.run(partial(trim.still_active, thread_id, self.clock()))
 
     async def in_flight(self) -> dict[RunStatus, int]:
         return await self.rows.run(reads.in_flight)

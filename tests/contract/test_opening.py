@@ -10,9 +10,12 @@ from typing import Final
 import pytest
 
 from server.store import schema
+from server.store.base import RunRecord
 from server.store.lane import Lane
+from statemachine import requests as ask
 from statemachine.errors import NotReady
-from tests.contract.conftest import SqliteHand
+from statemachine.model import Run
+from tests.contract.conftest import GRAPHS, SECOND, SqliteHand
 from tests.contract.files import (
     a_foreign_database,
     an_empty_file,
@@ -169,3 +172,23 @@ async def test_a_closed_file_holds_all_and_needs_no_log(sqlite: SqliteHand) -> N
     await sqlite.create("someone")
     await sqlite.close()
     assert b"someone" in sqlite.path.read_bytes()
+
+
+async def test_time_goes_on_from_the_newest_change_when_the_clock_was_set_back(sqlite: SqliteHand) -> None:
+    """A rollback compares times: what ended while the run was in flight left a state that is cut off."""
+    await sqlite.create()
+    await sqlite.admit("r")
+    run = (await sqlite.store.change(ask.ClaimRun("t", GRAPHS, "w", 3600 * SECOND))).run
+    assert isinstance(run, Run)
+    await sqlite.store.change(ask.CommitStep("t", "r", run.epoch, '{"a":1}'))
+    before = sqlite.clock.now
+    sqlite.clock.now -= 500 * SECOND
+    await sqlite.reopen()
+    assert sqlite.store.clock() == before
+    sqlite.clock.now += 5
+    await sqlite.admit("p")
+    await sqlite.cancel("p")
+    await sqlite.cancel("r", rollback=True)
+    found = await sqlite.store.run("p")
+    assert isinstance(found, RunRecord)
+    assert (found.run.create_time, found.run.left_state_at) == (before + 5, 0)

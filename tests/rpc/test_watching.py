@@ -125,9 +125,10 @@ async def test_a_superseded_runs_watcher_gets_its_end_with_the_cause(service: Se
     for strategy, status in (("interrupt", "interrupted"), ("rollback", "deleted")):
         thread_id = await service.thread()
         run = await service.started(thread_id, "a")
-        watching = asyncio.create_task(first(service.client.runs.watch(thread_id, run["run_id"]), 99))
+        watching = service.client.runs.watch(thread_id, run["run_id"])
+        await anext(watching)
         second = await service.say(thread_id, "b", strategy)
-        end = (await watching)[-1]
+        end = (await first(watching, 99))[-1]
         assert end.get("run_changed") == {
             "from": "running",
             "to": status,
@@ -143,7 +144,8 @@ async def test_a_deleted_threads_watchers_learn_what_happened(service: Service) 
     run = await service.started(thread_id, "a")
     async with aclosing(service.client.threads.watch(thread_id)) as watching:  # type: ignore[type-var]
         assert in_words(await anext(watching)) == "pending"
-        of_run = asyncio.create_task(first(service.client.runs.watch(thread_id, run["run_id"]), 99))
+        of_run = service.client.runs.watch(thread_id, run["run_id"])
+        await anext(of_run)
         await anext(watching)
         await service.client.threads.delete(thread_id)
         await anext(watching)
@@ -152,7 +154,7 @@ async def test_a_deleted_threads_watchers_learn_what_happened(service: Service) 
         assert end["time"] is not None
         with pytest.raises(ThreadNotFound):
             await anext(watching)
-    assert in_words((await of_run)[-1]) == "deleted"
+    assert in_words((await first(of_run, 99))[-1]) == "deleted"
 
 
 async def test_a_thread_deleted_and_made_anew_is_another_one(service: Service) -> None:
