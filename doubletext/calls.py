@@ -4,7 +4,7 @@ The one place where gRPC's errors become those of `doubletext.errors`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from importlib import resources
 from typing import Final, Protocol, TypeVar
 
@@ -76,15 +76,16 @@ async def call(
 
 async def watch(
     open_stream: "Callable[[int], grpc.aio.UnaryStreamCall[Req, EventResp]]", after_sequence: int
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """Yield a stream's events; one that breaks off is opened anew after the last that came, with growing pauses.
 
     Raises Unavailable when that has failed five times in a row.
     """
     failures = 0
     while True:
+        stream = open_stream(after_sequence)
         try:
-            async for response in open_stream(after_sequence):
+            async for response in stream:
                 yield response.event
                 after_sequence, failures = response.event.sequence, 0
             return
@@ -93,6 +94,8 @@ async def watch(
             failures += 1
             if failures == _ATTEMPTS or not isinstance(error, Unavailable):
                 raise error from raised
+        finally:
+            stream.cancel()  # who stops reading leaves no call behind
         await asyncio.sleep(_FIRST_PAUSE * 2**failures)
 
 

@@ -1,7 +1,8 @@
 """`client.runs`: what happens on a thread, and what a second message does to the first."""
 
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -128,7 +129,9 @@ class Runs:
         """Delete the record of a final run; the thread's steps stay. Raises RunInFlight. Not retried."""
         await call(self._stub.DeleteRun, pb.DeleteRunRequest(thread_id=thread_id or "", run_id=run_id))
 
-    async def watch(self, thread_id: str | None, run_id: str, *, after_sequence: int = 0) -> AsyncIterator[types.Event]:
+    async def watch(
+        self, thread_id: str | None, run_id: str, *, after_sequence: int = 0
+    ) -> AsyncGenerator[types.Event, None]:
         """Iterate over the run's events after a sequence (0: all of them), to the one that makes it final, each once.
 
         A connection that is lost is made anew, and the events go on where they stopped. Raises RunNotFound,
@@ -140,5 +143,6 @@ class Runs:
             ),
             after_sequence,
         )
-        async for event in events:
-            yield convert.event(event)
+        async with aclosing(events):
+            async for event in events:
+                yield convert.event(event)

@@ -1,6 +1,7 @@
 """`client.threads`: conversations and their states."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -111,7 +112,7 @@ class Threads:
         request = pb.UpdateStateRequest(thread_id=thread_id, values=convert.struct(values), assistant_id=assistant_id)
         return convert.state((await call(self._stub.UpdateState, request)).state)
 
-    async def watch(self, thread_id: str, *, after_sequence: int = 0) -> AsyncIterator[types.Event]:
+    async def watch(self, thread_id: str, *, after_sequence: int = 0) -> AsyncGenerator[types.Event, None]:
         """Iterate over the thread's events after a sequence (0: all of them), then over those to come, each once.
 
         A connection that is lost is made anew, and the events go on where they stopped. Raises ThreadNotFound when the
@@ -121,5 +122,6 @@ class Threads:
             lambda after: self._stub.WatchThread(pb.WatchThreadRequest(thread_id=thread_id, after_sequence=after)),
             after_sequence,
         )
-        async for event in events:
-            yield convert.event(event)
+        async with aclosing(events):
+            async for event in events:
+                yield convert.event(event)

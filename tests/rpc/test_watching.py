@@ -1,8 +1,8 @@
 """Watching: the committed events, each once and in order, however often the line breaks."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from doubletext import Context, EventsTrimmed, RunRolledBack, ThreadNotFound, graph
 from doubletext.types import Event
 from doubletext.v1 import resources_pb2, run_service_pb2, thread_service_pb2
+from server.watch import News
 from server.wire import event as on_the_wire
 from tests.service import Service, gates, serving
 
@@ -142,7 +143,7 @@ async def test_a_superseded_runs_watcher_gets_its_end_with_the_cause(service: Se
 async def test_a_deleted_threads_watchers_learn_what_happened(service: Service) -> None:
     thread_id = await service.thread()
     run = await service.started(thread_id, "a")
-    async with aclosing(service.client.threads.watch(thread_id)) as watching:  # type: ignore[type-var]
+    async with aclosing(service.client.threads.watch(thread_id)) as watching:
         assert in_words(await anext(watching)) == "pending"
         of_run = service.client.runs.watch(thread_id, run["run_id"])
         await anext(of_run)
@@ -200,3 +201,23 @@ async def test_events_that_are_no_longer_kept_are_refused_with_the_oldest_that_a
         assert raised.value.oldest_sequence == 3
     found = await first(service.client.threads.watch(thread_id, after_sequence=2), 3)
     assert [event["sequence"] for event in found] == [3, 4, 5]
+
+
+async def test_who_stops_watching_leaves_nothing_behind_on_the_server(service: Service) -> None:
+    thread_id = await service.thread()
+    await service.client.threads.update_state(thread_id, {})
+    gone = asyncio.Event()
+    forget = service.app.hub.reading
+
+    @contextmanager
+    def seen(thread_id: str) -> Iterator[News]:
+        try:
+            with forget(thread_id) as news:
+                yield news
+        finally:
+            gone.set()
+
+    service.app.hub.reading = seen  # type: ignore[method-assign]
+    async with aclosing(service.client.threads.watch(thread_id)) as events:
+        await anext(events)
+    await gone.wait()
