@@ -69,7 +69,7 @@ class Worker:
         *,
         graphs: Sequence[Graph],
         slots: int = 10,
-        drain: float = 10.0,
+        drain: float = 5.0,
         worker_id: str | None = None,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:

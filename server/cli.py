@@ -138,7 +138,15 @@ async def _serve(config: Config) -> bool:
     help="A graph to execute runs of; repeatable.",
 )
 @click.option("--slots", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Runs at once.")
-def worker(connect: str, graphs: tuple[str, ...], slots: int) -> None:
+@click.option(
+    "--drain",
+    type=click.FloatRange(0, 3600),
+    default=5,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long runs may take to finish once it is to stop; the others are handed back.",
+)
+def worker(connect: str, graphs: tuple[str, ...], slots: int, drain: float) -> None:
     """Execute runs for a server until SIGTERM or Ctrl-C, then drain: finish or hand back what runs, and exit 0.
 
     Makes an assistant of each graph's name where there is none, and waits for a server that is not there. Logs go to
@@ -146,7 +154,7 @@ def worker(connect: str, graphs: tuple[str, ...], slots: int) -> None:
     """
     configure_logs()
     try:
-        executor = Worker(connect, graphs=list(load(graphs).values()), slots=slots)
+        executor = Worker(connect, graphs=list(load(graphs).values()), slots=slots, drain=drain)
     except CannotLoad as error:
         raise click.ClickException(str(error)) from None
     runner = asyncio.Runner()

@@ -98,6 +98,7 @@ async def thread_timeline(client: Client, show: Show, thread_id: str, svg: Path,
     except ModuleNotFoundError as error:
         raise click.UsageError(
             f"the chart is drawn with matplotlib, and {error.name} is not installed: pip install 'doubletext[timeline]'"
+            " (in a clone: .venv/bin/pip install '.[timeline]')"
         ) from None
     read = await timeline.read(client, thread_id)
     try:

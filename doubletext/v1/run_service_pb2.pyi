@@ -40,7 +40,9 @@ class CreateRunRequest(_message.Message):
     """Required."""
     multitask_strategy: _resources_pb2.MultitaskStrategy.ValueType
     request_id: _builtins.str
-    """Names this call on its thread for ever; 1 to 128 characters, as an id."""
+    """Names this call on its thread, for as long as the server keeps it: 7 days, and the newest 10 000 of the thread, unless set
+    otherwise. 1 to 128 characters, as an id.
+    """
     if_thread_not_exists: _resources_pb2.IfThreadNotExists.ValueType
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:

@@ -101,7 +101,7 @@ class Stop(_message.Message):
     superseded_by: _builtins.str
     @_builtins.property
     def grace(self) -> _duration_pb2.Duration:
-        """How long the run's successor waits for the acknowledgement."""
+        """How long the run's successor waits for the acknowledgement; 0 when the thread was deleted, and nobody waits."""
 
     def __init__(
         self,

@@ -36,10 +36,11 @@ class WorkerServiceStub:
     released, superseded, cancelled, timed out, taken over or deleted. From then on each call is refused, and writes nothing
     but where its comment says so:
     FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), cause, which is
-    the run's `reason` (SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, RELEASED, LEASE_LOST,
-    THREAD_DELETED), else its status (SUCCESS, ERROR, PENDING), else CLAIMED_AGAIN (a later
+    the run's `reason` (SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, RELEASED, LEASE_LOST),
+    else its status (SUCCESS, ERROR, PENDING), else CLAIMED_AGAIN (a later
     epoch runs), EXPIRED (time ran out, and nobody has taken over yet), FOREIGN (the server
-    executes the run itself), or DELETED (there is no such run, or not any more)
+    executes the run itself), or DELETED (there is no such run, or it is gone with
+    its record or its thread)
 
     A stop. The run is final at once, and what its worker still sends is refused. The thread's next run may be claimed when
     the worker has acknowledged the stop (ReleaseRun, FinishRun), when its lease is over, or when the assistant's `stop_grace`
@@ -100,10 +101,11 @@ class WorkerServiceServicer:
     released, superseded, cancelled, timed out, taken over or deleted. From then on each call is refused, and writes nothing
     but where its comment says so:
     FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), cause, which is
-    the run's `reason` (SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, RELEASED, LEASE_LOST,
-    THREAD_DELETED), else its status (SUCCESS, ERROR, PENDING), else CLAIMED_AGAIN (a later
+    the run's `reason` (SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, RELEASED, LEASE_LOST),
+    else its status (SUCCESS, ERROR, PENDING), else CLAIMED_AGAIN (a later
     epoch runs), EXPIRED (time ran out, and nobody has taken over yet), FOREIGN (the server
-    executes the run itself), or DELETED (there is no such run, or not any more)
+    executes the run itself), or DELETED (there is no such run, or it is gone with
+    its record or its thread)
 
     A stop. The run is final at once, and what its worker still sends is refused. The thread's next run may be claimed when
     the worker has acknowledged the stop (ReleaseRun, FinishRun), when its lease is over, or when the assistant's `stop_grace`
@@ -230,10 +232,11 @@ class WorkerService:
     released, superseded, cancelled, timed out, taken over or deleted. From then on each call is refused, and writes nothing
     but where its comment says so:
     FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), cause, which is
-    the run's `reason` (SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, RELEASED, LEASE_LOST,
-    THREAD_DELETED), else its status (SUCCESS, ERROR, PENDING), else CLAIMED_AGAIN (a later
+    the run's `reason` (SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, RELEASED, LEASE_LOST),
+    else its status (SUCCESS, ERROR, PENDING), else CLAIMED_AGAIN (a later
     epoch runs), EXPIRED (time ran out, and nobody has taken over yet), FOREIGN (the server
-    executes the run itself), or DELETED (there is no such run, or not any more)
+    executes the run itself), or DELETED (there is no such run, or it is gone with
+    its record or its thread)
 
     A stop. The run is final at once, and what its worker still sends is refused. The thread's next run may be claimed when
     the worker has acknowledged the stop (ReleaseRun, FinishRun), when its lease is over, or when the assistant's `stop_grace`

@@ -20,7 +20,7 @@ from statemachine import requests as ask
 from statemachine.draft import Decision
 from statemachine.errors import LeaseLost, Refusal, ThreadNotFound
 from statemachine.model import Drain, Output, Run
-from statemachine.status import STOPPED
+from statemachine.status import STOPPED, Reason
 
 log = structlog.get_logger("workers")
 
@@ -143,16 +143,27 @@ class Workers(WorkerServiceServicer):
         key = _lease(fields, request)
         fields.check()
         with self._hub.holding(*key) as ended:
-            decision = await self._beat(*key)
-            drain = _drain(decision, *key)
-            if drain is None:
+            stop = await self._stop_or_held(ended, *key)
+            if stop is None:
                 run = await self._held_until(ended, *key)
                 if run is None or run.status not in STOPPED:
                     return
-                yield pb.WatchLeaseResponse(stop=wire.stop(run, run.assistant.stop_grace))
+                nobody_waits = run.reason is Reason.THREAD_DELETED
+                yield pb.WatchLeaseResponse(stop=wire.stop(run, 0 if nobody_waits else run.assistant.stop_grace))
             else:
-                yield pb.WatchLeaseResponse(stop=self._stop(decision, drain))
+                yield pb.WatchLeaseResponse(stop=stop)
         await self._drained(*key)
+
+    async def _stop_or_held(self, ended: Ended, run_id: str, epoch: int) -> pb.Stop | None:
+        """The stop that a lease was told already; None for one that is held, or was until just now."""
+        try:
+            decision = await self._beat(run_id, epoch)
+        except LeaseLost:
+            if ended.done():
+                return None
+            raise
+        drain = _drain(decision, run_id, epoch)
+        return None if drain is None else self._stop(decision, drain)
 
     async def _held_until(self, ended: Ended, run_id: str, epoch: int) -> Run | None:
         """Keep the lease alive; return the run as it is once the lease is over, None if that was missed."""
