@@ -4,16 +4,33 @@ Struct has one kind of number, the double. A whole number within ±2^53 comes ba
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from google.protobuf.struct_pb2 import NULL_VALUE, Struct, Value
+from google.protobuf.struct_pb2 import NULL_VALUE, ListValue, Struct, Value
 
 DEEPEST: Final = 30
 """How many objects and lists may stand in one another. protobuf reads 100 levels of messages at most, an object being
 three of them, and whoever accepts more hands out answers that no client can read."""
 
 _EXACT: Final = 2**53
+
+
+class _Misfit(Exception):
+    """What cannot be converted: the kind of error, what is wrong, and where, innermost key first."""
+
+    def __init__(self, kind: type[TypeError | ValueError], problem: str) -> None:
+        self.kind = kind
+        self.problem = problem
+        self.keys: list[str | int] = []
+
+    def error(self, path: str) -> TypeError | ValueError:
+        for key in reversed(self.keys):
+            path = _at(path, key)
+        return self.kind(f"{path or 'the object'} {self.problem}")
+
+
+_TOO_DEEP: Final = f"is nested deeper than {DEEPEST} levels"
 
 
 def to_struct(values: Mapping[str, Any]) -> Struct:
@@ -34,39 +51,60 @@ def update_struct(update: Any) -> Struct:
     return to_struct(update)
 
 
-def fill_struct(struct: Struct, values: Mapping[str, Any], path: str = "", depth: int = 1) -> None:
-    """Set `values` in an empty Struct; errors as in to_struct, named from `path` on."""
-    _check_depth(depth, path)
+def fill_struct(struct: Struct, values: Mapping[str, Any]) -> None:
+    """Set `values` in an empty Struct; errors as in to_struct."""
+    try:
+        _fill_object(struct, values, 1)
+    except _Misfit as misfit:
+        raise misfit.error("") from None
+
+
+def _fill_object(struct: Struct, values: Mapping[str, Any], depth: int) -> None:
+    if depth > DEEPEST:
+        raise _Misfit(ValueError, _TOO_DEEP)
     fields = struct.fields
     for key, value in values.items():
         if type(key) is not str:
-            raise TypeError(f"{path or 'the object'} has a key that is no string: {key!r}")
-        _fill(fields[key], value, path, key, depth)
+            raise _Misfit(TypeError, f"has a key that is no string: {key!r}")
+        try:
+            _fill(fields[key], value, depth)
+        except _Misfit as misfit:
+            misfit.keys.append(key)
+            raise
 
 
-def _fill(target: Value, value: Any, path: str, key: str | int, depth: int) -> None:
+def _fill(target: Value, value: Any, depth: int) -> None:
     kind = type(value)
     if kind is str:
         target.string_value = value
     elif kind is int or kind is float:
-        target.number_value = _double(value, path, key)
+        target.number_value = _double(value)
     elif kind is bool:
         target.bool_value = value
     elif value is None:
         target.null_value = NULL_VALUE
     elif isinstance(value, Mapping):
         target.struct_value.SetInParent()
-        fill_struct(target.struct_value, value, _at(path, key), depth + 1)
+        _fill_object(target.struct_value, value, depth + 1)
     elif isinstance(value, (list, tuple)):
         target.list_value.SetInParent()
-        add, here = target.list_value.values.add, _at(path, key)
-        _check_depth(depth + 1, here)
-        for index, item in enumerate(value):
-            _fill(add(), item, here, index, depth + 1)
+        _fill_list(target.list_value, value, depth + 1)
     elif isinstance(value, (str, int, float)):  # subclasses: string enums, numpy's floats
-        _fill(target, _plain(value), path, key, depth)
+        _fill(target, _plain(value), depth)
     else:
-        raise TypeError(f"{_at(path, key)} is a {kind.__name__}, which JSON has no form for")
+        raise _Misfit(TypeError, f"is a {kind.__name__}, which JSON has no form for")
+
+
+def _fill_list(target: ListValue, values: Sequence[Any], depth: int) -> None:
+    if depth > DEEPEST:
+        raise _Misfit(ValueError, _TOO_DEEP)
+    add = target.values.add
+    for index, value in enumerate(values):
+        try:
+            _fill(add(), value, depth)
+        except _Misfit as misfit:
+            misfit.keys.append(index)
+            raise
 
 
 def _plain(value: str | int | float) -> str | int | float:
@@ -76,49 +114,70 @@ def _plain(value: str | int | float) -> str | int | float:
     raise AssertionError(value)
 
 
-def _double(value: float, path: str, key: str | int) -> float:
+def _double(value: float) -> float:
     try:
         double = float(value)
     except OverflowError:
         double = math.inf
     if not math.isfinite(double):
-        raise ValueError(f"{_at(path, key)} is not a finite number")
+        raise _Misfit(ValueError, "is not a finite number")
     return double
 
 
-def _check_depth(depth: int, path: str) -> None:
-    if depth > DEEPEST:
-        raise ValueError(f"{path} is nested deeper than {DEEPEST} levels")
-
-
-def from_struct(struct: Struct, path: str = "", depth: int = 1) -> dict[str, Any]:
+def from_struct(struct: Struct, path: str = "") -> dict[str, Any]:
     """Return a Struct as a JSON object.
 
     Raises ValueError for a number that is not finite, a value with no kind set, or more than DEEPEST levels; it names
     the place, from `path` on.
     """
-    _check_depth(depth, path)
-    return {key: _read(value, path, key, depth) for key, value in struct.fields.items()}
+    try:
+        return _read_object(struct, 1)
+    except _Misfit as misfit:
+        raise misfit.error(path) from None
 
 
-def _read(value: Value, path: str, key: str | int, depth: int) -> Any:
+def _read_object(struct: Struct, depth: int) -> dict[str, Any]:
+    if depth > DEEPEST:
+        raise _Misfit(ValueError, _TOO_DEEP)
+    fields, found = struct.fields, {}
+    for key in fields:
+        try:
+            found[key] = _read(fields[key], depth)
+        except _Misfit as misfit:
+            misfit.keys.append(key)
+            raise
+    return found
+
+
+def _read(value: Value, depth: int) -> Any:
     kind = value.WhichOneof("kind")
     if kind == "string_value":
         return value.string_value
     if kind == "number_value":
-        number = _double(value.number_value, path, key)
+        number = _double(value.number_value)
         return int(number) if number.is_integer() and abs(number) <= _EXACT else number
     if kind == "struct_value":
-        return from_struct(value.struct_value, _at(path, key), depth + 1)
+        return _read_object(value.struct_value, depth + 1)
     if kind == "list_value":
-        here = _at(path, key)
-        _check_depth(depth + 1, here)
-        return [_read(item, here, index, depth + 1) for index, item in enumerate(value.list_value.values)]
+        return _read_list(value.list_value, depth + 1)
     if kind == "bool_value":
         return value.bool_value
     if kind == "null_value":
         return None
-    raise ValueError(f"{_at(path, key)} has no value set")
+    raise _Misfit(ValueError, "has no value set")
+
+
+def _read_list(values: ListValue, depth: int) -> list[Any]:
+    if depth > DEEPEST:
+        raise _Misfit(ValueError, _TOO_DEEP)
+    found: list[Any] = []
+    for value in values.values:
+        try:
+            found.append(_read(value, depth))
+        except _Misfit as misfit:
+            misfit.keys.append(len(found))
+            raise
+    return found
 
 
 def _at(path: str, key: str | int) -> str:

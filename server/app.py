@@ -19,9 +19,9 @@ from doubletext.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_s
 from server.address import host_and_port, taken
 from server.clock import Clock, system_clock
 from server.dispatcher import Dispatcher
+from server.edge import Edge, Limits
 from server.executor import Executor
 from server.feed import Feed
-from server.interceptors import Edge, Limits
 from server.metrics import Metrics
 from server.reflection import add_reflection
 from server.retention import Keep, Retention
@@ -46,7 +46,7 @@ SERVICES: Final = tuple(
     )
 )
 
-# Ours is the interceptor's limit, which answers with a reason; the transport's only bounds what is read for that.
+# Ours is the edge's limit, which answers with a reason; the transport's only bounds what is read for that.
 TRANSPORT_LIMIT: Final = 32 * 1024 * 1024
 PENDING_CALLS: Final = 1_000_000
 DEFAULT_LEASE: Final = 15_000_000
@@ -149,13 +149,14 @@ class App:
             ("grpc.keepalive_time_ms", self.config.lease // 4000),
             ("grpc.http2.ping_timeout_ms", self.config.lease // 4000),
         ]
-        server = grpc.aio.server(interceptors=[self.edge], options=options)
-        add_AssistantServiceServicer_to_server(Assistants(self.store, self.store.clock), server)
+        server = grpc.aio.server(options=options)
         feed = Feed(self.store, self.hub)
-        add_ThreadServiceServicer_to_server(Threads(self.store, feed), server)
         runs = Runs(self.store, self.hub, feed, self.config.default_strategy, self.config.max_queued_runs)
-        add_RunServiceServicer_to_server(runs, server)
-        add_WorkerServiceServicer_to_server(self.workers, server)
+        entrance = self.edge.before(server)
+        add_RunServiceServicer_to_server(runs, entrance)
+        add_WorkerServiceServicer_to_server(self.workers, entrance)
+        add_ThreadServiceServicer_to_server(Threads(self.store, feed), entrance)
+        add_AssistantServiceServicer_to_server(Assistants(self.store, self.store.clock), entrance)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         add_reflection(server, (*SERVICES, health.SERVICE_NAME))
         return server

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, Final, TypeVar
 
@@ -84,6 +84,8 @@ class Fields:
 
     def json(self, field: str, value: Struct) -> Json:
         """A Struct as JSON text. Keys are sorted, since a Struct has no order: the same object, the same text."""
+        if not value.fields:
+            return "{}"
         try:
             return dump(from_struct(value, field))
         except ValueError as error:
@@ -157,8 +159,8 @@ def _shown(value: str) -> str:
     return repr(value if len(value) <= 40 else value[:40] + "…")
 
 
-def dump(value: Any) -> Json:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+dump: Final[Callable[[Any], Json]] = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode
+"""A JSON object as text."""
 
 
 def digest(*parts: object) -> str:
@@ -340,6 +342,11 @@ def _set_object(target: Struct, text: Json) -> None:
     target.SetInParent()
     if text != "{}":
         fill_struct(target, json.loads(text))
+
+
+def copy_object(target: Struct, source: Struct) -> None:
+    target.SetInParent()
+    target.CopyFrom(source)
 
 
 def _set_time(target: Timestamp, micros: int | None) -> None:

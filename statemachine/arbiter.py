@@ -61,7 +61,7 @@ def _create_thread(draft: Draft, request: ask.CreateThread) -> None:
 
 def _update_thread(draft: Draft, request: ask.UpdateThread) -> None:
     changes: dict[str, Any] = dict(request.changes)
-    draft.thread = replace(draft.existing(request.thread_id), **changes)
+    draft.thread = draft.existing(request.thread_id)._replace(**changes)
     draft.made.writes = True
 
 

@@ -1,6 +1,6 @@
 """A Decision, and the Draft in which the arbiter makes it: bookkeeping of numbers, moves, steps and events."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from statemachine.errors import Refusal, ThreadNotFound
@@ -104,10 +104,10 @@ class Draft:
             changes["end_time"] = self.now
             if run.base_step is None:
                 changes.setdefault("base_step", self.last_step)
-        moved = replace(run, status=status, **changes)
-        self.runs[run.run_id] = moved
         if before is None:
-            moved = self.runs[run.run_id] = replace(moved, first_event=self.last_event + 1)
+            changes["first_event"] = self.last_event + 1
+        moved = self.runs[run.run_id] = run._replace(status=status, **changes)
+        if before is None:
             self.made.admitted = moved
         else:
             self.made.moved.append(moved)
@@ -145,13 +145,13 @@ class Draft:
 
     def step_of(self, run: Run, update: Json) -> Run:
         """A step of the running run."""
-        stepped = replace(run, last_step=self.step(run.run_id, update, run.assistant.reducers))
+        stepped = run._replace(last_step=self.step(run.run_id, update, run.assistant.reducers))
         self.runs[run.run_id] = stepped
         return stepped
 
     def renew(self, run: Run, lease: int) -> None:
         """Let the running run's lease last for another `lease` from now."""
-        renewed = replace(run, lease_expires=self.now + lease)
+        renewed = run._replace(lease_expires=self.now + lease)
         self.runs[run.run_id] = renewed
         self.made.moved.append(renewed)
         self.made.run = renewed
@@ -169,8 +169,7 @@ class Draft:
             return made
         if made.writes:
             changed = made.events or made.removes_run or self.thread is not self.view.thread
-            self.thread = replace(
-                self.thread,
+            self.thread = self.thread._replace(
                 update_time=self.now if changed else self.thread.update_time,
                 last_sequence=self.last_sequence,
                 last_step=self.last_step,

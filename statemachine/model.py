@@ -1,7 +1,7 @@
 """What a thread is made of. Times are microseconds since 1970 UTC, durations microseconds, JSON objects their text."""
 
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from statemachine.status import Reason, Reducer, RunStatus, Strategy
 
@@ -30,8 +30,11 @@ class Assistant:
     run_timeout: int | None = None
 
 
-@dataclass(slots=True, frozen=True)
-class Run:
+# Run and Thread are named tuples: every decision copies one of each, and a tuple is copied five times as fast as a
+# frozen dataclass of so many fields.
+
+
+class Run(NamedTuple):
     """One execution of an assistant on a thread, without its input and metadata, which no decision depends on.
 
     epoch      rises with every claim; fences older attempts
@@ -94,8 +97,7 @@ class Drain:
     worker_id: str | None = None
 
 
-@dataclass(slots=True, frozen=True)
-class Thread:
+class Thread(NamedTuple):
     """A conversation's row. The three counters are the last numbers given out; `first_event` is the oldest kept."""
 
     thread_id: str

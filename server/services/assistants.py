@@ -6,7 +6,7 @@ from doubletext.v1 import assistant_service_pb2 as pb
 from doubletext.v1.assistant_service_pb2_grpc import AssistantServiceServicer
 from server import wire
 from server.clock import Clock
-from server.interceptors import Context
+from server.edge import Context
 from server.store.base import Store
 from server.wire import Fields
 from statemachine.errors import AssistantNotFound

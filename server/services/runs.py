@@ -11,8 +11,8 @@ from doubletext.v1 import resources_pb2 as resources
 from doubletext.v1 import run_service_pb2 as pb
 from doubletext.v1.run_service_pb2_grpc import RunServiceServicer
 from server import wire
+from server.edge import Context
 from server.feed import Feed
-from server.interceptors import Context
 from server.store.base import LARGEST_PAGE, RunRecord, State, Store
 from server.watch import Hub
 from server.wire import MOST_FILTERS, Fields
@@ -37,8 +37,11 @@ class Runs(RunServiceServicer):
         if decision.repeated is not None:
             return await self._repeated(decision.repeated, request.thread_id)
         assert isinstance(decision.run, Run)
-        record = RunRecord(decision.run, admission.input, admission.metadata, decision.queue_position)
-        return pb.CreateRunResponse(run=wire.run(record), superseded=await self._superseded(decision))
+        admitted = wire.run(RunRecord(decision.run, None, None, decision.queue_position))
+        response = pb.CreateRunResponse(run=admitted, superseded=await self._superseded(decision))
+        wire.copy_object(response.run.input, request.input)
+        wire.copy_object(response.run.metadata, request.metadata)
+        return response
 
     def _admission(self, request: pb.CreateRunRequest) -> ask.AdmitRun:
         fields = Fields()

@@ -9,8 +9,8 @@ from uuid6 import uuid7
 from doubletext.v1 import thread_service_pb2 as pb
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceServicer
 from server import wire
+from server.edge import Context
 from server.feed import Feed
-from server.interceptors import Context
 from server.store.base import Store, ThreadRecord
 from server.wire import MOST_FILTERS, Fields
 from statemachine import requests as ask

@@ -12,7 +12,7 @@ from doubletext.v1.worker_service_pb2_grpc import WorkerServiceServicer
 from server import wire
 from server.clock import Clock
 from server.dispatcher import Dispatcher
-from server.interceptors import Context
+from server.edge import Context
 from server.store.base import RunRecord, Store
 from server.watch import Ended, Hub
 from server.wire import Fields

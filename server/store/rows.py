@@ -44,6 +44,10 @@ _STRATEGY: Final = {strategy.value: strategy for strategy in Strategy}
 _REASON: Final[dict[str | None, Reason | None]] = {None: None, **{reason.value: reason for reason in Reason}}
 
 
+def placeholders(columns: str) -> str:
+    return ", ".join("?" * len(columns.split(",")))
+
+
 def assistant_row(assistant: Assistant) -> Row:
     row = astuple(assistant)
     return (*row[1:6], write_reducers(assistant.reducers), *row[7:])
@@ -153,31 +157,13 @@ def changing_columns(run: Run) -> Row:
 
 
 def read_run(row: Row, assistants: Mapping[int, Assistant]) -> Run:
-    return Run(
-        row[0],
-        row[1],
-        row[2],
-        assistants[row[3]],
-        _STRATEGY[row[4]],
-        row[5],
-        row[6],
-        row[7],
-        _STATUS[row[8]],
-        row[9],
-        row[10],
-        row[11],
-        row[12],
-        row[13],
-        row[14],
-        row[15],
-        row[16],
-        row[17],
-        _REASON[row[18]],
-        row[19],
-        row[20],
-        row[21],
-        row[22],
-    )
+    """From the columns of RUN, which are the fields of Run in their order."""
+    values = list(row)
+    values[3] = assistants[row[3]]
+    values[4] = _STRATEGY[row[4]]
+    values[8] = _STATUS[row[8]]
+    values[18] = _REASON[row[18]]
+    return Run._make(values)
 
 
 def read_tombstone(row: Row) -> Tombstone:

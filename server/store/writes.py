@@ -11,6 +11,7 @@ from server.store.rows import (
     TOMBSTONE,
     changing_columns,
     event_row,
+    placeholders,
     read_run,
     read_thread,
     read_tombstone,
@@ -30,13 +31,25 @@ OUTCOME: Final = (
 )
 
 
+LOAD_THREAD: Final = f"SELECT {THREAD} FROM threads WHERE thread_id = ?"
+LOAD_IN_FLIGHT: Final = f"SELECT {RUN} FROM runs WHERE thread_id = ? AND end_time IS NULL ORDER BY sequence"
+ADD_THREAD: Final = f"INSERT INTO threads ({THREAD}, oldest_time, active_time) VALUES ({placeholders(THREAD)}, ?, ?)"
+SET_THREAD: Final = (
+    "UPDATE threads SET update_time = ?, metadata = ?, default_strategy = ?, max_queued_runs = ?, "
+    "last_sequence = ?, last_step = ?, last_event = ?, drain_run_id = ?, drain_epoch = ?, drain_until = ?, "
+    "drain_grace_until = ?, drain_worker_id = ?, first_event = ? WHERE thread_id = ?"
+)
+ADD_RUN: Final = f"INSERT INTO runs ({RUN}, input, metadata) VALUES ({placeholders(RUN)}, ?, ?)"
+ADD_EVENT: Final = (
+    "INSERT INTO events (thread_id, sequence, run_id, time, kind, step, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+
+
 def load_view(connection: sqlite3.Connection, request: Request, assistants: Mapping[int, Assistant]) -> ThreadView:
-    row = connection.execute(f"SELECT {THREAD} FROM threads WHERE thread_id = ?", (request.thread_id,)).fetchone()
+    row = connection.execute(LOAD_THREAD, (request.thread_id,)).fetchone()
     if row is None:
         return ThreadView(None)
-    in_flight = connection.execute(
-        f"SELECT {RUN} FROM runs WHERE thread_id = ? AND end_time IS NULL ORDER BY sequence", (request.thread_id,)
-    ).fetchall()
+    in_flight = connection.execute(LOAD_IN_FLIGHT, (request.thread_id,)).fetchall()
     return ThreadView(
         read_thread(row),
         runs := tuple(read_run(run, assistants) for run in in_flight),
@@ -95,10 +108,7 @@ def apply(connection: sqlite3.Connection, request: Request, decision: Decision, 
     if decision.admitted is not None and isinstance(request, AdmitRun):
         _write_admission(connection, decision.admitted, request, now)
     _write_steps(connection, request.thread_id, decision, now)
-    connection.executemany(
-        "INSERT INTO events (thread_id, sequence, run_id, time, kind, step, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [event_row(request.thread_id, event, now) for event in decision.events],
-    )
+    connection.executemany(ADD_EVENT, [event_row(request.thread_id, event, now) for event in decision.events])
     if decision.removes_run is not None:
         _delete_run(connection, decision.removes_run)
     if decision.removes_run is not None or any(run.status in FINISHED for run in decision.moved):
@@ -115,17 +125,9 @@ def _write_thread(connection: sqlite3.Connection, request: Request, decision: De
         labels.add_thread(connection, decision.thread)
     if decision.creates_thread:
         created = decision.thread.create_time
-        connection.execute(
-            f"INSERT INTO threads ({THREAD}, oldest_time, active_time) VALUES ({', '.join('?' * len(row))}, ?, ?)",
-            (*row, created, created),
-        )
+        connection.execute(ADD_THREAD, (*row, created, created))
         return
-    connection.execute(
-        "UPDATE threads SET update_time = ?, metadata = ?, default_strategy = ?, max_queued_runs = ?, "
-        "last_sequence = ?, last_step = ?, last_event = ?, drain_run_id = ?, drain_epoch = ?, drain_until = ?, "
-        "drain_grace_until = ?, drain_worker_id = ?, first_event = ? WHERE thread_id = ?",
-        (*row[2:], row[0]),
-    )
+    connection.execute(SET_THREAD, (*row[2:], row[0]))
 
 
 def _write_move(connection: sqlite3.Connection, run: Run) -> None:
@@ -181,8 +183,7 @@ def _cut(connection: sqlite3.Connection, thread_id: str, cut_to: int, cut: list[
 
 
 def _write_admission(connection: sqlite3.Connection, run: Run, request: AdmitRun, now: int) -> None:
-    row = (*run_row(run), request.input, request.metadata)
-    connection.execute(f"INSERT INTO runs ({RUN}, input, metadata) VALUES ({', '.join('?' * len(row))})", row)
+    connection.execute(ADD_RUN, (*run_row(run), request.input, request.metadata))
     labels.add_run(connection, run, request.metadata)
     if request.request_id is not None:
         connection.execute(

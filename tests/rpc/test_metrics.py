@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from doubletext.v1 import run_service_pb2, worker_service_pb2
-from server.interceptors import LARGEST_REQUEST
+from server.edge import LARGEST_REQUEST
 from server.store import lane
 from server.store.sqlite import SqliteStore
 from statemachine import requests as ask

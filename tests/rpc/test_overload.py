@@ -7,8 +7,8 @@ import grpc
 import pytest
 
 from doubletext import Overloaded, TooLarge
-from server import interceptors
-from server.interceptors import Limits
+from server import edge
+from server.edge import Limits
 from tests.service import Service, gates, serving
 
 
@@ -53,7 +53,7 @@ async def test_past_the_cap_on_calls_nothing_is_written_and_none_is_lost(tmp_pat
 async def test_an_answer_that_no_client_takes_is_refused_with_its_size(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interceptors, "LARGEST_RESPONSE", 100_000)
+    monkeypatch.setattr(edge, "LARGEST_RESPONSE", 100_000)
     thread_id = await service.thread()
     await service.client.threads.update_state(thread_id, {"a": "x" * 90_000})
     with pytest.raises(TooLarge) as raised:

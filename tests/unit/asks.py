@@ -1,6 +1,5 @@
 """One move asked for, to put to the table and to its guards."""
 
-from dataclasses import replace
 from typing import Any, Final
 
 from statemachine import lifecycle
@@ -16,16 +15,16 @@ THREAD: Final = Thread("t", 0, 0)
 def a_run(status: RunStatus | None = RunStatus.PENDING, **changes: Any) -> Run:
     """A run of which every guard holds: second of three attempts under epoch 7, its time up just now."""
     started: dict[str, Any] = {"attempt": 2, "epoch": 7, "start_time": NOW - 60, "timeout": 60}
-    return replace(Run("r", "t", 1, ASSISTANT, Strategy.ENQUEUE, 0, 0, status=status), **{**started, **changes})
+    return Run("r", "t", 1, ASSISTANT, Strategy.ENQUEUE, 0, 0, status=status)._replace(**{**started, **changes})
 
 
 def asked(run: Run, *others: Run, epoch: int | None = 7, now: int = NOW, **thread: Any) -> Ask:
     in_flight = tuple(sorted((each for each in (run, *others) if each.status), key=lambda each: each.sequence))
-    return Ask(run, ThreadView(replace(THREAD, **thread), in_flight), now, epoch)
+    return Ask(run, ThreadView(THREAD._replace(**thread), in_flight), now, epoch)
 
 
 def other(status: RunStatus = RunStatus.PENDING, sequence: int = 2, **changes: Any) -> Run:
-    return replace(Run(f"r{sequence}", "t", sequence, ASSISTANT, Strategy.ENQUEUE, 0, 0, status=status), **changes)
+    return Run(f"r{sequence}", "t", sequence, ASSISTANT, Strategy.ENQUEUE, 0, 0, status=status)._replace(**changes)
 
 
 def status_named(name: str) -> RunStatus | None:

@@ -89,7 +89,7 @@ def only_a_lease_writes(before: World, request: ask.Request, made: Decision, now
     assert (drain.run_id, drain.epoch) == (request.run_id, request.epoch)
     assert not (request.by_worker and drain.worker_id is None)
     assert (made.moved, made.steps, made.events, made.cut_to, made.removes_run) == ([], [], [], None, None)
-    assert made.thread == replace(thread, drain=made.thread.drain)
+    assert made.thread == thread._replace(drain=made.thread.drain)
     assert (made.refusal is not None) == isinstance(request, (ask.SucceedRun, ask.FailRun))
 
 

@@ -1,7 +1,5 @@
 """Claiming: what a claim starts, who gets nothing, and whose turn it is among the delayed and the handed back."""
 
-from dataclasses import replace
-
 import pytest
 
 from statemachine import requests as ask
@@ -18,8 +16,8 @@ def test_a_claim_starts_the_run_with_its_input_as_a_step(play: Play) -> None:
     made = play.put(ask.ClaimRun(T, GRAPHS))
     run = made.run
     assert isinstance(run, Run)
-    assert run == replace(
-        run, status=S.RUNNING, attempt=1, epoch=1, start_time=play.now, base_step=1, last_step=2, reason=None
+    assert run == run._replace(
+        status=S.RUNNING, attempt=1, epoch=1, start_time=play.now, base_step=1, last_step=2, reason=None
     )
     (step,) = made.steps
     assert (step.step, step.run_id, step.update, step.reducers) == (2, "r", None, COUNTERS)

@@ -121,7 +121,7 @@ def test_a_heartbeat_makes_the_wait_longer_up_to_the_grace_and_tells_of_the_stop
         thread = stopped.thread
         made = stopped.beat("r")
         drain = Drain("r", 1, stop_time + until, stop_time + GRACE, "w")
-        assert made.thread == stopped.thread == replace(thread, drain=drain)
+        assert made.thread == stopped.thread == thread._replace(drain=drain)
         assert (made.run, made.moved, made.events) == (named, [], [])
         assert made.outlook == (None, stop_time + until)
 
@@ -167,7 +167,7 @@ def test_the_next_run_starts_as_soon_as_the_worker_has_acknowledged(how: str, wo
     play.now += passed
     made = play.put(play.wire(kind, "r", *more))
     assert made.writes
-    assert made.thread == play.thread == replace(thread, drain=None)
+    assert made.thread == play.thread == thread._replace(drain=None)
     assert (play.world.runs.get("r"), play.steps()) == (stopped, steps)
     assert made.outlook == (play.run("next"), None)
     if kind in (ask.SucceedRun, ask.FailRun):

@@ -1,7 +1,5 @@
 """A worker's lease: what a claim gives, what renews it, and what comes of the run when it is over."""
 
-from dataclasses import replace
-
 import pytest
 
 from statemachine import requests as ask
@@ -51,7 +49,7 @@ def test_a_heartbeat_makes_the_lease_last_from_now_on_and_changes_nothing_else(p
     thread = play.thread
     play.now += LEASE - 1
     made = play.beat("r", 7)
-    assert made.run == play.run("r") == replace(before, lease_expires=play.now + 7)
+    assert made.run == play.run("r") == before._replace(lease_expires=play.now + 7)
     assert (made.events, made.steps, made.thread) == ([], [], thread)
     assert made.outlook == (None, play.now + 7)
     assert thread.update_time == START

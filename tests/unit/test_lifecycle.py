@@ -1,6 +1,5 @@
 """The lifecycle: every cell of status × trigger, spelled out by hand."""
 
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -107,7 +106,7 @@ def test_stopping_a_run_needs_nobodys_consent(trigger: str, status: str) -> None
 
 def test_a_refused_move_leaves_the_run_as_it_was() -> None:
     run = a_run(RunStatus.RUNNING)
-    before = replace(run)
+    before = tuple(run)
     with pytest.raises(Refusal):
         lifecycle.move(Trigger.SUCCEED, asked(run, epoch=1))
-    assert run == before
+    assert tuple(run) == before

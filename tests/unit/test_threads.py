@@ -1,6 +1,5 @@
 """A thread: created, updated, deleted; its state changed by hand, and the records on it taken away."""
 
-from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -32,7 +31,7 @@ def test_updating_a_thread_sets_what_is_named_and_nothing_else(changes: dict[str
     play.start("r")
     before, play.now = play.thread, play.now + 1
     made = play.put(ask.UpdateThread(T, changes))
-    assert made.thread == replace(before, update_time=play.now, **changes)
+    assert made.thread == before._replace(update_time=play.now, **changes)
     assert made.events == []
 
 

@@ -1,9 +1,13 @@
-"""Around every RPC of this package: readiness, soundness of the request, room, and the form of a failure."""
+"""Around every RPC of this package: readiness, soundness of the request, room, and the form of a failure.
+
+Handlers are wrapped once, when their service is added. An interceptor would do it too, at the price of a coroutine of
+its own for each call.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
 import structlog
@@ -18,14 +22,12 @@ LARGEST_REQUEST: Final = (4 * 1024 - 16) * 1024
 """Bytes. Under a client's usual limit for answers, 4 MiB, so that what was sent can be shown."""
 LARGEST_RESPONSE: Final = 64 * 1024 * 1024
 """Bytes. What the Python client takes."""
-PACKAGE: Final = "/doubletext.v1."
 WAITING: Final = frozenset({"JoinRun", "WatchRun", "WatchThread", "ClaimRun", "WatchLease"})
 """RPCs that sleep until something happens; one that does costs memory, and nothing else."""
 
 log = structlog.get_logger("rpc")
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
@@ -54,8 +56,8 @@ class Room:
         self.taken -= 1
 
 
-class Edge(grpc.aio.ServerInterceptor):
-    """`closed` refuses every call while it is set. Other packages' services (health, reflection) pass untouched.
+class Edge:
+    """`closed` refuses every call while it is set. Other packages' services (health, reflection) are not guarded.
 
     on_failure: told of each call that fails, by its method.
     """
@@ -65,21 +67,14 @@ class Edge(grpc.aio.ServerInterceptor):
         self.on_failure: Callable[[str, Exception], None] = lambda method, error: None
         self._calls = Room("calls under way", limits.calls)
         self._waiting = Room("calls that wait", limits.waiting)
-        self._guarded: dict[str, Handler] = {}
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> "Handler | None":
-        method = handler_call_details.method
-        handler = self._guarded.get(method)
-        if handler is not None:
-            return handler
-        handler = await continuation(handler_call_details)
-        if handler is not None and method.startswith(PACKAGE):
-            handler = self._guarded[method] = self._guard(method, handler)
-        return handler
+    def before(self, server: grpc.aio.Server) -> grpc.aio.Server:
+        """What to add services to that are to be guarded."""
+        return cast("grpc.aio.Server", Entrance(self, server))
 
-    def _guard(self, method: str, handler: Any) -> Handler:
+    def guard(self, method: str, handler: Any) -> Handler:
+        """The handler of `/package.Service/Method`, guarded."""
+
         def read(data: bytes) -> Any:
             """The request, or the refusal of it: what is raised here would reach the client as it is."""
             if len(data) > LARGEST_REQUEST:
@@ -89,13 +84,14 @@ class Edge(grpc.aio.ServerInterceptor):
             except Exception:  # noqa: BLE001 - protobuf's kinds of failure are not ours to tell apart
                 return InvalidField([("request", f"is not the message that {method} takes")])
 
+        write = handler.response_serializer
         room = self._waiting if method.rpartition("/")[2] in WAITING else self._calls
 
-        async def unary(request: Any, context: Context) -> Any:
+        async def unary(request: Any, context: Context) -> bytes:
             try:
                 self._admit(request)
                 with room:
-                    return _fitting(await handler.unary_unary(request, context))
+                    return _fitting(write(await handler.unary_unary(request, context)))
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 raise
             except Exception as error:  # noqa: BLE001 - each becomes a status
@@ -113,8 +109,8 @@ class Edge(grpc.aio.ServerInterceptor):
                 await self._abort(context, method, error)
 
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(stream, read, handler.response_serializer)
-        return grpc.unary_unary_rpc_method_handler(unary, read, handler.response_serializer)
+            return grpc.unary_stream_rpc_method_handler(stream, read, write)
+        return grpc.unary_unary_rpc_method_handler(unary, read)
 
     def _admit(self, request: Any) -> None:
         if self.closed is not None:
@@ -128,11 +124,25 @@ class Edge(grpc.aio.ServerInterceptor):
         raise AssertionError("abort_with_status raises")
 
 
-def _fitting(response: Any) -> Any:
+class Entrance:
+    """Takes a server's place in the generated add_…Servicer_to_server: what is added gets to the server guarded."""
+
+    def __init__(self, edge: Edge, server: grpc.aio.Server) -> None:
+        self._edge = edge
+        self._server = server
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        guarded = {name: self._edge.guard(f"/{service}/{name}", handler) for name, handler in handlers.items()}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """The same handlers once more, without their names."""
+
+
+def _fitting(response: bytes) -> bytes:
     """The response, unless it is more than the largest client takes: a thread's state has no other bound."""
-    size = response.ByteSize()
-    if size > LARGEST_RESPONSE:
-        raise TooLarge(what="the answer", size=size, limit=LARGEST_RESPONSE)
+    if len(response) > LARGEST_RESPONSE:
+        raise TooLarge(what="the answer", size=len(response), limit=LARGEST_RESPONSE)
     return response
 
 
