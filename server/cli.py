@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 import click
+import uvloop
 
 from doubletext.worker import Worker
 from server.address import CannotListen
@@ -111,7 +112,7 @@ def serve(
         keep = Keep(int(keep_days * DAY), keep_per_thread, int(thread_ttl_days * DAY) if thread_ttl_days else None)
         strategy, lease_time = Strategy(default_strategy), int(lease * 1_000_000)
         config = Config(listen, db, known, strategy, max_queued_runs, lease_time, keep, metrics=metrics)
-        runner = asyncio.Runner()
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
         left_behind = runner.run(_serve(config))
     except (CannotLoad, CannotListen, CannotOpen) as error:
         raise click.ClickException(str(error)) from None
@@ -157,7 +158,7 @@ def worker(connect: str, graphs: tuple[str, ...], slots: int, drain: float) -> N
         executor = Worker(connect, graphs=list(load(graphs).values()), slots=slots, drain=drain)
     except CannotLoad as error:
         raise click.ClickException(str(error)) from None
-    runner = asyncio.Runner()
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     _leave(runner, runner.run(_work(executor)))
 
 
