@@ -16,7 +16,8 @@ from typing import Any
 
 import grpc
 
-from tests.bench.calls import CALLS, Call
+from tests.bench.calls import CALLS
+from tests.bench.calls.requests import Call
 from tests.bench.measured import LATENCY
 
 

@@ -77,17 +77,22 @@ def ratio(what: str, ours: Sequence[Window], theirs: Sequence[Window], of: Calla
 
 @dataclass(frozen=True)
 class Side:
-    """One of those compared, over all its rounds. `rates`: calls per second, each round's. Milliseconds by percentile,
-    from the samples of all rounds; memory in MiB, the peak of the server's processes since they started."""
+    """One of those compared, over all its rounds. Milliseconds by percentile, from the samples of all rounds.
+
+    samples   how many these are
+    rates     calls per second in each round; none where the pace of the calls says nothing
+    cpu_us    microseconds of CPU time that the server's processes took for each call; None for a part of a call
+    peak_mib  their memory at its highest since they started
+    """
 
     name: str
-    calls: int
+    samples: int
     rates: list[float]
     p50_ms: float
     p90_ms: float
     p99_ms: float
     max_ms: float
-    cpu_us_per_call: float
+    cpu_us: float | None
     peak_mib: float
 
     @property
@@ -95,18 +100,20 @@ class Side:
         return median(self.rates)
 
 
-def summed(name: str, windows: Sequence[Window], peak_mib: float, series: str = LATENCY) -> Side:
+def summed(
+    name: str, windows: Sequence[Window], peak_mib: float, series: str = LATENCY, *, paced: bool = False
+) -> Side:
+    """`paced`: something else than the answers sets the pace of the calls, so that a rate says nothing."""
     pooled = pool(windows, series)
-    calls = sum(window.calls for window in windows)
     return Side(
         name,
         len(pooled),
-        [len(window.series[series]) / window.seconds for window in windows],
+        [] if paced else [len(window.series[series]) / window.seconds for window in windows],
         1000 * percentile(pooled, 0.5),
         1000 * percentile(pooled, 0.9),
         1000 * percentile(pooled, 0.99),
         1000 * max(pooled),
-        1_000_000 * sum(window.cpu for window in windows) / calls,
+        1_000_000 * sum(window.cpu for window in windows) / len(pooled) if series == LATENCY else None,
         peak_mib,
     )
 

@@ -30,7 +30,8 @@ class Child:
         self._log = log
         self._arguments = arguments
 
-    async def start(self) -> None:
+    async def start(self, *, waits: bool = True) -> None:
+        """`waits`: until it has said its line."""
         pipe = asyncio.subprocess.PIPE
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
@@ -39,6 +40,8 @@ class Child:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
+        if not waits:
+            return
         self.said = (await self.stdout.readline()).decode().strip()
         if not self.said:
             raise LoadFailed(f"{' '.join(self._arguments)} did not start:\n{self._log.read_text()}")

@@ -13,5 +13,9 @@ def figure(value: float, unit: str = "") -> str:
     return f"{text} {unit}".rstrip()
 
 
+def counted(value: int) -> str:
+    return f"{value:,}".replace(",", " ")
+
+
 def times(value: float) -> str:
     return f"{value:.2f} ×"

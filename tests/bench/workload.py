@@ -23,6 +23,7 @@ class Workload:
     lines: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "how", " ".join(self.how.split()))
         assert set(self.lines) <= LINES.keys()
 
 

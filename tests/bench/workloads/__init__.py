@@ -3,12 +3,39 @@
 from typing import Final
 
 from tests.bench.workload import Workload
-from tests.bench.workloads import create, create_alone, get, refused, turn
+from tests.bench.workloads import (
+    callers,
+    create,
+    create_alone,
+    finished,
+    get,
+    growth,
+    joiners,
+    messages,
+    mixed,
+    queued,
+    refused,
+    remote,
+    turn,
+    waits,
+)
 
-WORKLOADS: Final[tuple[Workload, ...]] = (
-    create.WORKLOAD,
-    create_alone.WORKLOAD,
-    get.WORKLOAD,
-    refused.WORKLOAD,
-    turn.WORKLOAD,
+WORKLOADS: Final[tuple[Workload, ...]] = tuple(
+    module.WORKLOAD
+    for module in (
+        create,
+        create_alone,
+        get,
+        refused,
+        turn,
+        waits,
+        remote,
+        mixed,
+        callers,
+        queued,
+        finished,
+        messages,
+        growth,
+        joiners,
+    )
 )

@@ -6,7 +6,7 @@ from tests.bench.workload import Workload, by_rate
 
 
 async def run(bench: Bench) -> Result:
-    result = await bench.beside_echo("CreateRun", await bench.serve(), "create", callers=64)
+    result, _ = await bench.beside_echo("CreateRun", await bench.serve(), "create", callers=64)
     result.verdicts.append(by_rate("create", result.sides, result.ratios[0]))
     return result
 
@@ -14,8 +14,8 @@ async def run(bench: Bench) -> Result:
 WORKLOAD = Workload(
     "create",
     "CreateRun on distinct threads",
-    "64 callers, each call a new thread (`IF_THREAD_NOT_EXISTS_CREATE`), for a graph that nobody executes: each run is "
-    "accepted, is on disk, and stays pending.",
+    """64 callers, each call a new thread (`IF_THREAD_NOT_EXISTS_CREATE`), for a graph that nobody executes: each run
+    is accepted, is on disk, and stays pending.""",
     run,
     ("create",),
 )

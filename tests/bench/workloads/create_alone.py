@@ -6,7 +6,7 @@ from tests.bench.workload import Workload, by_p50
 
 
 async def run(bench: Bench) -> Result:
-    result = await bench.beside_echo("CreateRun", await bench.serve(), "create", callers=1)
+    result, _ = await bench.beside_echo("CreateRun", await bench.serve(), "create", callers=1)
     result.verdicts.append(by_p50("create alone", result.sides, result.ratios[1]))
     return result
 
@@ -14,7 +14,7 @@ async def run(bench: Bench) -> Result:
 WORKLOAD = Workload(
     "create_alone",
     "CreateRun, one caller",
-    "The same with one caller: each call is a commit of its own, with an fsync that nobody shares.",
+    """The same with one caller: each call is a commit of its own, with an fsync that nobody shares.""",
     run,
     ("create alone",),
 )

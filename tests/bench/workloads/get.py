@@ -6,7 +6,7 @@ from tests.bench.workload import Workload, by_rate
 
 
 async def run(bench: Bench) -> Result:
-    result = await bench.beside_echo("GetRun", await bench.serve(), "get", callers=64)
+    result, _ = await bench.beside_echo("GetRun", await bench.serve(), "get", callers=64)
     result.verdicts.append(by_rate("get", result.sides, result.ratios[0]))
     return result
 
@@ -14,7 +14,7 @@ async def run(bench: Bench) -> Result:
 WORKLOAD = Workload(
     "get",
     "GetRun",
-    "64 callers, one of 1 000 runs after the other.",
+    """64 callers, one of 1 000 runs after the other.""",
     run,
     ("get",),
 )

@@ -6,7 +6,7 @@ from tests.bench.workload import Workload, by_rate
 
 
 async def run(bench: Bench) -> Result:
-    result = await bench.beside_echo("CreateRun + JoinRun", await bench.serve(), "turn", callers=64)
+    result, _ = await bench.beside_echo("CreateRun + JoinRun", await bench.serve(), "turn", callers=64)
     result.verdicts.append(by_rate("turn", result.sides, result.ratios[0]))
     return result
 
@@ -14,8 +14,8 @@ async def run(bench: Bench) -> Result:
 WORKLOAD = Workload(
     "turn",
     "CreateRun + JoinRun to SUCCESS",
-    "64 callers, each turn on a new thread: CreateRun for the graph `echo`, which the server executes itself (one "
-    "step), then JoinRun, which answers with the thread's state. A turn counts as one call.",
+    """64 callers, each turn on a new thread: CreateRun for the graph `echo`, which the server executes itself (one
+    step), then JoinRun, which answers with the thread's state. A turn counts as one call.""",
     run,
     ("turn",),
 )
