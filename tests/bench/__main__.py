@@ -15,6 +15,7 @@ from typing import Any
 from server.clock import system_clock
 from tests.bench import charts, machine
 from tests.bench.bench import FULL, QUICK, Bench, Plan
+from tests.bench.budget import LINES
 from tests.bench.measured import Result
 from tests.bench.page import FOLDER, budget, page
 from tests.bench.processes import ROOT, LoadFailed
@@ -88,8 +89,7 @@ async def run(given: argparse.Namespace) -> None:
     if others is not None:
         report.peers = await others.compare(plan.rounds, say)
     report.minutes = (time.monotonic() - began) / 60
-    for line in budget(report.verdicts):
-        say(line)
+    say("\n".join(budget(report.verdicts, [key for key in LINES if key in report.verdicts or not given.only])))
     if not given.only or given.out:
         write(report, given.out or ROOT / "docs", others)
 

@@ -27,8 +27,8 @@ def _lines(report: Report, peers: str) -> Iterator[str]:
         yield "**This was a quick run: few and short rounds, small files. Its figures are rough.**\n"
     yield (
         f"What `./scripts/bench{' --quick' if plan.quick else ''}` measured on {report.began}, in "
-        f"{figure(report.minutes)} minutes. Everything is durable, as always (SQLite, WAL, `synchronous=FULL`): an answer "
-        "leaves after its commit.\n"
+        f"{figure(report.minutes)} minutes. Everything is durable, as always (SQLite, WAL, `synchronous=FULL`): an "
+        "answer leaves after its commit.\n"
     )
     yield "## The budget\n"
     yield from budget(report.verdicts)
@@ -51,8 +51,8 @@ def _how(report: Report) -> Iterator[str]:
     plan = report.plan
     yield (
         "*Bare echo* is a `grpc.aio` server without anything around it, on asyncio's own loop, that reads the same "
-        "CreateRunRequest and answers with a CreateRunResponse of the same size: what Python and gRPC by themselves take "
-        "on this machine."
+        "CreateRunRequest and answers with a CreateRunResponse of the same size: what Python and gRPC by themselves "
+        "take on this machine."
     )
     yield (
         "Load comes from a process of its own, as many asyncio tasks as there are callers, over one connection, with "
@@ -68,11 +68,11 @@ def _how(report: Report) -> Iterator[str]:
     yield "A call that fails, or is answered otherwise than it should be, ends the benchmark without a page."
 
 
-def budget(verdicts: dict[str, Verdict]) -> Iterator[str]:
-    """The budget's table, every line of it."""
+def budget(verdicts: dict[str, Verdict], keys: Iterable[str] = LINES) -> Iterator[str]:
+    """The budget's table: these lines of it, whether they were measured or not."""
     rows = []
-    for key, line in LINES.items():
-        verdict = verdicts.get(key)
+    for key in keys:
+        line, verdict = LINES[key], verdicts.get(key)
         if verdict is None:
             rows.append((line.what, line.budget, NOT_RUN, "–", NOT_RUN))
             continue

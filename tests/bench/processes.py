@@ -94,6 +94,14 @@ class Load:
         Raises LoadFailed when a call failed.
         """
         used, began = self.server.cpu_seconds(), perf_counter()
+        took, series = await self.answer(callers, seconds, calls)
+        assert took <= perf_counter() - began
+        return Window(took, series, self.server.cpu_seconds() - used)
+
+    async def answer(
+        self, callers: int, seconds: float = 3600, calls: int = 1_000_000_000
+    ) -> tuple[float, dict[str, "array[float]"]]:
+        """What the load process says of such a window: how long it was, and the series."""
         order = {"callers": callers, "seconds": seconds, "calls": calls}
         self._child.stdin.write(f"{json.dumps(order)}\n".encode())
         line = await self._child.stdout.readline()
@@ -106,5 +114,4 @@ class Load:
         for name, length in told["series"].items():
             series[name] = array("d")
             series[name].frombytes(await self._child.stdout.readexactly(length * series[name].itemsize))
-        assert told["seconds"] <= perf_counter() - began
-        return Window(told["seconds"], series, self.server.cpu_seconds() - used)
+        return told["seconds"], series

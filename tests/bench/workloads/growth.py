@@ -66,9 +66,9 @@ def used(db: Path) -> int:
 WORKLOAD = Workload(
     "growth",
     "What a turn leaves in the file",
-    f"""The same turns on new threads, really played, one after the other up to the last, on a few threads first, and then on
-    {FRESH} more up to turn {FIRST.turn} in the same file. Growth at a turn is that of the turns around it, on all these
-    threads together, in pages in use. Nobody reads the state: snapshots, which readers leave behind and which
+    f"""The same turns on new threads, really played, one after the other up to the last, on a few threads first, and
+    then on {FRESH} more up to turn {FIRST.turn} in the same file. Growth at a turn is that of the turns around it, on
+    all these threads together, in pages in use. Nobody reads the state: snapshots, which readers leave behind and which
     together stay smaller than the steps, are not part of it.""",
     run,
     ("growth",),
