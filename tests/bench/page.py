@@ -126,7 +126,11 @@ def _curve(curve: Curve) -> Iterator[str]:
     yield from _table(
         head,
         (
-            [f"{what}: {name}", *(figure(value) for value in values), times(values[-1] / values[0])]
+            [
+                f"{what}: {name}",
+                *(figure(value) for value in values),
+                times(values[-1] / values[0]) if values[0] else "–",
+            ]
             for what, series in curve.panels.items()
             for name, values in series.items()
         ),
