@@ -76,7 +76,7 @@ def peers() -> Any:
 
 
 async def run(given: argparse.Namespace) -> None:
-    began = time.monotonic()
+    began, others = time.monotonic(), machine.others_seconds()
     plan = QUICK if given.quick else FULL
     now = datetime.fromtimestamp(system_clock() / 1_000_000, UTC)
     report = Report(plan, f"{now:%Y-%m-%d %H:%M} UTC", machine.describe())
@@ -85,21 +85,24 @@ async def run(given: argparse.Namespace) -> None:
     for workload in WORKLOADS:
         if not given.only or workload.name in given.only:
             report.results[workload.name] = await measure(workload, plan)
-    others = None if given.quick or given.without_peers or given.only else peers()
-    if others is not None:
-        report.peers = await others.compare(plan.rounds, say)
+    elsewhere = (machine.others_seconds() - others) / (time.monotonic() - began)
+    report.machine["other programs meanwhile"] = f"{figure(elsewhere)} cores, on average"
+    say(f"other programs meanwhile: {report.machine['other programs meanwhile']}")
+    compared = None if given.quick or given.without_peers or given.only else peers()
+    if compared is not None:
+        report.peers = await compared.compare(plan.rounds, say)
     report.minutes = (time.monotonic() - began) / 60
     say("\n".join(budget(report.verdicts, [key for key in LINES if key in report.verdicts or not given.only])))
     if not given.only or given.out:
-        write(report, given.out or ROOT / "docs", others)
+        write(report, given.out or ROOT / "docs", compared)
 
 
-def write(report: Report, out: Path, others: Any) -> None:
+def write(report: Report, out: Path, compared: Any) -> None:
     charts.draw(report, out / FOLDER)
     told = ""
-    if others is not None and report.peers is not None:
-        others.charts(report.peers, out / FOLDER)
-        told = others.section(report.peers)
+    if compared is not None and report.peers is not None:
+        compared.charts(report.peers, out / FOLDER)
+        told = compared.section(report.peers)
     (out / "benchmarks.json").write_text(json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n")
     (out / "benchmarks.md").write_text(page(report, told))
     say(f"written to {out / 'benchmarks.md'}, in {figure(report.minutes)} minutes")

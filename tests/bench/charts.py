@@ -66,8 +66,10 @@ def _curve(curve: Curve) -> Figure:
     made.suptitle(curve.title, fontweight="bold", x=0.02, ha="left")
     for place, (what, series) in enumerate(curve.panels.items(), 1):
         axes = made.add_subplot(1, len(curve.panels), place)
-        for colour, (name, values) in zip(COLOURS, series.items(), strict=False):
-            axes.plot(curve.xs, values, "o-", color=BARE if name == ECHO else colour, label=name, markersize=4)
+        colours = iter(COLOURS)
+        for name, values in series.items():
+            colour = BARE if name == ECHO else next(colours)
+            axes.plot(curve.xs, values, "o-", color=colour, label=name, markersize=4)
         if 0 in curve.xs:
             axes.set_xscale("symlog", linthresh=min(x for x in curve.xs if x))
         else:
@@ -79,6 +81,7 @@ def _curve(curve: Curve) -> Figure:
             axes.set_yscale("log")
         else:
             axes.set_ylim(bottom=0, top=1.15 * max(known))
+        axes.yaxis.set_major_formatter(lambda value, _: figure(value))
         axes.set_xlabel(curve.x)
         axes.set_ylabel(what)
         axes.legend(frameon=False, fontsize=8)

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import resource
 import sqlite3
 import subprocess
 import tempfile
@@ -12,7 +13,7 @@ from statistics import median
 from time import perf_counter
 from typing import Final
 
-from tests.bench.processes import ROOT
+from tests.bench.processes import ROOT, TICKS
 from tests.bench.text import figure
 
 PACKAGES: Final = ("grpcio", "protobuf", "aiosqlite", "transitions")
@@ -20,19 +21,29 @@ SYNCS: Final = 50
 
 
 def describe() -> dict[str, str]:
-    """By what it is, in words. The load average tells what else was going on when it all began."""
+    """By what it is, in words."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "memory": f"{figure(memory)} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "disk": f"{_filesystem(Path(tempfile.gettempdir()))}; 4 KiB written and synced in {figure(_sync_ms())} ms",
-        "load average before": figure(os.getloadavg()[0]),
         "doubletext": f"{version('doubletext')}, {_revision()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "SQLite": sqlite3.sqlite_version,
         **{name: version(name) for name in PACKAGES},
     }
+
+
+def others_seconds() -> float:
+    """CPU time that was not ours, since the machine started: figures are worth less where it grows fast meanwhile."""
+    busy = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    user, nice, system, _, _, irq, soft = busy[:7]
+    mine = sum(
+        used.ru_utime + used.ru_stime
+        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+    return (user + nice + system + irq + soft) / TICKS - mine
 
 
 def _processor() -> str:

@@ -17,6 +17,10 @@ ROOT: Final = Path(__file__).parents[2]
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
+PATIENCE: Final = 120.0
+"""Seconds that a load process may take beyond what it was told to."""
+
+
 class LoadFailed(Exception):
     """Calls failed: what was measured is worth nothing."""
 
@@ -88,7 +92,7 @@ class Load:
         self._child = child
         self.server = server
 
-    async def window(self, callers: int, seconds: float = 3600, calls: int = 1_000_000_000) -> Window:
+    async def window(self, callers: int, seconds: float = 300, calls: int = 1_000_000_000) -> Window:
         """Let so many callers call, one call after the other each, until the time or the calls are used up.
 
         Raises LoadFailed when a call failed.
@@ -99,12 +103,15 @@ class Load:
         return Window(took, series, self.server.cpu_seconds() - used)
 
     async def answer(
-        self, callers: int, seconds: float = 3600, calls: int = 1_000_000_000
+        self, callers: int, seconds: float = 300, calls: int = 1_000_000_000
     ) -> tuple[float, dict[str, "array[float]"]]:
         """What the load process says of such a window: how long it was, and the series."""
         order = {"callers": callers, "seconds": seconds, "calls": calls}
         self._child.stdin.write(f"{json.dumps(order)}\n".encode())
-        line = await self._child.stdout.readline()
+        try:
+            line = await asyncio.wait_for(self._child.stdout.readline(), seconds + PATIENCE)
+        except TimeoutError:
+            raise LoadFailed("calls are not answered") from None
         if not line:
             raise LoadFailed("the load process ended")
         told: dict[str, Any] = json.loads(line)

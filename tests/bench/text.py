@@ -4,7 +4,7 @@
 def figure(value: float, unit: str = "") -> str:
     """Three digits that count, thousands set apart: 12 345, 104, 3.02, 0.123."""
     size = abs(value)
-    if size >= 100 or value == 0:
+    if size >= 100 or value == round(value):
         text = f"{value:,.0f}".replace(",", " ")
     elif size >= 10:
         text = f"{value:.1f}"
