@@ -13,6 +13,8 @@ from tests.bench.calls.requests import Call, Names, Note, new_run
 
 KINDS: Final = ("create + join", "reject", "interrupt", "rollback")
 WEIGHTS: Final = (70, 10, 10, 10)
+CALLS_EACH: Final = 20
+"""After so many calls on a thread a new one takes its place: answers bring the state along, and would grow for ever."""
 
 MADE_WAY: Final = (resources.RUN_STATUS_INTERRUPTED, resources.RUN_STATUS_DELETED)
 """How a joined run may end beside SUCCESS here: another call superseded it."""
@@ -23,6 +25,15 @@ async def mixed(channel: grpc.aio.Channel, note: Note, threads: int) -> Call:
     stub: Any = RunServiceStub(channel)
     draw, names = random.Random(1), Names()
     ids = [names.next() for _ in range(threads)]
+
+    used = [0] * threads
+
+    def some_thread() -> str:
+        place = draw.randrange(threads)
+        used[place] += 1
+        if used[place] > CALLS_EACH:
+            ids[place], used[place] = names.next(), 1
+        return ids[place]
 
     async def turn(thread_id: str) -> None:
         created = await stub.CreateRun(new_run(thread_id, "echo"))
@@ -43,7 +54,7 @@ async def mixed(channel: grpc.aio.Channel, note: Note, threads: int) -> Call:
                 raise
 
     async def call() -> None:
-        (kind,), thread_id, began = draw.choices(KINDS, WEIGHTS), draw.choice(ids), perf_counter()
+        (kind,), thread_id, began = draw.choices(KINDS, WEIGHTS), some_thread(), perf_counter()
         await (turn(thread_id) if kind == KINDS[0] else create(thread_id, kind))
         note(kind, perf_counter() - began)
 

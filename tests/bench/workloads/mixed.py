@@ -1,7 +1,7 @@
 """An ordinary hour: all strategies at once on the same threads."""
 
 from tests.bench.bench import Bench
-from tests.bench.calls.mixed import KINDS
+from tests.bench.calls.mixed import CALLS_EACH, KINDS
 from tests.bench.measured import Result, summed
 from tests.bench.workload import Workload
 
@@ -19,7 +19,7 @@ WORKLOAD = Workload(
     "mixed",
     "A mixed load",
     f"""64 callers on {THREADS} threads, drawn at random: 70 % CreateRun (ENQUEUE) + JoinRun, and 10 % each CreateRun
-    with REJECT, INTERRUPT and ROLLBACK, for the graph `echo`. A turn whose run another caller superseded counts
-    as answered, and so does a refusal.""",
+    with REJECT, INTERRUPT and ROLLBACK, for the graph `echo`. After {CALLS_EACH} calls on a thread a new one takes its
+    place. A turn whose run another caller superseded counts as answered, and so does a refusal.""",
     run,
 )
