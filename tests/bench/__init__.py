@@ -1,1 +1,1 @@
-"""The benchmark: this service beside a bare gRPC echo server, measured in one run. `scripts/bench` starts it."""
+"""The benchmark: what this service does on this machine, and what others do there."""

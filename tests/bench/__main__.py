@@ -10,7 +10,7 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from server.clock import system_clock
 from tests.bench import charts, machine
@@ -23,6 +23,9 @@ from tests.bench.report import Report
 from tests.bench.text import figure, times
 from tests.bench.workload import Workload
 from tests.bench.workloads import WORKLOADS
+
+PEER_ROUNDS: Final = 3
+"""With others a round is minutes, not seconds."""
 
 
 def say(line: str) -> None:
@@ -70,7 +73,8 @@ async def measure(workload: Workload, plan: Plan) -> Result:
 
 
 def peers() -> Any:
-    """The comparison with others, None where it is not there."""
+    """The package that compares with others: compare(rounds, say), section(result), charts(result, folder) -> paths.
+    None where it is not there."""
     found = importlib.util.find_spec("tests.bench.peers")
     return found and importlib.import_module("tests.bench.peers")
 
@@ -90,9 +94,10 @@ async def run(given: argparse.Namespace) -> None:
     say(f"other programs meanwhile: {report.machine['other programs meanwhile']}")
     compared = None if given.quick or given.without_peers or given.only else peers()
     if compared is not None:
-        report.peers = await compared.compare(plan.rounds, say)
+        report.peers = await compared.compare(PEER_ROUNDS, say)
     report.minutes = (time.monotonic() - began) / 60
-    say("\n".join(budget(report.verdicts, [key for key in LINES if key in report.verdicts or not given.only])))
+    if report.verdicts:
+        say("\n".join(budget(report.verdicts, [key for key in LINES if key in report.verdicts or not given.only])))
     if not given.only or given.out:
         write(report, given.out or ROOT / "docs", compared)
 
@@ -101,8 +106,8 @@ def write(report: Report, out: Path, compared: Any) -> None:
     charts.draw(report, out / FOLDER)
     told = ""
     if compared is not None and report.peers is not None:
-        compared.charts(report.peers, out / FOLDER)
-        told = compared.section(report.peers)
+        drawn = [f"![{path.stem}]({FOLDER}/{path.name})" for path in compared.charts(report.peers, out / FOLDER)]
+        told = "\n\n".join((compared.section(report.peers), *drawn))
     (out / "benchmarks.json").write_text(json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n")
     (out / "benchmarks.md").write_text(page(report, told))
     say(f"written to {out / 'benchmarks.md'}, in {figure(report.minutes)} minutes")

@@ -15,7 +15,7 @@ FOLDER = "benchmarks"
 
 
 def page(report: Report, peers: str = "") -> str:
-    """`peers`: the section on others, empty when they were not run."""
+    """`peers`: the section on them with its heading, empty when they were not run."""
     return "\n".join(_lines(report, peers)) + "\n"
 
 
@@ -43,8 +43,7 @@ def _lines(report: Report, peers: str) -> Iterator[str]:
         yield f"## {workload.title}\n"
         yield f"{workload.how}\n"
         yield from _result(workload, report.results.get(workload.name))
-    yield "## Beside others\n"
-    yield peers or f"{NOT_RUN.capitalize()}.\n"
+    yield peers or f"## Beside its peers\n\n{NOT_RUN.capitalize()}.\n"
 
 
 def _how(report: Report) -> Iterator[str]:
