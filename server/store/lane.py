@@ -51,7 +51,10 @@ class Lane(aiosqlite.Connection):
         self._waiting.append((work, then, future))
         if self._pump is None:
             self._pump = asyncio.create_task(self._drain())
-        return await future
+        try:
+            return await future
+        finally:
+            del future  # else a refusal, its traceback and this frame hold one another
 
     async def _drain(self) -> None:
         try:
