@@ -1,0 +1,1 @@
+"""The benchmark: what this service does on this machine, and what others do there."""
