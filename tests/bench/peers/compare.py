@@ -23,9 +23,9 @@ async def compare(rounds: int, say: Say, only: str = "") -> dict[str, Any]:
     {"rounds": n, "seconds": all of it without installing, "systems": {NAME: {
         "title", "configured", "page", "composed", "versions": {package: version},
         "not_run": "" or why there are no figures,
-        "rounds": [what scenarios.Scenarios.play returns, of the first round also "kill"]}}}
+        "rounds": [what Scenarios.play returns, of the first round also "kill"]}}}
 
-    Systems stand in the order in which they are shown. What Scenarios.kill does is done in the first round only.
+    Systems stand in the order in which they are shown. What killing.kill does is done in the first round only.
     """
     entries = [entry for entry in SYSTEMS if only in ("", entry.name)]
     told = {entry.name: await _prepare(entry, say) for entry in entries}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.peers.journal import VARIABLE
+from tests.bench.peers.killing import kill
 from tests.bench.peers.scenarios import Scenarios
 
 
@@ -25,10 +26,9 @@ async def play(name: str, folder: Path, with_kill: bool) -> dict[str, Any]:
     system = importlib.import_module(f"tests.bench.peers.systems.{name}").System(folder)
     try:
         await system.start()
-        scenarios = Scenarios(system, journal, folder.name)
-        result = await scenarios.play()
+        result = await Scenarios(system, journal, folder.name).play()
         if with_kill:
-            result["kill"] = await scenarios.kill()
+            result["kill"] = await kill(system, journal, folder.name)
     finally:
         await system.kill()
     return result

@@ -23,7 +23,6 @@ QUEUE_THREADS, QUEUE_RUNS, QUEUE_SECONDS = 4, 10, 15.0
 STOPS, STOP_SECONDS = 15, 5.0
 LONG: Final = 200  # steps of a run that is there to be stopped
 HEAD_START: Final = (0.06, 0.56)  # seconds that it has
-KILL_THREADS, KILL_RUNS, KILL_QUIET, KILL_SECONDS = 20, 10, 15.0, 60.0
 PATIENCE: Final = 20.0
 
 
@@ -164,39 +163,6 @@ class Scenarios:
         result = {"refused": refused, "refusal": [(time.monotonic_ns() - took) / 1e6]}
         await self._until(lambda: self._journal.done(thread, 1), PATIENCE)
         return result
-
-    async def kill(self) -> dict[str, Any]:
-        """200 accepted 50 ms runs on 20 threads, SIGKILL for every process of the servers in their midst, the servers
-        started again on their data: how many inputs never came to their end, bounded by quiet and time."""
-        accepted: list[tuple[str, int]] = []
-
-        async def fill(thread: str) -> None:
-            for number in range(1, KILL_RUNS + 1):
-                await self._system.create(Work(thread, number, seconds=STEP), "enqueue")
-                accepted.append((thread, number))
-
-        await asyncio.gather(*(fill(self._thread()) for _ in range(KILL_THREADS)))
-        await self._system.kill()
-        self._journal.look()
-        before = lost(self._journal, accepted)
-        await self._system.start()
-        restarted, size, grew = time.monotonic(), 0, time.monotonic()
-        while (now := time.monotonic()) < restarted + KILL_SECONDS and now < grew + KILL_QUIET:
-            self._journal.look()
-            if not lost(self._journal, accepted):
-                break
-            if self._journal.size > size:
-                size, grew = self._journal.size, now
-            await asyncio.sleep(0.05)
-        marks = [self._journal.marks[thread] for thread in {thread for thread, _ in accepted}]
-        return {
-            "accepted": len(accepted),
-            "open_at_kill": before,
-            "lost": lost(self._journal, accepted),
-            "overlaps": sum(map(overlaps, marks)),
-            "inversions": sum(map(inversions, marks)),
-            "seconds": time.monotonic() - restarted,
-        }
 
     def _thread(self) -> str:
         self._threads += 1
