@@ -11,7 +11,7 @@ class Entry(NamedTuple):
     binary      a program in its home whose version is told, with the words to ask for it
     configured  one sentence
     page        the page of its docs that this follows
-    composed    strategies that the caller makes of two calls, as that page recommends or allows
+    composed    strategies that are no single call, and made of several as its docs show or allow
     """
 
     name: str
@@ -40,8 +40,8 @@ SYSTEMS: Final = (
         "LangGraph",
         "langgraph",
         ("langgraph-cli", "langgraph-api", "langgraph-runtime-inmem", "langgraph-sdk"),
-        "`langgraph dev --no-browser --no-reload --allow-blocking --n-jobs-per-worker 10`, tracing and analytics off, "
-        "over HTTP with its Python SDK and `multitask_strategy`.",
+        "`langgraph dev --no-browser --no-reload --allow-blocking --n-jobs-per-worker 10`, which writes its state to "
+        "files every ten seconds, tracing and analytics off; over HTTP with its Python SDK and `multitask_strategy`.",
         "https://docs.langchain.com/langsmith/double-texting",
     ),
     Entry(

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from server.chart import STYLE
-from tests.bench.peers.figures import TIMES, percentile, pooled, rate, short
+from tests.bench.peers.figures import NONE, TIMES, percentile, pooled, rate, short
 
-COLOURS: Final = ("#1f77b4", "#9a7400", "#2a9d4a", "#7cc58f", "#b0409f", "#d1242f", "#57606a")
+GREY: Final = "#57606a"
+COLOURS: Final = ("#1f77b4", "#9a7400", "#2a9d4a", "#7cc58f", "#b0409f", "#d1242f")
 
 
 def draw(result: dict[str, Any], folder: Path) -> list[Path]:
@@ -31,15 +32,19 @@ def _times(systems: list[dict[str, Any]]) -> bytes:
     for nth, system in enumerate(systems):
         places, middles, late = [], [], []
         for row, time in enumerate(TIMES):
+            place = row - 0.42 + (nth + 0.5) * height
             if samples := pooled(system, time):
-                places.append(row - 0.42 + (nth + 0.5) * height)
+                places.append(place)
                 middles.append(percentile(samples, 0.5))
                 late.append(percentile(samples, 0.99) - middles[-1])
+            else:
+                axes.text(0.004, place, NONE, transform=axes.get_yaxis_transform(), va="center", fontsize=7, color=GREY)
         axes.barh(places, middles, height, color=COLOURS[nth % len(COLOURS)], label=system["title"])
-        axes.errorbar(middles, places, xerr=([0] * len(late), late), fmt="none", ecolor="#57606a", elinewidth=0.8)
+        axes.errorbar(middles, places, xerr=([0] * len(late), late), fmt="none", ecolor=GREY, elinewidth=0.8)
         for place, middle, more in zip(places, middles, late, strict=True):
             _label(axes, middle + more, place, short(middle))
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda x, _: short(x))
     axes.set_yticks(range(len(TIMES)), [time.title for time in TIMES])
     axes.set_ylim(len(TIMES) - 0.5, -0.5)
     axes.set_title("milliseconds, less is better: p50, and to p99 a line", loc="left", fontweight="bold")

@@ -54,5 +54,5 @@ def total(system: dict[str, Any], scenario: str, count: str) -> int | None:
 
 
 def short(number: float) -> str:
-    """With two significant digits below ten, else without any after the point."""
-    return f"{number:.2f}" if number < 1 else f"{number:.1f}" if number < 10 else f"{number:,.0f}"
+    """With at least two significant digits, and none after the point from ten on."""
+    return f"{number:.2g}" if number < 1 else f"{number:.1f}" if number < 10 else f"{number:,.0f}"

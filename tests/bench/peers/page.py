@@ -26,6 +26,7 @@ def section(result: dict[str, Any]) -> str:
             + ".",
             "### What each can do",
             _table(systems, "a second message", [(name, _strategy(name)) for name in STRATEGIES]),
+            "As seen, not as promised. Composed: no single call does it; it is made of several, as told below.",
             "### What went wrong",
             _table(systems, "", COUNTS),
             COUNTED,
@@ -39,14 +40,14 @@ COUNTED: Final = (
     "An overlap is a run that began while the code of an earlier one on its thread was still at work. An order "
     "inversion is a run that started only after one that was created later on its thread. An input is lost if its "
     "create call was answered and its task never came to its end. The kill was played once: 200 runs of 50 ms created "
-    "on 20 threads, SIGKILL to every process of the system, all started again on their data, and what was still open "
-    "waited for until nothing had happened for 15 s."
+    "on 20 threads; when 50 had ended, SIGKILL to every process of the system; all started again on their data, and "
+    "what was still open waited for until nothing had happened for 15 s."
 )
 
 
 def _told(rounds: int) -> str:
     return (
-        f"The same task on each: a step that does nothing, or takes 50 ms, on threads. {rounds} interleaved rounds, "
+        f"The same task on each: a step that does nothing, or takes 50 ms, on threads. Interleaved rounds: {rounds}; "
         "everything on one machine, one system at a time. Each task writes to a journal when it starts, ends or is "
         "stopped, and all is derived from that and from the times of the calls. Calls come at random moments, so that "
         "a system that polls is met in all phases. A peer that lacks a thing has `none`."
@@ -101,7 +102,7 @@ def _strategy(name: str) -> Cell:
             return "no: the second was accepted"
         if name == "rollback" and any(each["left"] for each in found):
             return "not always: see below"
-        return "composed by the caller" if name in system["composed"] else "yes"
+        return "composed" if name in system["composed"] else "yes"
 
     return cell
 
