@@ -29,6 +29,7 @@ def _times(systems: list[dict[str, Any]]) -> bytes:
     figure = Figure(figsize=(10, 1.4 + 0.19 * len(systems) * len(TIMES)), layout="constrained")
     axes = figure.add_subplot()
     height = 0.84 / max(len(systems), 1)
+    least: list[float] = []
     for nth, system in enumerate(systems):
         places, middles, late = [], [], []
         for row, time in enumerate(TIMES):
@@ -41,9 +42,11 @@ def _times(systems: list[dict[str, Any]]) -> bytes:
                 axes.text(0.004, place, NONE, transform=axes.get_yaxis_transform(), va="center", fontsize=7, color=GREY)
         axes.barh(places, middles, height, color=COLOURS[nth % len(COLOURS)], label=system["title"])
         axes.errorbar(middles, places, xerr=([0] * len(late), late), fmt="none", ecolor=GREY, elinewidth=0.8)
+        least += middles
         for place, middle, more in zip(places, middles, late, strict=True):
             _label(axes, middle + more, place, short(middle))
     axes.set_xscale("log")
+    axes.set_xlim(left=min([1, *least]))  # else the shortest bar has no length
     axes.xaxis.set_major_formatter(lambda x, _: short(x))
     axes.set_yticks(range(len(TIMES)), [time.title for time in TIMES])
     axes.set_ylim(len(TIMES) - 0.5, -0.5)

@@ -27,10 +27,10 @@ def test_a_clean_journal_has_no_fault() -> None:
     assert gaps(marks(*CLEAN)) == [3, 1]
 
 
-@pytest.mark.parametrize("planted", [("1 start 0", "2 start 49", "1 end 50", "2 end 99")])
-def test_a_start_before_the_end_of_another_is_an_overlap(planted: tuple[str, ...]) -> None:
-    assert overlaps(marks(*planted)) == 1
-    assert gaps(marks(*planted)) == []
+def test_a_start_before_the_end_of_another_is_an_overlap_and_no_gap() -> None:
+    planted = marks("1 start 0", "2 start 49", "1 end 50", "2 end 99")
+    assert overlaps(planted) == 1
+    assert gaps(planted) == []
 
 
 def test_a_run_that_goes_on_after_it_was_superseded_is_an_overlap() -> None:
@@ -52,6 +52,10 @@ def test_a_run_that_a_new_process_begins_while_the_old_one_works_is_an_overlap()
 def test_each_run_that_starts_after_a_later_one_is_an_inversion() -> None:
     assert inversions(marks("1 start 0", "3 start 10", "2 start 20", "4 start 30")) == 1
     assert inversions(marks("3 start 0", "1 start 10", "2 start 20")) == 2
+
+
+def test_a_run_that_is_begun_again_counts_from_its_first_start() -> None:
+    assert inversions(marks("1 start 0 7", "2 start 10 8", "1 start 20 8")) == 0
 
 
 async def test_what_was_accepted_and_never_ended_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
