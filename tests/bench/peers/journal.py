@@ -141,7 +141,14 @@ def inversions(marks: Iterable[Mark]) -> int:
 
 def gaps(marks: Iterable[Mark]) -> list[float]:
     """From the end of each run of one thread to the start of the next, in milliseconds; overlaps left out."""
-    return [(b.start - a.end) / 1e6 for a, b in pairwise(spans(marks)) if a.number != b.number and b.start >= a.end]
+    return [
+        milliseconds(b.start - a.end) for a, b in pairwise(spans(marks)) if a.number != b.number and b.start >= a.end
+    ]
+
+
+def milliseconds(nanoseconds: int) -> float:
+    """To the microsecond: what is finer is noise, and would fill files."""
+    return round(nanoseconds / 1e6, 3)
 
 
 def lost(journal: Journal, accepted: Iterable[tuple[str, int]]) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from tests.bench.peers.journal import Journal, gaps, inversions, lost, overlaps
+from tests.bench.peers.journal import Journal, gaps, inversions, lost, milliseconds, overlaps
 from tests.bench.peers.systems.base import Refused, System, Work
 
 STEP: Final = 0.05
@@ -63,14 +63,14 @@ class Scenarios:
         async def call(thread: str) -> None:
             called[thread] = time.monotonic_ns()
             await self._system.join(await self._system.create(Work(thread, 1), "enqueue"))
-            joined.append((time.monotonic_ns() - called[thread]) / 1e6)
+            joined.append(milliseconds(time.monotonic_ns() - called[thread]))
 
         async with asyncio.TaskGroup() as calls:
             for _ in range(IDLE_RUNS):
                 calls.create_task(call(self._thread()))
                 await asyncio.sleep(self._random.uniform(*IDLE_PAUSE))
         self._journal.look()
-        starts = [(self._started(thread, 1) - at) / 1e6 for thread, at in called.items()]
+        starts = [milliseconds(self._started(thread, 1) - at) for thread, at in called.items()]
         return {"create_start": starts, "create_join": joined}
 
     async def _busy(self) -> dict[str, Any]:
@@ -137,7 +137,9 @@ class Scenarios:
         marks = self._journal.marks[thread]
         starts = [self._journal.started(thread, each) for each in range(2, last + 1)]
         result = {
-            "start": [(start - at) / 1e6 for at, start in zip(called[1:], starts, strict=True) if start is not None],
+            "start": [
+                milliseconds(start - at) for at, start in zip(called[1:], starts, strict=True) if start is not None
+            ],
             "overlaps": overlaps(marks),
             "runs": last,
             "never_started": starts.count(None),
@@ -160,7 +162,7 @@ class Scenarios:
             await self._system.create(Work(thread, 2, seconds=STEP), "reject")
         except Refused:
             refused = True
-        result = {"refused": refused, "refusal": [(time.monotonic_ns() - took) / 1e6]}
+        result = {"refused": refused, "refusal": [milliseconds(time.monotonic_ns() - took)]}
         await self._until(lambda: self._journal.done(thread, 1), PATIENCE)
         return result
 
