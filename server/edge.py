@@ -4,10 +4,9 @@ Handlers are wrapped once, when their service is added. An interceptor would do 
 its own for each call.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import grpc
 import structlog
@@ -22,6 +21,7 @@ LARGEST_REQUEST: Final = (4 * 1024 - 16) * 1024
 """Bytes. Under a client's usual limit for answers, 4 MiB, so that what was sent can be shown."""
 LARGEST_RESPONSE: Final = 64 * 1024 * 1024
 """Bytes. What the Python client takes."""
+MAY_BE_RETRIED: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 WAITING: Final = frozenset({"JoinRun", "WatchRun", "WatchThread", "ClaimRun", "WatchLease"})
 """RPCs that sleep until something happens; one that does costs memory, and nothing else."""
 
@@ -87,15 +87,14 @@ class Edge:
         write = handler.response_serializer
         room = self._waiting if method.rpartition("/")[2] in WAITING else self._calls
 
-        async def unary(request: Any, context: Context) -> bytes:
+        async def unary(request: Any, context: Context) -> bytes | None:
             try:
                 self._admit(request)
                 with room:
                     return _fitting(write(await handler.unary_unary(request, context)))
-            except (asyncio.CancelledError, grpc.aio.AbortError):
-                raise
             except Exception as error:  # noqa: BLE001 - each becomes a status
-                await self._abort(context, method, error)
+                await self._fail(context, method, error)
+                return None
 
         async def stream(request: Any, context: Context) -> None:
             try:
@@ -103,10 +102,8 @@ class Edge:
                 with room:
                     async for message in handler.unary_stream(request, context):
                         await context.write(message)
-            except (asyncio.CancelledError, grpc.aio.AbortError):
-                raise
             except Exception as error:  # noqa: BLE001 - each becomes a status
-                await self._abort(context, method, error)
+                await self._fail(context, method, error)
 
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(stream, read, write)
@@ -118,10 +115,19 @@ class Edge:
         if isinstance(request, Refusal):
             raise request
 
-    async def _abort(self, context: Context, method: str, error: Exception) -> NoReturn:
+    async def _fail(self, context: Context, method: str, error: Exception) -> None:
+        """End the call with the error's status, once the handler returns.
+
+        `abort` ends it here, by an exception that costs as much as the rest of a refusal. It leaves out the headers,
+        though, without which alone a client's transport tries again of itself (gRPC's proposal A6).
+        """
         self.on_failure(method, error)
-        await context.abort_with_status(rpc_status.to_status(_status(method, error)))
-        raise AssertionError("abort_with_status raises")
+        status = rpc_status.to_status(_status(method, error))
+        if status.code in MAY_BE_RETRIED:
+            await context.abort_with_status(status)
+        context.set_code(status.code)
+        context.set_details(status.details)
+        context.set_trailing_metadata(status.trailing_metadata)
 
 
 class Entrance:

@@ -103,6 +103,9 @@ def _bad_request(violations: list[tuple[str, str]]) -> details.BadRequest:
 
 def _status(code: grpc.StatusCode, message: str, reason: str, metadata: dict[str, str], further: list[Any]) -> Status:
     status = Status(code=code.value[0], message=message)
-    for detail in (details.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata), *further):
+    info = details.ErrorInfo(reason=reason, domain=DOMAIN)
+    for name, value in metadata.items():  # as an argument, a map takes three times as long
+        info.metadata[name] = value
+    for detail in (info, *further):
         status.details.add().Pack(detail)
     return status
