@@ -100,6 +100,7 @@ class App:
         self.server = self._make_server()
         self.metrics = self._make_metrics() if config.metrics is not None else None
         store.on_commit = self._saw
+        store.follow = self.executor.follow
 
     def _saw(self, thread_id: str, decision: Decision) -> None:
         # The executor first: it must know a run as its own before the next claim of the thread can be offered.

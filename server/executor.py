@@ -1,12 +1,15 @@
 """Runs the server's own graphs, as one more claimer: claim, commit each step, finish.
 
+A run that becomes ready while there is a free slot is claimed in the very commit that made it ready (`follow`); others
+wait for their turn at the dispatcher. Either way the claim's commit starts it.
+
 A stop cancels the graph's task at once. A graph that goes on all the same is fenced: the arbiter refuses what it
 commits, and its thread waits for its end no longer than the assistant's `stop_grace`.
 """
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,67 +50,81 @@ class Executor:
         self._dispatcher = dispatcher
         self._graphs = graphs
         self._names = frozenset(graphs)
-        self._slots = asyncio.Semaphore(SLOTS)
         self._live: dict[str, Attempt] = {}
-        self._claims: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # claims and attempts; each takes a slot
+        self._slot_freed = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
         self._draining = False
 
     def start(self) -> None:
         self._serving = asyncio.create_task(self._serve())
 
+    def follow(self, thread_id: str, decision: Decision) -> ask.ClaimRun | None:
+        """The claim of the run that a Decision makes ready, when it is to be executed here and at once."""
+        ready = decision.outlook.ready
+        if ready is None or ready.assistant.graph not in self._names:
+            return None
+        if self._serving is None or self._draining or len(self._tasks) >= SLOTS:
+            return None
+        return ask.ClaimRun(thread_id, self._names)
+
     async def _serve(self) -> None:
         while True:
-            await self._slots.acquire()
+            while len(self._tasks) >= SLOTS:
+                self._slot_freed.clear()
+                await self._slot_freed.wait()
             try:
                 thread_id = await self._dispatcher.next(self._names)
             except NotReady:
                 return
-            claim = asyncio.create_task(self._attempt(thread_id))
-            self._claims.add(claim)
-            claim.add_done_callback(self._done)
+            self._run(self._claim(thread_id))
 
-    def _done(self, claim: asyncio.Task[None]) -> None:
-        self._claims.discard(claim)
-        self._slots.release()
-        if not claim.cancelled() and (error := claim.exception()) is not None:
+    async def _claim(self, thread_id: str) -> None:
+        try:
+            await self._store.change(ask.ClaimRun(thread_id, self._names))
+        except Refusal as refusal:
+            log.warning("a claim will be tried again", thread_id=thread_id, error=str(refusal))
+            self._dispatcher.retry(thread_id)
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._slot_freed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
             log.error("an attempt failed", exc_info=error)
 
     def saw(self, thread_id: str, decision: Decision) -> None:
-        """Take note of a commit: which attempts are live, and which must stop."""
+        """Take note of a commit: start what it claimed, and stop what it stopped."""
         for run in decision.moved:
             attempt = self._live.get(run.run_id)
             if run.status is RunStatus.RUNNING and run.worker_id is not None:
                 continue
             if run.status is RunStatus.RUNNING:
                 if attempt is None or attempt.run.epoch != run.epoch:
-                    self._live[run.run_id] = Attempt(run)
+                    attempt = self._live[run.run_id] = Attempt(run)
+                    self._run(self._attempt(attempt))
             elif attempt is not None:
                 del self._live[run.run_id]
                 attempt.stopped = run.status in STOPPED
                 if attempt.task is not None:
                     attempt.task.cancel()
 
-    async def _attempt(self, thread_id: str) -> None:
-        """Claim the thread's next run and see it through."""
-        try:
-            run = (await self._store.change(ask.ClaimRun(thread_id, self._names))).run
-        except Refusal as refusal:
-            log.warning("a claim will be tried again", thread_id=thread_id, error=str(refusal))
-            self._dispatcher.retry(thread_id)
-            return
-        if run is None or isinstance(run, Tombstone):
-            return
+    async def _attempt(self, attempt: Attempt) -> None:
+        """See a claimed run through."""
+        run = attempt.run
         if self._draining:
             await self._release(run)
             return
-        attempt = self._live.get(run.run_id)
-        if attempt is not None:  # else it was stopped before it began
+        if self._is_live(run):  # else it was stopped before it began
             attempt.task = asyncio.create_task(self._execute(run))
             await asyncio.wait([attempt.task])
             if self._is_live(run):  # the graph itself let its task be cancelled
                 await self._finish(ask.FailRun(*_lease(run), "CancelledError", "the graph cancelled itself"))
-        if attempt is None or attempt.stopped:
+        if attempt.stopped:
             await self._persist(ask.AcknowledgeStop(*_lease(run)))
 
     async def _execute(self, run: Run) -> None:
@@ -137,10 +154,9 @@ class Executor:
         return ask.SucceedRun(*_lease(run), None if last is None else checked(last))
 
     async def _context(self, run: Run) -> Context:
-        record = await self._store.run(run.run_id)
+        record, raw = await self._store.start_of(run.thread_id, run.run_id)
         if record is None or isinstance(record, Tombstone) or record.input is None:
             raise LeaseLost(run_id=run.run_id, epoch=run.epoch, current_epoch=0, cause="DELETED")
-        raw = await self._store.raw_state(run.thread_id)
 
         async def emit(channel: str, data: dict[str, Any]) -> None:
             await self._persist(ask.PublishOutput(*_lease(run), (Output(channel, checked(data)),)))
@@ -184,12 +200,13 @@ class Executor:
         self._draining = True
         if self._serving is not None:
             self._serving.cancel()
+        await self._store.settled()  # the last claims are known then
         await asyncio.gather(*(self._release(attempt.run) for attempt in self._live.values()))
-        if not self._claims:
+        if not self._tasks:
             return False
-        _, left = await asyncio.wait(self._claims, timeout=seconds)
-        for claim in left:
-            claim.cancel()
+        _, left = await asyncio.wait(self._tasks, timeout=seconds)
+        for task in left:
+            task.cancel()
         if left:
             log.warning("graphs do not stop; they are left behind", graphs=len(left))
         return bool(left)

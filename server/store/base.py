@@ -74,16 +74,25 @@ Listener: TypeAlias = Callable[[str, Decision], None]
 """Told of each Decision after its commit, in order of commit: the thread's id and the Decision."""
 
 
+Follow: TypeAlias = Callable[[str, Decision], Request | None]
+"""Asked before the commit of each Decision what to decide on next, in the same commit; of the same thread. It is called
+on the writer's own thread, and must not wait for anything."""
+
+
 class Store(Protocol):
     """Every method may raise NotReady when the database cannot be read or written just now."""
 
     on_commit: Listener
+    follow: Follow
     clock: Clock
     """The time by which changes are decided: never earlier than what the store holds."""
 
     async def change(self, request: Request) -> Decision:
         """Let the arbiter decide on the request and commit what it says. On disk when it returns; goes on when the
         caller is cancelled. Raises the arbiter's Refusal, with nothing written; and a Decision's own, once it is."""
+
+    async def settled(self) -> None:
+        """Return once all changes asked for so far are committed and told."""
 
     async def add_assistant(self, assistant: Assistant) -> Assistant:
         """Keep an assistant and return it with its `key`. Raises AssistantExists."""
@@ -109,6 +118,10 @@ class Store(Protocol):
 
     async def run(self, run_id: str) -> RunRecord | Tombstone | None: ...
 
+    async def start_of(self, thread_id: str, run_id: str) -> tuple[RunRecord | Tombstone | None, RawState]:
+        """What an execution of a claimed run starts from: its record as it is now, and the thread's newest state; one
+        reading. Raises ThreadNotFound."""
+
     async def thread_of(self, run_id: str) -> str | None:
         """The thread that the run is on, was on before it was rolled back, or is awaited on though its record is gone;
         None for a run unknown."""
@@ -129,9 +142,6 @@ class Store(Protocol):
 
     async def state(self, thread_id: str, step: int | None = None) -> State:
         """The state after `step`, the newest when None. Raises ThreadNotFound, StepNotFound."""
-
-    async def raw_state(self, thread_id: str) -> RawState:
-        """The newest state."""
 
     async def states(self, thread_id: str, limit: int, after: list[Any] | None) -> Page[State]:
         """Newest first, down to step 1. Raises ThreadNotFound."""

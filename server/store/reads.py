@@ -118,9 +118,11 @@ def state(thread_id: str, step: int | None, connection: sqlite3.Connection) -> t
     return State(thread_id, at, run_id, made, read_values(raw)), raw
 
 
-def raw_state(thread_id: str, connection: sqlite3.Connection) -> RawState:
+def start_of(
+    assistants: Assistants, now: int, thread_id: str, run_id: str, connection: sqlite3.Connection
+) -> tuple[RunRecord | Tombstone | None, RawState]:
     last_step, _ = require_thread(connection, thread_id)
-    return _raw(connection, thread_id, last_step)
+    return run(assistants, now, run_id, connection), _raw(connection, thread_id, last_step)
 
 
 def _raw(connection: sqlite3.Connection, thread_id: str, step: int) -> RawState:

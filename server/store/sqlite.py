@@ -17,7 +17,7 @@ import structlog
 
 from server.clock import Clock
 from server.store import lists, reads, schema, trim
-from server.store.base import EventRecord, Listener, Page, RawState, RunRecord, State, ThreadRecord
+from server.store.base import EventRecord, Follow, Listener, Page, RawState, RunRecord, State, ThreadRecord
 from server.store.lane import Lane, read_batch, write_batch
 from server.store.rows import ASSISTANT, assistant_row, read_assistant
 from server.store.writes import apply, load_view
@@ -40,6 +40,7 @@ class SqliteStore:
     def __init__(self, path: str, clock: Clock) -> None:
         self.path = path
         self.on_commit: Listener = lambda thread_id, decision: None
+        self.follow: Follow = lambda thread_id, decision: None
         self.clock = clock
         self._now = 0
         self._by_key: dict[int, Assistant] = {}
@@ -88,12 +89,28 @@ class SqliteStore:
     # Threads: decide, then commit
 
     async def change(self, request: Request) -> Decision:
-        decision = await self.writer.run(
-            partial(self._change, request), then=lambda decision: self.on_commit(request.thread_id, decision)
-        )
+        tell = partial(self._tell, request.thread_id)
+        decision: Decision = (await self.writer.run(partial(self._changes, request), then=tell))[0]
         if decision.refusal is not None:
             raise decision.refusal
         return decision
+
+    def _changes(self, request: Request, connection: sqlite3.Connection) -> list[Decision]:
+        """The request's Decision, and that of what follows from it."""
+        decision = self._change(request, connection)
+        further = self.follow(request.thread_id, decision)
+        if further is None:
+            return [decision]
+        followed = self._change(further, connection)
+        decision.outlook = followed.outlook  # what the thread waits for once both are committed
+        return [decision, followed]
+
+    def _tell(self, thread_id: str, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            self.on_commit(thread_id, decision)
+
+    async def settled(self) -> None:
+        await self.writer.run(lambda connection: None)
 
     def _change(self, request: Request, connection: sqlite3.Connection) -> Decision:
         view = load_view(connection, request, self._by_key)
@@ -161,6 +178,11 @@ class SqliteStore:
     async def run(self, run_id: str) -> RunRecord | Tombstone | None:
         return await self.rows.run(partial(reads.run, self._by_key, self.clock(), run_id))
 
+    async def start_of(self, thread_id: str, run_id: str) -> tuple[RunRecord | Tombstone | None, RawState]:
+        record, raw = await self.scans.run(partial(reads.start_of, self._by_key, self.clock(), thread_id, run_id))
+        self._snapshot_if_due(thread_id, raw)
+        return record, raw
+
     async def thread_of(self, run_id: str) -> str | None:
         return await self.rows.run(partial(reads.thread_of, run_id))
 
@@ -207,11 +229,6 @@ class SqliteStore:
         if step is None:
             self._snapshot_if_due(thread_id, raw)
         return state
-
-    async def raw_state(self, thread_id: str) -> RawState:
-        raw = await self.scans.run(partial(reads.raw_state, thread_id))
-        self._snapshot_if_due(thread_id, raw)
-        return raw
 
     async def states(self, thread_id: str, limit: int, after: list[Any] | None) -> Page[State]:
         return await self.scans.run(partial(reads.states, thread_id, limit, after))

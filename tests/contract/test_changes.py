@@ -98,7 +98,7 @@ async def test_what_is_not_there_is_not_found(hand: Hand) -> None:
         hand.store.thread("nobody"),
         hand.store.runs("nobody", [], True, 10, None),
         hand.store.state("nobody"),
-        hand.store.raw_state("nobody"),
+        hand.store.start_of("nobody", "r"),
         hand.store.states("nobody", 10, None),
         hand.store.change(ask.DeleteThread("nobody")),
     ):

@@ -31,7 +31,7 @@ class Log:
         read = [page async for page in pages(lambda after: hand.store.states("t", 4, after))]
         listed = {state.step: state.values for page in read for state in page}
         assert listed == {step: self.state(step) for step in range(1, len(self.steps) + 1)}
-        raw = await hand.store.raw_state("t")
+        _, raw = await hand.store.start_of("t", "no run")
         assert reads.read_values(raw) == self.state(len(self.steps))
 
 

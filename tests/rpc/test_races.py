@@ -177,7 +177,7 @@ async def test_a_fold_of_the_steps_is_what_get_state_answers(service: Service) -
     await asyncio.gather(*(service.say(thread_id, str(n), "enqueue", steps=3) for n in range(5)))
     last = await service.say(thread_id, "last", "enqueue")
     await service.client.runs.join(thread_id, last["run_id"])
-    raw = await service.app.store.raw_state(thread_id)
+    _, raw = await service.app.store.start_of(thread_id, last["run_id"])
     assert read_values(raw) == (await service.client.threads.get_state(thread_id))["values"]
 
 

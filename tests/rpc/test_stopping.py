@@ -43,8 +43,8 @@ async def test_a_late_step_of_a_graph_that_ignores_its_cancellation_is_refused(s
 
 async def attempts_over(service: Service) -> None:
     """Wait until no graph is at work, the stopped ones included."""
-    while service.app.executor._claims:
-        await asyncio.wait(service.app.executor._claims)
+    while service.app.executor._tasks:
+        await asyncio.wait(service.app.executor._tasks)
 
 
 @pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
@@ -56,8 +56,8 @@ async def test_a_late_step_while_the_successor_runs_does_not_touch_its_state(ser
         thread_id, "new", multitask_strategy=strategy, steps_made=1, steps=2, after={"1": "finish"}
     )
     gates["late"].set()
-    while len(service.app.executor._claims) > 1:
-        await asyncio.wait(service.app.executor._claims, return_when=asyncio.FIRST_COMPLETED)
+    while len(service.app.executor._tasks) > 1:
+        await asyncio.wait(service.app.executor._tasks, return_when=asyncio.FIRST_COMPLETED)
     gates["finish"].set()
     await service.client.runs.join(thread_id, second["run_id"])
     kept = ["old"] if strategy == "interrupt" else []
