@@ -1,6 +1,7 @@
 """The command line: `doubletext serve`, `worker`, `demo`, `backup`, `check`, and the client verbs."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -124,6 +125,8 @@ async def _serve(config: Config) -> bool:
     stop = asyncio.Event()
     _on_signal(stop.set)
     app = await App.start(config)
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: the collector need not look at it again and again
     print(f"listening on {app.address}", flush=True)
     await stop.wait()
     return await app.stop()

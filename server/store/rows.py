@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import astuple, fields
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from statemachine.model import (
@@ -173,18 +174,22 @@ def read_tombstone(row: Row) -> Tombstone:
 def event_row(thread_id: str, event: Event, now: int) -> Row:
     kind = event.kind
     if isinstance(kind, RunChanged):
-        change = [
-            kind.before and kind.before.value,
-            kind.after.value,
-            kind.superseded_by,
-            kind.reason and kind.reason.value,
-        ]
-        named, step, body = "run_changed", None, json.dumps(change)
+        change = _change(kind) if kind.superseded_by else _common_change(kind)
+        named, step, body = "run_changed", None, change
     elif isinstance(kind, StepCommitted):
         named, step, body = "step_committed", kind.step, None
     else:
         named, step, body = "output", None, json.dumps([kind.channel, kind.data])
     return (thread_id, event.sequence, event.run_id, now, named, step, body)
+
+
+def _change(change: RunChanged) -> str:
+    before, reason = change.before and change.before.value, change.reason and change.reason.value
+    return json.dumps([before, change.after.value, change.superseded_by, reason])
+
+
+_common_change: Final = lru_cache(_change)
+"""Of a change that names no other run: there are few of those."""
 
 
 def read_event(row: Row) -> tuple[Event, str | None]:
