@@ -16,7 +16,7 @@ from typing import Final
 from tests.bench.processes import ROOT, TICKS
 from tests.bench.text import figure
 
-PACKAGES: Final = ("grpcio", "protobuf", "aiosqlite", "transitions")
+PACKAGES: Final = ("grpcio", "protobuf", "aiosqlite", "transitions", "uvloop")
 SYNCS: Final = 50
 
 
