@@ -181,6 +181,17 @@ MIGRATIONS: Final = (
     INSERT INTO run_labels SELECT thread_id, value, sequence FROM runs, json_each(labels(metadata))
         WHERE metadata <> '{}';
     """,
+    # What the front of a line is read from: due_time beside the sequence, to pass over delayed runs without reading
+    # them; the delayed ones by when they are due; and the one that has started, be it running or handed back. A thread
+    # has one of these at most, since nothing else starts before it has ended.
+    """
+    DROP INDEX runs_in_flight;
+    CREATE INDEX runs_in_flight ON runs (thread_id, sequence, due_time) WHERE end_time IS NULL;
+    CREATE INDEX runs_delayed ON runs (thread_id, due_time, sequence) WHERE end_time IS NULL AND due_time > create_time;
+    DROP INDEX runs_one_running;
+    CREATE UNIQUE INDEX runs_one_started ON runs (thread_id)
+        WHERE status = 'running' OR status = 'pending' AND base_step IS NOT NULL;
+    """,
 )
 
 

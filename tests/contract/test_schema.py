@@ -15,6 +15,7 @@ from tests.contract.files import opened, opens, query, refusal
 
 FORBIDDEN: Final = {
     "a second running run": "INSERT INTO runs SELECT 'x', thread_id, 9, {rest} FROM runs",
+    "a run handed back beside the running one": "INSERT INTO runs SELECT 'x', thread_id, 9, {pending} FROM runs",
     "a second run of a sequence": "INSERT INTO runs SELECT 'x', thread_id, 1, {pending} FROM runs",
     "a status without a name": "UPDATE runs SET status = 'paused', end_time = 1",
     "a run that is deleted and there": "UPDATE runs SET status = 'deleted', end_time = 1",

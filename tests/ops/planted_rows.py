@@ -25,8 +25,8 @@ ROWS: Final = {
     "an index that is gone": planted("DROP INDEX runs_by_sequence", "schema: index runs_by_sequence is missing"),
     "an index of another's": planted("CREATE INDEX mine ON runs (reason)", "schema: index mine does not belong there"),
     "an index that lets more in": planted(
-        "DROP INDEX runs_one_running; CREATE INDEX runs_one_running ON runs (thread_id) WHERE status = 'running'",
-        "schema: index runs_one_running is defined in another way",
+        "DROP INDEX runs_one_started; CREATE INDEX runs_one_started ON runs (thread_id) WHERE status = 'running'",
+        "schema: index runs_one_started is defined in another way",
     ),
     # JSON
     "an input that is no JSON": planted(
@@ -54,9 +54,9 @@ ROWS: Final = {
     ),
     # Runs by themselves
     "two running runs": planted(
-        "DROP INDEX runs_one_running; UPDATE runs SET status = 'running', end_time = NULL, reason = NULL, "
+        "DROP INDEX runs_one_started; UPDATE runs SET status = 'running', end_time = NULL, reason = NULL, "
         "worker_id = 'w', lease_expires = 1 WHERE run_id = 'late'",
-        "schema: index runs_one_running is missing",
+        "schema: index runs_one_started is missing",
         "running: thread work: runs late, running are running at once",
         "counter: thread work, run late: is running with last_step 5, the thread's is 8",
         "history: thread work, run late: is running, but by its events it is timeout",
