@@ -41,6 +41,13 @@ def decide(view: ThreadView, request: ask.Request, now: int) -> Decision:
     return draft.decision()
 
 
+def stops_all(request: ask.Request, thread: Thread) -> bool:
+    """Whether `request` may stop every run in flight on `thread`, so that the view must have them all."""
+    if isinstance(request, ask.AdmitRun):
+        return request.strategy_on(thread) in STOP
+    return isinstance(request, ask.DeleteThread)
+
+
 # Threads
 
 
@@ -105,7 +112,7 @@ def _admit(draft: Draft, request: ask.AdmitRun) -> None:
         thread_id=request.thread_id,
         sequence=draft.last_sequence,
         assistant=request.assistant,
-        strategy=request.strategy or thread.default_strategy or request.default_strategy,
+        strategy=request.strategy_on(thread),
         create_time=draft.now,
         due_time=draft.now + request.delay,
         timeout=request.timeout if request.timeout is not None else request.assistant.run_timeout,

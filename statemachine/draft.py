@@ -133,6 +133,7 @@ class Draft:
 
         Returns them in order of their sequence.
         """
+        assert not self.view.behind, "a view of the front is not enough to stop all"
         started_first = sorted(self.view.runs, key=lambda run: run.base_step is None)
         stopped = [self.stop(trigger, run, reason, superseded_by) for run in started_first]
         return sorted(stopped, key=lambda run: run.sequence)
@@ -180,5 +181,5 @@ class Draft:
         in_flight = tuple(run for run in self.runs.values() if run.status in IN_FLIGHT)
         made.outlook = outlook(ThreadView(self.thread, in_flight), self.now)
         if made.admitted is not None:
-            made.queue_position = position(in_flight, made.admitted, self.now)
+            made.queue_position = position(in_flight, made.admitted, self.now, self.view.ahead)
         return made

@@ -1,4 +1,7 @@
-"""A thread's line: who may start now, who is next, and until when nothing can change."""
+"""A thread's line: who may start now, who is next, and until when nothing can change.
+
+Of a ThreadView's runs these need the front only; what counts runs adds those behind it.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -39,10 +42,10 @@ def line(runs: Sequence[Run], now: int) -> list[Run]:
     return sorted(waiting(runs), key=_place(now))
 
 
-def position(runs: Sequence[Run], run: Run, now: int) -> int:
-    """A pending run's place in line, from 1."""
+def position(runs: Sequence[Run], run: Run, now: int, ahead: int = 0) -> int:
+    """A pending run's place in line, from 1, with `ahead` more runs before it than are among `runs`."""
     place = _place(now)
-    return 1 + sum(place(other) < place(run) for other in waiting(runs))
+    return 1 + ahead + sum(place(other) < place(run) for other in waiting(runs))
 
 
 def _place(now: int) -> Callable[[Run], tuple[bool, int, int]]:
@@ -65,7 +68,7 @@ def active_run(view: ThreadView, now: int) -> Run:
 
 
 def pending_count(view: ThreadView) -> int:
-    return len(waiting(view.runs))
+    return len(waiting(view.runs)) + view.behind
 
 
 def queue_limit(view: ThreadView, default: int) -> int:
@@ -79,5 +82,5 @@ def busy_facts(view: ThreadView, now: int) -> dict[str, object]:
         "thread_id": active.thread_id,
         "active_run_id": active.run_id,
         "active_run_status": active.status.value,
-        "in_flight_runs": len(view.runs),
+        "in_flight_runs": len(view.runs) + view.behind,
     }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Assistant, Json, Output, Reducers
+from statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Assistant, Json, Output, Reducers, Thread
 from statemachine.status import CancelAction, Strategy
 
 
@@ -69,6 +69,9 @@ class AdmitRun(Request):
     create_thread: bool = False
     delay: int = 0
     timeout: int | None = None
+
+    def strategy_on(self, thread: Thread) -> Strategy:
+        return self.strategy or thread.default_strategy or self.default_strategy
 
 
 @dataclass(slots=True, frozen=True)

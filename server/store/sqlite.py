@@ -113,8 +113,8 @@ class SqliteStore:
         await self.writer.run(lambda connection: None)
 
     def _change(self, request: Request, connection: sqlite3.Connection) -> Decision:
-        view = load_view(connection, request, self._by_key)
         self._now = now = max(self._now, self.clock())
+        view = load_view(connection, request, self._by_key, now)
         decision = decide(view, request, now)
         if decision.writes:
             apply(connection, request, decision, now)

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
-from server.store import labels
+from server.store import front, labels
 from server.store.rows import (
     RUN,
     THREAD,
@@ -19,9 +19,10 @@ from server.store.rows import (
     step_reducers,
     thread_row,
 )
+from statemachine.arbiter import stops_all
 from statemachine.draft import Decision
 from statemachine.model import Assistant, Json, Repeated, Run, ThreadView, Tombstone
-from statemachine.requests import AdmitRun, CommitStep, Request, RunRequest, UpdateThread
+from statemachine.requests import AdmitRun, CommitStep, Request, RunRequest, UpdateState, UpdateThread
 from statemachine.status import STATUS_AFTER, TERMINAL, RunStatus
 
 FINISHED: Final = TERMINAL - {RunStatus.DELETED}
@@ -32,7 +33,6 @@ OUTCOME: Final = (
 
 
 LOAD_THREAD: Final = f"SELECT {THREAD} FROM threads WHERE thread_id = ?"
-LOAD_IN_FLIGHT: Final = f"SELECT {RUN} FROM runs WHERE thread_id = ? AND end_time IS NULL ORDER BY sequence"
 ADD_THREAD: Final = f"INSERT INTO threads ({THREAD}, oldest_time, active_time) VALUES ({placeholders(THREAD)}, ?, ?)"
 SET_THREAD: Final = (
     "UPDATE threads SET update_time = ?, metadata = ?, default_strategy = ?, max_queued_runs = ?, "
@@ -45,17 +45,31 @@ ADD_EVENT: Final = (
 )
 
 
-def load_view(connection: sqlite3.Connection, request: Request, assistants: Mapping[int, Assistant]) -> ThreadView:
+def load_view(
+    connection: sqlite3.Connection, request: Request, assistants: Mapping[int, Assistant], now: int
+) -> ThreadView:
     row = connection.execute(LOAD_THREAD, (request.thread_id,)).fetchone()
     if row is None:
         return ThreadView(None)
-    in_flight = connection.execute(LOAD_IN_FLIGHT, (request.thread_id,)).fetchall()
+    thread = read_thread(row)
+    behind = ahead = 0
+    if stops_all(request, thread):
+        runs = front.whole_line(connection, request.thread_id, assistants)
+    else:
+        runs = front.front(connection, request.thread_id, now, assistants)
+        if len(runs) >= front.SHORT and isinstance(request, (AdmitRun, UpdateState)):
+            behind = front.in_flight(connection, request.thread_id) - len(runs)
+        if behind and isinstance(request, AdmitRun):
+            # Those that are due later come after it. They are the end of the line, and `runs` is its beginning.
+            ahead = max(behind - front.due_later(connection, request.thread_id, now + request.delay), 0)
     return ThreadView(
-        read_thread(row),
-        runs := tuple(read_run(run, assistants) for run in in_flight),
+        thread,
+        runs,
         _named(connection, request, runs, assistants) if isinstance(request, RunRequest) else None,
         _repeated(connection, request) if isinstance(request, AdmitRun) and request.request_id else None,
         _made(connection, request) if isinstance(request, CommitStep) and request.expected_step else None,
+        behind,
+        ahead,
     )
 
 
