@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+from server.store import front
 from server.store.base import LARGEST_PAGE, EventRecord, Page, RawState, RunRecord, State, ThreadRecord
 from server.store.rows import (
     RUN,
@@ -26,12 +27,12 @@ from statemachine.status import IN_FLIGHT, STATUS_AFTER, RunStatus, ThreadStatus
 
 Assistants = Mapping[int, Assistant]
 
-# A thread with what its status is made of: pending and running runs, and the outcome of the run that finished last.
+# A thread with what its status is made of: the running run, how many are in flight, and the outcome of the run that
+# finished last.
 _THREAD_RECORD: Final = f"""
     SELECT {THREAD},
         (SELECT run_id FROM runs WHERE runs.thread_id = threads.thread_id AND status = 'running'),
-        (SELECT count(*) FROM runs
-         WHERE runs.thread_id = threads.thread_id AND end_time IS NULL AND status = 'pending'),
+        (SELECT count(*) FROM runs WHERE runs.thread_id = threads.thread_id AND end_time IS NULL),
         (SELECT status FROM runs WHERE runs.thread_id = threads.thread_id AND end_time IS NOT NULL
          ORDER BY end_time DESC, sequence DESC LIMIT 1)
     FROM threads"""
@@ -45,10 +46,9 @@ def thread(thread_id: str, connection: sqlite3.Connection) -> ThreadRecord:
 
 
 def _thread_record(row: Row) -> ThreadRecord:
-    *columns, active, queued, outcome = row
-    busy = active is not None or queued > 0
-    status = ThreadStatus.BUSY if busy else STATUS_AFTER[outcome and RunStatus(outcome)]
-    return ThreadRecord(read_thread(tuple(columns)), status, active, queued)
+    *columns, active, flying, outcome = row
+    status = ThreadStatus.BUSY if flying else STATUS_AFTER[outcome and RunStatus(outcome)]
+    return ThreadRecord(read_thread(tuple(columns)), status, active, flying - (active is not None))
 
 
 def run(assistants: Assistants, now: int, run_id: str, connection: sqlite3.Connection) -> RunRecord | Tombstone | None:
@@ -57,7 +57,7 @@ def run(assistants: Assistants, now: int, run_id: str, connection: sqlite3.Conne
         record = run_record(row, assistants)
         if record.run.status is not RunStatus.PENDING:
             return record
-        return placed(record, places(connection, assistants, now, record.run.thread_id))
+        return RunRecord(record.run, record.input, record.metadata, front.position(connection, record.run, now))
     row = connection.execute(f"SELECT {TOMBSTONE} FROM tombstones WHERE run_id = ?", (run_id,)).fetchone()
     return row and read_tombstone(row)
 
