@@ -76,8 +76,7 @@ class Workers(WorkerServiceServicer):
     async def _assignment(self, run: Run) -> pb.Assignment | None:
         """None if the run was stopped since, and its state is gone."""
         try:
-            found = await self._store.run(run.run_id)
-            state = await self._store.state(run.thread_id)
+            found, state = await self._store.run_and_state(run.run_id, run.thread_id)
         except ThreadNotFound:
             return None
         if not isinstance(found, RunRecord) or state.step != run.last_step:
