@@ -46,6 +46,8 @@ Req = TypeVar("Req")
 Resp = TypeVar("Resp")
 
 CLAIM_SECONDS: Final = 30
+CLAIMS: Final = 8
+"""Claims under way at once: while one is on its way, the runs of others are already being claimed."""
 CALL_SECONDS: Final = 10.0
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
@@ -113,6 +115,16 @@ class Worker:
         await self._introduce(channel)
         log.info("claiming", worker_id=self.worker_id, server=self._address, graphs=sorted(self._graphs))
         free = asyncio.Semaphore(self._slots)
+        claimers = [asyncio.create_task(self._claim(stub, free)) for _ in range(min(self._slots, CLAIMS))]
+        try:
+            await asyncio.gather(*claimers)
+        finally:
+            for claimer in claimers:
+                claimer.cancel()
+            await asyncio.wait(claimers)
+
+    async def _claim(self, stub: "WorkerServiceAsyncStub", free: asyncio.Semaphore) -> None:
+        """Claim one run after the other, while there is a slot for it."""
         request = pb.ClaimRunRequest(
             worker_id=self.worker_id, graphs=self._graphs, wait=convert.duration(CLAIM_SECONDS)
         )

@@ -106,6 +106,7 @@ class App:
         # The executor first: it must know a run as its own before the next claim of the thread can be offered.
         self.executor.saw(thread_id, decision)
         self.dispatcher.saw(thread_id, decision)
+        self.workers.saw(decision)
         self.hub.saw(thread_id, decision)
         self.retention.saw(thread_id, decision)
         if self.metrics is not None:

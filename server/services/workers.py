@@ -20,7 +20,7 @@ from statemachine import requests as ask
 from statemachine.draft import Decision
 from statemachine.errors import LeaseLost, Refusal, ThreadNotFound
 from statemachine.model import Drain, Output, Run
-from statemachine.status import STOPPED, Reason
+from statemachine.status import STOPPED, Reason, RunStatus
 
 log = structlog.get_logger("workers")
 
@@ -34,7 +34,16 @@ class Workers(WorkerServiceServicer):
         self._dispatcher = dispatcher
         self._clock = clock
         self._lease = lease
+        self._held: dict[str, Run] = {}  # as the last commits left them; after a restart it lacks those not yet renewed
         self._returns: set[asyncio.Task[None]] = set()
+
+    def saw(self, decision: Decision) -> None:
+        """Take note of a commit: which runs are under a lease, and until when."""
+        for run in decision.moved:
+            if run.status is RunStatus.RUNNING and run.lease_expires is not None:
+                self._held[run.run_id] = run
+            else:
+                self._held.pop(run.run_id, None)
 
     async def ClaimRun(self, request: pb.ClaimRunRequest, context: Context) -> pb.ClaimRunResponse:
         fields = Fields()
@@ -76,8 +85,7 @@ class Workers(WorkerServiceServicer):
     async def _assignment(self, run: Run) -> pb.Assignment | None:
         """None if the run was stopped since, and its state is gone."""
         try:
-            found = await self._store.run(run.run_id)
-            state = await self._store.state(run.thread_id)
+            found, state = await self._store.run_and_state(run.run_id, run.thread_id)
         except ThreadNotFound:
             return None
         if not isinstance(found, RunRecord) or state.step != run.last_step:
@@ -156,6 +164,8 @@ class Workers(WorkerServiceServicer):
 
     async def _stop_or_held(self, ended: Ended, run_id: str, epoch: int) -> pb.Stop | None:
         """The stop that a lease was told already; None for one that is held, or was until just now."""
+        if self._renewal_in(run_id, epoch) > 0:
+            return None
         try:
             decision = await self._beat(run_id, epoch)
         except LeaseLost:
@@ -168,13 +178,21 @@ class Workers(WorkerServiceServicer):
     async def _held_until(self, ended: Ended, run_id: str, epoch: int) -> Run | None:
         """Keep the lease alive; return the run as it is once the lease is over, None if that was missed."""
         while True:
-            await asyncio.wait([ended], timeout=self._lease / wire.SECOND / 3)
+            await asyncio.wait([ended], timeout=self._renewal_in(run_id, epoch))
             if ended.done():
                 return ended.result()
             try:
                 await self._beat(run_id, epoch)
             except LeaseLost:
                 return ended.result() if ended.done() else None
+
+    def _renewal_in(self, run_id: str, epoch: int) -> float:
+        """Seconds until a third of the lease is over; 0 when it is, and for a lease that nothing is known of."""
+        run = self._held.get(run_id)
+        if run is None or run.lease_expires is None or run.epoch != epoch:
+            return 0
+        left = run.lease_expires - self._clock() - self._lease * 2 // 3
+        return min(max(left, 0), self._lease / 3) / wire.SECOND
 
     async def _drained(self, run_id: str, epoch: int) -> None:
         """Keep what is left of a stopped attempt's lease alive until it has acknowledged, or its grace is over."""
@@ -232,6 +250,8 @@ class Workers(WorkerServiceServicer):
         return wire.stop(decision.run, drain.grace_until - self._clock())
 
     async def _thread_of(self, run_id: str, epoch: int) -> str:
+        if (run := self._held.get(run_id)) is not None:
+            return run.thread_id
         thread_id = await self._store.thread_of(run_id)
         if thread_id is None:
             raise LeaseLost(run_id=run_id, epoch=epoch, current_epoch=0, cause="DELETED")

@@ -230,6 +230,15 @@ class SqliteStore:
             self._snapshot_if_due(thread_id, raw)
         return state
 
+    async def run_and_state(self, run_id: str, thread_id: str) -> tuple[RunRecord | Tombstone | None, State]:
+        def read(connection: sqlite3.Connection) -> tuple[RunRecord | Tombstone | None, tuple[State, RawState]]:
+            found = reads.run(self._by_key, self.clock(), run_id, connection)
+            return found, reads.state(thread_id, None, connection)
+
+        found, (state, raw) = await self.scans.run(read)
+        self._snapshot_if_due(thread_id, raw)
+        return found, state
+
     async def states(self, thread_id: str, limit: int, after: list[Any] | None) -> Page[State]:
         return await self.scans.run(partial(reads.states, thread_id, limit, after))
 

@@ -130,7 +130,7 @@ async def test_a_lease_guessed_for_a_run_that_nobody_has_claimed_is_lost(scene: 
 @pytest.mark.parametrize("method", LEASED)
 async def test_the_server_itself_is_not_told_by_a_worker_that_it_has_stopped(scene: Scene, method: str) -> None:
     await scene.service.client.assistants.create("scripted", assistant_id="patient", stop_grace=3600)
-    run = await scene.service.started("other", "stubborn", stubborn=True, assistant="patient")
+    run = await scene.service.started("other", "stubborn", stubborn=True, assistant="patient", steps_made=1)
     await scene.service.client.runs.cancel("other", run["run_id"])
     async with scene.unmoved():
         assert await lost(scene, method, run_id=run["run_id"]) == ("1", "CANCELLED")

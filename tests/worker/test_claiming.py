@@ -122,20 +122,20 @@ async def test_an_answer_that_came_too_late_for_its_claimer_leaves_the_attempt_u
     """The caller hangs up after the claim's commit and before its answer: without waiting for the lease, the run is
     claimable again."""
     async with scene(tmp_path / "w.db", lease=3600) as service:
-        reached, never, read = asyncio.Event(), asyncio.Event(), service.app.store.run
+        reached, never, read = asyncio.Event(), asyncio.Event(), service.app.store.run_and_state
 
-        async def stuck(run_id: str) -> Any:
+        async def stuck(run_id: str, thread_id: str) -> Any:
             reached.set()
             await never.wait()
 
-        service.app.store.run = stuck  # type: ignore[method-assign]
+        service.app.store.run_and_state = stuck  # type: ignore[method-assign]
         created = await say(service, "a")
         call = stub(service).ClaimRun(pb.ClaimRunRequest(worker_id="gone", graphs=[GRAPH]))
         await reached.wait()
         with service.commit(is_released) as released:
             call.cancel()
             await released
-        service.app.store.run = read  # type: ignore[method-assign]
+        service.app.store.run_and_state = read  # type: ignore[method-assign]
         again = await claimed(service)
         assert (again.run.run_id, again.run.attempt, again.lease.epoch) == (created["run_id"], 1, 2)
         assert again.assignment.state.step == 1, "its input was applied twice"
@@ -207,15 +207,15 @@ async def test_a_run_that_was_offered_to_a_claimer_who_hangs_up_at_that_moment_i
 async def test_a_run_that_was_rolled_back_between_its_claim_and_the_answer_holds_up_nobody(tmp_path: Path) -> None:
     """It is not handed out, so that nobody could acknowledge the stop: its successor is not to wait for that."""
     async with scene(tmp_path / "w.db", lease=3600, stop_grace=3600) as service:
-        read = service.app.store.run
+        read = service.app.store.run_and_state
         first = await say(service, "a")
 
-        async def overtaken(run_id: str) -> Any:
-            service.app.store.run = read  # type: ignore[method-assign]
+        async def overtaken(run_id: str, thread_id: str) -> Any:
+            service.app.store.run_and_state = read  # type: ignore[method-assign]
             await say(service, "b", "rollback")
-            return await read(run_id)
+            return await read(run_id, thread_id)
 
-        service.app.store.run = overtaken  # type: ignore[method-assign]
+        service.app.store.run_and_state = overtaken  # type: ignore[method-assign]
         held = await claimed(service)  # by the same call
         assert (held.run.sequence, held.assignment.state.step) == (2, 1)
         assert held.run.run_id != first["run_id"]

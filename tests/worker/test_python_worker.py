@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from doubletext import Client, Context, Graph, InvalidField, Worker, graph
+from doubletext.worker import CLAIMS
 from server.app import App, Config
 from statemachine.draft import Decision
 from statemachine.status import RunStatus
@@ -205,6 +206,17 @@ async def test_a_worker_executes_no_more_runs_than_it_has_slots(tmp_path: Path) 
             "pending",
             "pending",
         ]
+
+
+@pytest.mark.parametrize(("slots", "claims"), [(3, 3), (100, CLAIMS)])
+async def test_a_worker_has_several_claims_under_way(tmp_path: Path, slots: int, claims: int) -> None:
+    async with remotely(tmp_path / "w.db") as service:
+        thread_id = await service.thread()
+        async with at_work(service, slots=slots):
+            while claimers(service, "scripted") < claims:
+                await service.client.threads.get(thread_id)
+            await service.client.threads.get(thread_id)
+            assert claimers(service, "scripted") == claims
 
 
 async def test_a_graph_that_swallows_its_cancellation_is_fenced(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from statemachine.draft import Decision
 from statemachine.status import Reason, RunStatus
 from tests.rpc.calls import refused
 from tests.service import Service, serving
-from tests.worker.hand import Clock, Held, begun, claim, claimed, say, scene, tick, watching
+from tests.worker.hand import Clock, Held, begun, claim, claimed, dump, say, scene, tick, watching
 
 SHORT = 0.4
 
@@ -55,6 +55,24 @@ async def test_an_open_watch_keeps_the_lease_alive_and_a_closed_one_does_not(tmp
             watch.cancel()
             await over
         assert (await refused(held.commit())).metadata["cause"] == "LEASE_LOST"
+
+
+async def test_a_watch_renews_the_lease_once_a_third_of_it_is_over_and_not_before(tmp_path: Path) -> None:
+    clock = Clock()
+    async with scene(tmp_path / "w.db", clock, lease=15) as service:
+        held = await begun(service)
+        clock.forward(4.9)
+        before = dump(service)
+        watch = held.watch()
+        while held.lease.run_id not in service.app.hub._watchers:
+            await service.client.threads.get("t")
+        await service.app.store.settled()
+        assert dump(service) == before
+        watch.cancel()
+        clock.forward(0.1)
+        with service.commit(renewed(clock.now + 14_999_999)) as alive:
+            held.watch()
+            await alive
 
 
 async def test_an_open_watch_keeps_a_stopped_attempt_awaited_and_a_closed_one_does_not(tmp_path: Path) -> None:
