@@ -10,6 +10,7 @@ commits, and its thread waits for its end no longer than the assistant's `stop_g
 import asyncio
 import json
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,10 +38,10 @@ log = structlog.get_logger("executor")
 
 @dataclass(slots=True)
 class Attempt:
-    """One claimed run. `task` runs its graph; None before it starts. `stopped`: its thread waits for it to end."""
+    """One claimed run. `task` runs its graph. `stopped`: its thread waits for it to end."""
 
     run: Run
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[None]
     stopped: bool = False
 
 
@@ -86,10 +87,11 @@ class Executor:
             log.warning("a claim will be tried again", thread_id=thread_id, error=str(refusal))
             self._dispatcher.retry(thread_id)
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -105,27 +107,27 @@ class Executor:
                 continue
             if run.status is RunStatus.RUNNING:
                 if attempt is None or attempt.run.epoch != run.epoch:
-                    attempt = self._live[run.run_id] = Attempt(run)
-                    self._run(self._attempt(attempt))
+                    self._begin(run)
             elif attempt is not None:
                 del self._live[run.run_id]
                 attempt.stopped = run.status in STOPPED
-                if attempt.task is not None:
+                if attempt.stopped or run.status is RunStatus.PENDING:  # else the attempt itself has ended it
                     attempt.task.cancel()
 
-    async def _attempt(self, attempt: Attempt) -> None:
-        """See a claimed run through."""
-        run = attempt.run
+    def _begin(self, run: Run) -> None:
         if self._draining:
-            await self._release(run)
+            self._run(self._release(run))
             return
-        if self._is_live(run):  # else it was stopped before it began
-            attempt.task = asyncio.create_task(self._execute(run))
-            await asyncio.wait([attempt.task])
-            if self._is_live(run):  # the graph itself let its task be cancelled
-                await self._finish(ask.FailRun(*_lease(run), "CancelledError", "the graph cancelled itself"))
+        attempt = self._live[run.run_id] = Attempt(run, self._run(self._execute(run)))
+        attempt.task.add_done_callback(lambda _: self._ended(attempt))
+
+    def _ended(self, attempt: Attempt) -> None:
+        """The attempt's task is over, or was stopped before it began."""
+        lease = _lease(attempt.run)
         if attempt.stopped:
-            await self._persist(ask.AcknowledgeStop(*_lease(run)))
+            self._run(self._persist(ask.AcknowledgeStop(*lease)))
+        elif self._is_live(attempt.run):  # the graph itself let its task be cancelled
+            self._run(self._finish(ask.FailRun(*lease, "CancelledError", "the graph cancelled itself")))
 
     async def _execute(self, run: Run) -> None:
         outcome: ask.SucceedRun | ask.FailRun
@@ -202,13 +204,15 @@ class Executor:
             self._serving.cancel()
         await self._store.settled()  # the last claims are known then
         await asyncio.gather(*(self._release(attempt.run) for attempt in self._live.values()))
-        if not self._tasks:
-            return False
-        _, left = await asyncio.wait(self._tasks, timeout=seconds)
-        for task in left:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+        left = len(self._tasks)
+        for task in list(self._tasks):
             task.cancel()
         if left:
-            log.warning("graphs do not stop; they are left behind", graphs=len(left))
+            log.warning("graphs do not stop; they are left behind", graphs=left)
         return bool(left)
 
     async def _release(self, run: Run) -> None:

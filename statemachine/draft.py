@@ -29,6 +29,7 @@ class Decision:
 
     thread      afterwards; None when there is none
     outlook     what the thread waits for afterwards
+    in_flight   the runs of the view that are in flight afterwards, and the one that was admitted
     admitted    a new run
     moved       runs as they are after a move; those that are DELETED leave a tombstone
     cut_to      the last step to keep, when steps are cut off
@@ -43,6 +44,7 @@ class Decision:
 
     thread: Thread | None
     outlook: Outlook = NOTHING
+    in_flight: tuple[Run, ...] = ()
     creates_thread: bool = False
     deletes_thread: bool = False
     admitted: Run | None = None
@@ -178,8 +180,8 @@ class Draft:
                 drain=self.drain,
             )
         made.thread = self.thread
-        in_flight = tuple(run for run in self.runs.values() if run.status in IN_FLIGHT)
-        made.outlook = outlook(ThreadView(self.thread, in_flight), self.now)
+        made.in_flight = tuple([run for run in self.runs.values() if run.status in IN_FLIGHT])
+        made.outlook = outlook(ThreadView(self.thread, made.in_flight), self.now)
         if made.admitted is not None:
-            made.queue_position = position(in_flight, made.admitted, self.now, self.view.ahead)
+            made.queue_position = position(made.in_flight, made.admitted, self.now, self.view.ahead)
         return made

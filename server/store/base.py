@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 from server.clock import Clock
 from statemachine.draft import Decision
 from statemachine.model import Assistant, Event, Json, Reducers, Run, Thread, Tombstone
-from statemachine.requests import Request
+from statemachine.requests import ClaimRun, Request
 from statemachine.status import RunStatus, ThreadStatus
 
 T = TypeVar("T")
@@ -74,9 +74,9 @@ Listener: TypeAlias = Callable[[str, Decision], None]
 """Told of each Decision after its commit, in order of commit: the thread's id and the Decision."""
 
 
-Follow: TypeAlias = Callable[[str, Decision], Request | None]
-"""Asked before the commit of each Decision what to decide on next, in the same commit; of the same thread. It is called
-on the writer's own thread, and must not wait for anything."""
+Follow: TypeAlias = Callable[[str, Decision], ClaimRun | None]
+"""Asked before the commit of each Decision what to claim of the same thread in the same commit, if anything. Called on
+the writer's own thread, it must not wait for anything."""
 
 
 class Store(Protocol):

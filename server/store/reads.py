@@ -21,7 +21,7 @@ from server.store.rows import (
 )
 from statemachine.errors import EventsTrimmed, StepNotFound, ThreadNotFound
 from statemachine.line import line
-from statemachine.model import Assistant, Tombstone
+from statemachine.model import Assistant, Json, Tombstone
 from statemachine.state import fold
 from statemachine.status import IN_FLIGHT, STATUS_AFTER, RunStatus, ThreadStatus
 
@@ -111,10 +111,14 @@ def state(thread_id: str, step: int | None, connection: sqlite3.Connection) -> t
     at = last_step if step is None else step
     if not 0 <= at <= last_step:
         raise StepNotFound(thread_id=thread_id, step=at, last_step=last_step)
-    raw = _raw(connection, thread_id, at)
-    run_id, made = connection.execute(
-        "SELECT run_id, create_time FROM steps WHERE thread_id = ? AND step = ?", (thread_id, at)
-    ).fetchone() or (None, create_time)
+    snapshot, updates = _stored(connection, thread_id, at)
+    if updates:
+        run_id, made = updates[-1][2:]
+    else:
+        run_id, made = connection.execute(
+            "SELECT run_id, create_time FROM steps WHERE thread_id = ? AND step = ?", (thread_id, at)
+        ).fetchone() or (None, create_time)
+    raw = _raw(snapshot, updates)
     return State(thread_id, at, run_id, made, read_values(raw)), raw
 
 
@@ -122,20 +126,26 @@ def start_of(
     assistants: Assistants, now: int, thread_id: str, run_id: str, connection: sqlite3.Connection
 ) -> tuple[RunRecord | Tombstone | None, RawState]:
     last_step, _ = require_thread(connection, thread_id)
-    return run(assistants, now, run_id, connection), _raw(connection, thread_id, last_step)
+    return run(assistants, now, run_id, connection), _raw(*_stored(connection, thread_id, last_step))
 
 
-def _raw(connection: sqlite3.Connection, thread_id: str, step: int) -> RawState:
+def _stored(connection: sqlite3.Connection, thread_id: str, step: int) -> tuple[Json | None, list[Row]]:
+    """The newest snapshot up to a step, and the steps since: update, reducers, who made it and when."""
     snapshot = connection.execute(
         "SELECT step, body FROM snapshots WHERE thread_id = ? AND step <= ? ORDER BY step DESC LIMIT 1",
         (thread_id, step),
     ).fetchone()
     since, body = snapshot or (0, None)
     rows = connection.execute(
-        "SELECT body, reducers FROM steps WHERE thread_id = ? AND step > ? AND step <= ? ORDER BY step",
+        "SELECT body, reducers, run_id, create_time FROM steps WHERE thread_id = ? AND step > ? AND step <= ? "
+        "ORDER BY step",
         (thread_id, since, step),
     )
-    return RawState(body, [(update, read_step_reducers(reducers)) for update, reducers in rows])
+    return body, rows.fetchall()
+
+
+def _raw(snapshot: Json | None, updates: list[Row]) -> RawState:
+    return RawState(snapshot, [(update, read_step_reducers(reducers)) for update, reducers, *_ in updates])
 
 
 def read_values(raw: RawState) -> dict[str, Any]:
@@ -148,7 +158,7 @@ def states(thread_id: str, limit: int, after: list[Any] | None, connection: sqli
     last_step, _ = require_thread(connection, thread_id)
     newest = min(after[0] - 1, last_step) if after else last_step
     oldest = max(newest - limit, 0) + 1
-    values = read_values(_raw(connection, thread_id, oldest - 1))
+    values = read_values(_raw(*_stored(connection, thread_id, oldest - 1)))
     steps = connection.execute(
         "SELECT step, run_id, create_time, body, reducers FROM steps WHERE thread_id = ? AND step BETWEEN ? AND ? "
         "ORDER BY step",

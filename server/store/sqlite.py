@@ -24,7 +24,7 @@ from server.store.writes import apply, load_view
 from statemachine.arbiter import decide
 from statemachine.draft import Decision
 from statemachine.errors import AssistantExists, AssistantNotFound
-from statemachine.model import Assistant, Json, Tombstone
+from statemachine.model import Assistant, Json, ThreadView, Tombstone
 from statemachine.requests import Request
 from statemachine.status import RunStatus, ThreadStatus
 
@@ -97,11 +97,13 @@ class SqliteStore:
 
     def _changes(self, request: Request, connection: sqlite3.Connection) -> list[Decision]:
         """The request's Decision, and that of what follows from it."""
-        decision = self._change(request, connection)
+        self._now = max(self._now, self.clock())
+        view = load_view(connection, request, self._by_key, self._now)
+        decision = self._decide(view, request, connection)
         further = self.follow(request.thread_id, decision)
         if further is None:
             return [decision]
-        followed = self._change(further, connection)
+        followed = self._decide(ThreadView(decision.thread, decision.in_flight), further, connection)
         decision.outlook = followed.outlook  # what the thread waits for once both are committed
         return [decision, followed]
 
@@ -112,12 +114,10 @@ class SqliteStore:
     async def settled(self) -> None:
         await self.writer.run(lambda connection: None)
 
-    def _change(self, request: Request, connection: sqlite3.Connection) -> Decision:
-        self._now = now = max(self._now, self.clock())
-        view = load_view(connection, request, self._by_key, now)
-        decision = decide(view, request, now)
+    def _decide(self, view: ThreadView, request: Request, connection: sqlite3.Connection) -> Decision:
+        decision = decide(view, request, self._now)
         if decision.writes:
-            apply(connection, request, decision, now)
+            apply(connection, request, decision, self._now)
         return decision
 
     # Assistants: few, so all of them are in memory, the deleted ones too as long as runs may have them

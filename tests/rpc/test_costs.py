@@ -121,5 +121,5 @@ async def test_a_turn_of_one_step_is_two_commits_however_many_came_before(meter:
     counted = await meter.of(lambda: turn(meter.service, thread_id))
     # The join's reading of the run; the graph's of the run and its state; the join's of the state that was left.
     assert counted.hops == {"writer": 2, "rows": 1, "scans": 2}
-    assert counted.statements == {"writer": 26, "rows": 3, "scans": 12}
+    assert counted.statements == {"writer": 24, "rows": 3, "scans": 11}
     assert 0 < counted.frames <= 24
