@@ -44,7 +44,7 @@ class Decision:
 
     thread: Thread | None
     outlook: Outlook = NOTHING
-    in_flight: tuple[Run, ...] = ()
+    in_flight: tuple[Run, ...] = field(default=(), compare=False)  # more of them in a view that has more
     creates_thread: bool = False
     deletes_thread: bool = False
     admitted: Run | None = None

@@ -149,9 +149,10 @@ class Lines:
         play.world = play.world.after(request, made, play.now)
 
     def same(self, some: ThreadView, every: ThreadView, request: ask.Request, now: int) -> None:
-        """The same is decided, of some runs in flight and of all of them."""
-        decided = answer(every, request, now)
-        assert answer(some, request, now) == decided, (request, now)
+        """The same is decided, of some runs in flight and of all of them, and on the claim that may follow."""
+        decided, of_some = answer(every, request, now), answer(some, request, now)
+        assert of_some == decided, (request, now)
+        assert claim_after(of_some[0], now) == claim_after(decided[0], now), (request, now)
         if len(some.runs) < len(every.runs) or type(request) in (ask.DeleteThread, ask.ExpireThread):
             self.met.update({type(request).__name__, *what_stands(every, now)})
 
@@ -181,6 +182,12 @@ def answer(view: ThreadView, request: ask.Request, now: int) -> tuple[Decision |
     except Refusal as refusal:
         return None, _told(refusal)
     return replace(made, refusal=None), _told(made.refusal)
+
+
+def claim_after(made: Decision | None, now: int) -> Decision | None:
+    if made is None or made.outlook.ready is None:
+        return None
+    return decide(ThreadView(made.thread, made.in_flight), ask.ClaimRun(T, GRAPHS), now)
 
 
 def _told(refusal: Refusal | None) -> object:
