@@ -9,14 +9,19 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any, Final
 
-from server.store.rows import RUN, read_run
-from statemachine.model import Assistant, Run
+from server.store.rows import RUN, THREAD, of, read_run, read_thread
+from statemachine.model import Assistant, Run, Thread
 
+_WIDTH: Final = len(THREAD.split(","))
 SHORT: Final = 3
 """A line of less than this is read as a whole; from this many on, what has been read may be the front only."""
 
 WHOLE_LINE: Final = f"SELECT {RUN} FROM runs WHERE thread_id = ? AND end_time IS NULL ORDER BY sequence"
-FIRST: Final = f"{WHOLE_LINE} LIMIT {SHORT}"
+THREAD_AND_FIRST: Final = (
+    f"SELECT {of('threads', THREAD)}, {of('runs', RUN)} FROM threads LEFT JOIN runs INDEXED BY runs_in_flight "
+    f"ON runs.thread_id = threads.thread_id AND end_time IS NULL WHERE threads.thread_id = ? "
+    f"ORDER BY sequence LIMIT {SHORT}"
+)
 # One of them may be running, or was handed back: two are left that have not started.
 FIRST_DUE: Final = (
     f"SELECT {RUN} FROM runs INDEXED BY runs_in_flight "
@@ -40,12 +45,28 @@ NOT_BEFORE: Final = f"SELECT count(*) {_DELAYED} AND (due_time, sequence) >= (?,
 WHO_STARTED: Final = f"SELECT status = 'running', sequence {_STARTED}"
 
 
-def whole_line(connection: sqlite3.Connection, thread_id: str, assistants: Mapping[int, Assistant]) -> tuple[Run, ...]:
+def thread_and_first(
+    connection: sqlite3.Connection, thread_id: str, assistants: Mapping[int, Assistant]
+) -> tuple[Thread | None, list[Run]]:
+    """The thread, and its first SHORT runs in flight by sequence. One statement, since most decisions need no other."""
+    rows = connection.execute(THREAD_AND_FIRST, (thread_id,)).fetchall()
+    if not rows:
+        return None, []
+    return read_thread(rows[0][:_WIDTH]), [
+        read_run(row[_WIDTH:], assistants) for row in rows if row[_WIDTH] is not None
+    ]
+
+
+def whole_line(
+    connection: sqlite3.Connection, thread_id: str, first: list[Run], assistants: Mapping[int, Assistant]
+) -> tuple[Run, ...]:
+    if len(first) < SHORT:
+        return tuple(first)
     return tuple([read_run(row, assistants) for row in connection.execute(WHOLE_LINE, (thread_id,))])
 
 
 def front(
-    connection: sqlite3.Connection, thread_id: str, now: int, assistants: Mapping[int, Assistant]
+    connection: sqlite3.Connection, thread_id: str, first: list[Run], now: int, assistants: Mapping[int, Assistant]
 ) -> tuple[Run, ...]:
     """What model.ThreadView promises of `runs`, and all in flight if they are less than SHORT. Those of them that are
     pending are the first in line, however many they are."""
@@ -53,7 +74,7 @@ def front(
     def read(statement: str, *values: Any) -> list[Run]:
         return [read_run(row, assistants) for row in connection.execute(statement, (thread_id, *values))]
 
-    runs = read(FIRST)
+    runs = first
     if len(runs) < SHORT:
         return tuple(runs)
     if any(run.due_time > now for run in runs):

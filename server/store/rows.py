@@ -49,6 +49,10 @@ def placeholders(columns: str) -> str:
     return ", ".join("?" * len(columns.split(",")))
 
 
+def of(table: str, columns: str) -> str:
+    return ", ".join(f"{table}.{column.strip()}" for column in columns.split(","))
+
+
 def assistant_row(assistant: Assistant) -> Row:
     row = astuple(assistant)
     return (*row[1:6], write_reducers(assistant.reducers), *row[7:])

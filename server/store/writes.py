@@ -13,7 +13,6 @@ from server.store.rows import (
     event_row,
     placeholders,
     read_run,
-    read_thread,
     read_tombstone,
     run_row,
     step_reducers,
@@ -32,7 +31,6 @@ OUTCOME: Final = (
 )
 
 
-LOAD_THREAD: Final = f"SELECT {THREAD} FROM threads WHERE thread_id = ?"
 ADD_THREAD: Final = f"INSERT INTO threads ({THREAD}, oldest_time, active_time) VALUES ({placeholders(THREAD)}, ?, ?)"
 SET_THREAD: Final = (
     "UPDATE threads SET update_time = ?, metadata = ?, default_strategy = ?, max_queued_runs = ?, "
@@ -48,15 +46,14 @@ ADD_EVENT: Final = (
 def load_view(
     connection: sqlite3.Connection, request: Request, assistants: Mapping[int, Assistant], now: int
 ) -> ThreadView:
-    row = connection.execute(LOAD_THREAD, (request.thread_id,)).fetchone()
-    if row is None:
+    thread, first = front.thread_and_first(connection, request.thread_id, assistants)
+    if thread is None:
         return ThreadView(None)
-    thread = read_thread(row)
     behind = ahead = 0
     if stops_all(request, thread):
-        runs = front.whole_line(connection, request.thread_id, assistants)
+        runs = front.whole_line(connection, request.thread_id, first, assistants)
     else:
-        runs = front.front(connection, request.thread_id, now, assistants)
+        runs = front.front(connection, request.thread_id, first, now, assistants)
         if len(runs) >= front.SHORT and isinstance(request, (AdmitRun, UpdateState)):
             behind = front.in_flight(connection, request.thread_id) - len(runs)
         if behind and isinstance(request, AdmitRun):
