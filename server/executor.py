@@ -29,7 +29,7 @@ from statemachine.model import Json, Output, Run, Tombstone
 from statemachine.status import STOPPED, RunStatus
 
 SLOTS: Final = 1000
-"""Runs in execution at once; further ones wait."""
+"""Runs in execution at once; further ones wait. Those of one commit are counted after it, and may exceed it."""
 
 LARGEST_UPDATE: Final = 4 * 1024 * 1024
 
@@ -126,7 +126,7 @@ class Executor:
         lease = _lease(attempt.run)
         if attempt.stopped:
             self._run(self._persist(ask.AcknowledgeStop(*lease)))
-        elif self._is_live(attempt.run):  # the graph itself let its task be cancelled
+        elif self._is_live(attempt.run) and not self._draining:  # the graph itself let its task be cancelled
             self._run(self._finish(ask.FailRun(*lease, "CancelledError", "the graph cancelled itself")))
 
     async def _execute(self, run: Run) -> None:

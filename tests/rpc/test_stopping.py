@@ -7,6 +7,9 @@ import pytest
 
 from doubletext import Context, RunRolledBack, ThreadNotFound, graph
 from doubletext.v1 import assistant_service_pb2, run_service_pb2
+from statemachine.draft import Decision
+from statemachine.errors import NotReady
+from statemachine.requests import ReleaseRun, Request
 from tests.service import Service, gates, serving, told
 
 EXECUTORS = ["server", "worker"]
@@ -281,3 +284,23 @@ async def test_a_thread_that_is_deleted_as_soon_as_it_is_made_was_made(service: 
         return made[0]["status"]
 
     assert [await make_and_delete() for _ in range(50)] == ["idle"] * 50
+
+
+async def test_a_run_that_could_not_be_handed_back_is_not_failed_by_the_drain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its graph is cancelled, since the process ends; the run is for the next process to take up."""
+    async with serving(tmp_path / "test.db") as service:
+        thread_id = await service.thread()
+        run = await service.started(thread_id, "left")
+        change = service.app.store.change
+
+        async def refusing(request: Request) -> Decision:
+            if isinstance(request, ReleaseRun):
+                raise NotReady(what="unable to write")
+            return await change(request)
+
+        monkeypatch.setattr(service.app.store, "change", refusing)
+        assert await service.app.executor.drain(0)
+        await attempts_over(service)
+        assert (await service.client.runs.get(thread_id, run["run_id"]))["status"] == "running"
