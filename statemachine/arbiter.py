@@ -48,6 +48,13 @@ def stops_all(request: ask.Request, thread: Thread) -> bool:
     return isinstance(request, ask.DeleteThread)
 
 
+def needs_idle(request: ask.Request, thread: Thread | None) -> bool:
+    """Whether `request` is refused as long as a run is in flight on `thread`, with no earlier call to be looked up."""
+    if thread is None or not isinstance(request, ask.AdmitRun) or request.request_id is not None:
+        return False
+    return request.strategy_on(thread) is Strategy.REJECT
+
+
 # Threads
 
 

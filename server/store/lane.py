@@ -18,6 +18,7 @@ from statemachine.errors import NotReady, Refusal
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[sqlite3.Connection], Any]
+Then: TypeAlias = Callable[[Any], object] | None
 RunBatch: TypeAlias = Callable[[sqlite3.Connection, list[Work]], list[Any]]
 Observer: TypeAlias = Callable[[int, float], None]
 """Told of each batch before its callers are answered: how many functions it had, and how many seconds it took."""
@@ -36,19 +37,25 @@ class Lane(aiosqlite.Connection):
     def __init__(self, connect: Callable[[], sqlite3.Connection], run_batch: RunBatch) -> None:
         super().__init__(connect, iter_chunk_size=64)
         self._run_batch = run_batch
-        self._waiting: list[tuple[Work, Callable[[Any], object] | None, asyncio.Future[Any]]] = []
+        self._waiting: list[tuple[Work, Then, Then, asyncio.Future[Any]]] = []
         self._pump: asyncio.Task[None] | None = None
         self.batches = 0
         self.observe: Observer | None = None
 
-    async def run(self, work: Callable[[sqlite3.Connection], T], then: Callable[[T], object] | None = None) -> T:
+    async def run(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        then: Callable[[T], object] | None = None,
+        otherwise: Callable[[BaseException], object] | None = None,
+    ) -> T:
         """Run `work(connection)` on the lane and return its value.
 
-        `then(value)` is called on the event loop first, also when the caller is gone by then: cancelling the caller
-        does not cancel the work. Raises what the work raised, or NotReady when the database cannot be read or written.
+        `then(value)`, or `otherwise(error)`, is called on the event loop first, also when the caller is gone by then:
+        cancelling the caller does not cancel the work. Raises what the work raised, or NotReady when the database
+        cannot be read or written.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, then, future))
+        self._waiting.append((work, then, otherwise, future))
         if self._pump is None:
             self._pump = asyncio.create_task(self._drain())
         try:
@@ -63,14 +70,14 @@ class Lane(aiosqlite.Connection):
                 self.batches += 1
                 try:
                     # The one protected method of aiosqlite in use: its public ones are a hop for each statement.
-                    works = [work for work, _, _ in batch]
+                    works = [work for work, *_ in batch]
                     outcomes, seconds = await self._execute(self._timed, self._conn, works)  # type: ignore[no-untyped-call]
                 except Exception as error:  # noqa: BLE001 - whatever it was, each caller gets it
                     outcomes = [error] * len(batch)
                 else:
                     self._tell(len(batch), seconds)
-                for (_, then, future), outcome in zip(batch, outcomes, strict=True):
-                    _settle(then, future, outcome)
+                for (_, then, otherwise, future), outcome in zip(batch, outcomes, strict=True):
+                    _settle(otherwise if isinstance(outcome, BaseException) else then, future, outcome)
         finally:
             self._pump = None
 
@@ -94,17 +101,18 @@ class Lane(aiosqlite.Connection):
         await self.close()
 
 
-def _settle(then: Callable[[Any], object] | None, future: asyncio.Future[Any], outcome: Any) -> None:
-    if not isinstance(outcome, BaseException):
-        if then is not None:
-            try:
-                then(outcome)
-            except Exception:
-                log.exception("a listener failed on what was committed")
-        if not future.done():
-            future.set_result(outcome)
-    elif not future.done():
+def _settle(tell: Then, future: asyncio.Future[Any], outcome: Any) -> None:
+    if tell is not None:
+        try:
+            tell(outcome)
+        except Exception:
+            log.exception("a listener failed on the outcome of a change")
+    if future.done():
+        return
+    if isinstance(outcome, BaseException):
         future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def read_batch(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:

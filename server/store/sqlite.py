@@ -11,19 +11,21 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
 from server.clock import Clock
 from server.store import lists, reads, schema, trim
 from server.store.base import EventRecord, Follow, Listener, Page, RawState, RunRecord, State, ThreadRecord
+from server.store.busy import Busy
+from server.store.front import SHORT
 from server.store.lane import Lane, read_batch, write_batch
 from server.store.rows import ASSISTANT, assistant_row, read_assistant
 from server.store.writes import apply, load_view
-from statemachine.arbiter import decide
+from statemachine.arbiter import decide, needs_idle
 from statemachine.draft import Decision
-from statemachine.errors import AssistantExists, AssistantNotFound
+from statemachine.errors import AssistantExists, AssistantNotFound, NotReady, Refusal
 from statemachine.model import Assistant, Json, ThreadView, Tombstone
 from statemachine.requests import Request
 from statemachine.status import RunStatus, ThreadStatus
@@ -32,6 +34,14 @@ SNAPSHOT_FROM: Final = 64 * 1024
 """Updates of less than this many characters in all are folded anew at each reading."""
 
 log = structlog.get_logger("store")
+
+
+class Changed(NamedTuple):
+    """The request's Decision, and that of what follows from it; and the thread after both, unless more of it is in
+    flight than was read."""
+
+    decisions: list[Decision]
+    after: ThreadView | None
 
 
 class SqliteStore:
@@ -45,6 +55,7 @@ class SqliteStore:
         self._now = 0
         self._by_key: dict[int, Assistant] = {}
         self._by_id: dict[str, Assistant] = {}
+        self._busy = Busy()
         self._snapshotting: dict[str, asyncio.Task[None]] = {}
         self.writer = Lane(partial(schema.connect, path, read_only=False), write_batch)
         self.rows = Lane(partial(schema.connect, path, read_only=True), read_batch)
@@ -89,27 +100,40 @@ class SqliteStore:
     # Threads: decide, then commit
 
     async def change(self, request: Request) -> Decision:
-        tell = partial(self._tell, request.thread_id)
-        decision: Decision = (await self.writer.run(partial(self._changes, request), then=tell))[0]
+        thread_id = request.thread_id
+        busy = self._busy.view(thread_id)
+        if busy is not None and needs_idle(request, busy.thread):
+            decide(busy, request, max(self._now, self.clock()))  # refuses it
+        self._busy.begin(thread_id)
+        change = partial(self._change, request)
+        tell, fail = partial(self._tell, thread_id), partial(self._fail, thread_id)
+        changed: Changed = await self.writer.run(change, then=tell, otherwise=fail)
+        decision = changed.decisions[0]
         if decision.refusal is not None:
             raise decision.refusal
         return decision
 
-    def _changes(self, request: Request, connection: sqlite3.Connection) -> list[Decision]:
-        """The request's Decision, and that of what follows from it."""
+    def _change(self, request: Request, connection: sqlite3.Connection) -> "Changed":
         self._now = max(self._now, self.clock())
         view = load_view(connection, request, self._by_key, self._now)
         decision = self._decide(view, request, connection)
+        after = ThreadView(decision.thread, decision.in_flight)
+        whole = len(view.runs) < SHORT
         further = self.follow(request.thread_id, decision)
         if further is None:
-            return [decision]
-        followed = self._decide(ThreadView(decision.thread, decision.in_flight), further, connection)
+            return Changed([decision], after if whole else None)
+        followed = self._decide(after, further, connection)
         decision.outlook = followed.outlook  # what the thread waits for once both are committed
-        return [decision, followed]
+        return Changed([decision, followed], ThreadView(followed.thread, followed.in_flight) if whole else None)
 
-    def _tell(self, thread_id: str, decisions: list[Decision]) -> None:
-        for decision in decisions:
+    def _tell(self, thread_id: str, changed: "Changed") -> None:
+        self._busy.told(thread_id, changed.after)
+        for decision in changed.decisions:
             self.on_commit(thread_id, decision)
+
+    def _fail(self, thread_id: str, error: BaseException) -> None:
+        """After a failure of the disk, what is in the file is for the file to say."""
+        self._busy.failed(thread_id, unchanged=isinstance(error, Refusal) and not isinstance(error, NotReady))
 
     async def settled(self) -> None:
         await self.writer.run(lambda connection: None)

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
 import pytest
 
 from doubletext import ThreadBusy
+from doubletext.v1 import run_service_pb2 as pb
+from doubletext.v1.resources_pb2 import MULTITASK_STRATEGY_REJECT
 from tests.service import Service, said, serving
 
 FRAME: Final = 4096 + 24
@@ -96,13 +99,23 @@ async def test_a_run_on_a_known_thread_reads_the_thread_and_its_line_first(meter
     assert 0 < counted.frames <= 8
 
 
-async def test_a_refused_run_writes_nothing(meter: Meter) -> None:
-    async def refused() -> None:
+async def test_a_refused_run_writes_nothing_and_reads_only_whether_its_request_was_made_before(meter: Meter) -> None:
+    async def refused() -> None:  # the client gives each call a request id
         with pytest.raises(ThreadBusy):
             await meter.service.client.runs.create("first", "idle", input=said("no"), multitask_strategy="reject")
 
     counted = await meter.of(refused)
     assert (counted.hops, counted.statements, counted.frames) == ({"writer": 1}, {"writer": 4}, 0)
+
+    async def refused_without_an_id() -> None:
+        request = pb.CreateRunRequest(
+            thread_id="first", assistant_id="idle", multitask_strategy=MULTITASK_STRATEGY_REJECT
+        )
+        with pytest.raises(grpc.aio.AioRpcError, match="is busy"):
+            await meter.service.runs.CreateRun(request)
+
+    counted = await meter.of(refused_without_an_id)
+    assert (counted.hops, counted.statements, counted.frames) == ({}, {}, 0)
 
 
 async def test_reading_a_run_is_one_hop(meter: Meter) -> None:
