@@ -267,8 +267,8 @@ class SqliteStore:
         return await self.scans.run(partial(reads.states, thread_id, limit, after))
 
     # Snapshots: made when a reading of the newest state had to fold more than the last snapshot holds, so that
-    # together they stay smaller than the steps, and reading costs what the state's size does. Threads that nobody
-    # reads get none.
+    # reading costs what the state's size does. Threads that nobody reads get none. One that has grown by half takes the
+    # last one's place: states from between the two cost no more to fold from the beginning than this one to read.
 
     def _snapshot_if_due(self, thread_id: str, raw: RawState) -> None:
         folded = sum(len(update) for update, _ in raw.updates)
@@ -279,17 +279,27 @@ class SqliteStore:
 
     async def _snapshot(self, thread_id: str) -> None:
         try:
-            state, _ = await self.scans.run(partial(reads.state, thread_id, None))
+            state, raw = await self.scans.run(partial(reads.state, thread_id, None))
             body = await asyncio.to_thread(json.dumps, state.values, separators=(",", ":"), ensure_ascii=False)
-            await self.writer.run(partial(_add_snapshot, state, body))
+            replaces = 2 * len(body) >= 3 * len(raw.snapshot or "")
+            await self.writer.run(partial(_add_snapshot, state, body, replaces))
         except Exception as error:  # noqa: BLE001 - the next reading tries again
             log.warning("no snapshot was made", thread_id=thread_id, error=str(error))
 
 
-def _add_snapshot(state: State, body: str, connection: sqlite3.Connection) -> None:
-    """Unless the step was cut off, or its thread deleted, meanwhile: the number may be another step's by now."""
-    connection.execute(
+def _add_snapshot(state: State, body: str, replaces: bool, connection: sqlite3.Connection) -> None:
+    """Unless the step was cut off, or its thread deleted, meanwhile: the number may be another step's by now.
+
+    replaces: the newest one before it goes
+    """
+    added = connection.execute(
         "INSERT OR IGNORE INTO snapshots (thread_id, step, body) SELECT thread_id, step, ? FROM steps "
         "WHERE thread_id = ? AND step = ? AND run_id IS ? AND create_time = ?",
         (body, state.thread_id, state.step, state.run_id, state.create_time),
-    )
+    ).rowcount
+    if added and replaces:
+        connection.execute(
+            "DELETE FROM snapshots WHERE thread_id = ?1 "
+            "AND step = (SELECT max(step) FROM snapshots WHERE thread_id = ?1 AND step < ?2)",
+            (state.thread_id, state.step),
+        )

@@ -132,6 +132,28 @@ async def test_snapshots_together_stay_smaller_than_the_steps(sqlite: SqliteHand
     assert 0 < kept <= steps
 
 
+async def test_of_a_growing_state_only_the_newest_snapshot_is_kept(sqlite: SqliteHand) -> None:
+    made = []
+    await sqlite.create()
+    for number in range(60):
+        await sqlite.update({str(number): "x" * 6_000})
+        await sqlite.store.state("t")
+        made += [step for step in await snapshots(sqlite) if step not in made]
+    assert len(made) > 2
+    assert await snapshots(sqlite) == made[-1:]
+    assert await sqlite.values(made[0]) == {str(number): "x" * 6_000 for number in range(made[0])}
+
+
+async def test_of_a_state_that_stays_as_large_as_it_is_every_snapshot_is_kept(sqlite: SqliteHand) -> None:
+    """Else reading an old one would fold all that was ever replaced."""
+    await sqlite.create()
+    for number in range(60):
+        await sqlite.update({"same": f"{number}" + "x" * 6_000})
+        await sqlite.store.state("t")
+        await snapshots(sqlite)
+    assert len(await snapshots(sqlite)) == 60 // 11
+
+
 async def test_reading_an_old_state_again_and_again_adds_no_snapshot_at_each_new_step(sqlite: SqliteHand) -> None:
     await sqlite.create()
     for number in range(20):
