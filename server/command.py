@@ -7,8 +7,11 @@ import asyncio
 import functools
 import json
 import math
+import signal
+import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -138,8 +141,9 @@ def verb(group: click.Group | None, name: str) -> Callable[[Verb], click.Command
 
     async def outcome(function: Verb, server: str, show: Show, arguments: dict[str, Any]) -> Exit:
         try:
-            async with Client(server) as client:
-                return await function(client, show, **arguments) or Exit.DONE
+            with _woken_by_signals():
+                async with Client(server) as client:
+                    return await function(client, show, **arguments) or Exit.DONE
         except DoubletextError as error:
             show.error(error)
             return EXIT_OF.get(error.code, Exit.INTERNAL)
@@ -169,3 +173,22 @@ def verb(group: click.Group | None, name: str) -> Callable[[Verb], click.Command
         return command
 
     return decorate
+
+
+@contextmanager
+def _woken_by_signals() -> Iterator[None]:
+    """Let a signal wake the event loop, whatever the moment. Without it a Ctrl-C that comes just before the loop falls
+    asleep is noticed only when something else wakes it, since nothing interrupts the sleep any more
+    (https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd).
+    """
+    loop = asyncio.get_running_loop()
+    here, there = socket.socketpair()
+    with here, there:
+        there.setblocking(False)
+        before = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
+        loop.add_reader(here, here.recv, 4096)
+        try:
+            yield
+        finally:
+            loop.remove_reader(here)
+            signal.set_wakeup_fd(before)

@@ -1,18 +1,21 @@
 """The exit codes of the client verbs: which outcome ends with which, and what stands on stderr."""
 
+import asyncio
 import os
 import re
 import signal
 import socket
 import subprocess
+import threading
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from server.cli import main
-from server.command import EXIT_OF, MEANING, Exit
+from server.command import EXIT_OF, MEANING, Exit, verb
 from server.errors import STATUS_OF
 from tests.rpc.command_line import ROOT, Server, Verbs, command
 
@@ -118,3 +121,20 @@ def test_every_exit_code_stands_in_the_help() -> None:
 def test_every_status_of_a_refusal_has_an_exit_code() -> None:
     codes = {code for code, _ in STATUS_OF.values()}
     assert codes <= set(EXIT_OF)
+
+
+def test_ctrl_c_wakes_a_loop_that_it_does_not_interrupt() -> None:
+    """Taken by another thread, as it is by this one just before it falls asleep, it breaks off no system call here."""
+    asleep = threading.Event()
+
+    def taken_elsewhere() -> None:
+        asleep.wait(0.1)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    async def waits(client: Any, show: Any) -> None:
+        threading.Thread(target=taken_elsewhere).start()
+        await asyncio.Event().wait()
+
+    with pytest.raises(click.Abort):
+        verb(None, "waits")(waits).main([], standalone_mode=False)
+    assert signal.set_wakeup_fd(-1) == -1, "it is left as it was found"
