@@ -1,0 +1,1 @@
+"""Bugs, planted one at a time, and whether the tests find them."""
