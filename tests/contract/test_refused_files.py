@@ -126,7 +126,7 @@ def as_nobody() -> Iterator[None]:
 @pytest.fixture
 def reachable(tmp_path: Path) -> Iterator[Path]:
     """A directory that nobody can reach as well; pytest's own are the user's alone."""
-    for directory in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+    for directory in (tmp_path, *tmp_path.parents):
         if directory.stat().st_mode & stat.S_IXOTH:
             break
         directory.chmod(0o755)

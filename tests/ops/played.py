@@ -115,13 +115,13 @@ async def _draining(hand: SqliteHand) -> None:
 
 
 async def _long(hand: SqliteHand) -> None:
-    """A state large enough for snapshots, by an assistant that is deleted and made anew."""
+    """A state large enough for snapshots, of which each is kept, by an assistant that is deleted and made anew."""
     own = await hand.store.add_assistant(Assistant(0, "own", "g", hand.clock(), reducers={"log": Reducer.APPEND}))
     await hand.create("long")
     await hand.admit("tall", "long", assistant=own, given={"log": [1]})
     await hand.claim("long")
     for number in range(3):
-        await hand.commit("tall", {"log": [number, LARGE], "last": number}, "long")
+        await hand.commit("tall", {"log": [number], "text": LARGE, "last": number}, "long")
         await hand.store.state("long")
         await _settled(hand)
     await hand.succeed("tall", "long")

@@ -109,9 +109,9 @@ def test_lanes_show_each_run_with_its_strategy_status_steps_and_outputs(
         second = verbs.json("run", "create", thread_id, "talks", *HOLD, "--strategy", "interrupt")["run_id"]
         watching.until(f"interrupted → {second[-8:]}", "■■ 4", "interrupt ", '{"holding": "on"}')
         queued = verbs.json("run", "create", thread_id, "talks", "--strategy", "enqueue")["run_id"]
-        watching.until("pending")
+        watching.until(f"{queued[-8:]}  enqueue    pending")
         third = verbs.json("run", "create", thread_id, "talks", *HOLD, "--strategy", "rollback")["run_id"]
-        watching.until(f"deleted → {third[-8:]}", "running", "rollback ", '{"holding": "on"}')
+        watching.until(f"deleted → {third[-8:]}", "running", "rollback ", "■■ 4", '{"holding": "on"}')
         watching.type(CTRL_C)
         assert watching.end() == Exit.STOPPED
     last = left_behind(watching.written)
