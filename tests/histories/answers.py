@@ -68,7 +68,7 @@ class _At:
         if any(each is None or each.due_time is None or each.delayed for each in known):
             return 1 <= position <= len(waiting)
         waiting.sort(key=lambda each: (each.claims == 0, each.number))
-        return waiting.index(run) + 1 == position
+        return waiting[position - 1 : position] == [run]
 
     def holds(self, told: Json, node: Node) -> bool:
         """Whether a state is as told."""
