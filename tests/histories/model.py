@@ -213,6 +213,8 @@ class _Play:
                 self.say(event, f"its first step is {node.update}, and not its input {tag!r}")
         elif run.base is not None and text != f"{run.run_id} {node.step - run.base.step - 1}":
             self.say(event, f"its step {node.step - run.base.step - 1} says {text!r}")
+        if run.last_step and node.update.get("attempt", run.attempt) != run.attempt:
+            self.say(event, f"attempt {node.update['attempt']} makes a step while attempt {run.attempt} runs")
 
     # Moves
 

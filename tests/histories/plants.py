@@ -279,6 +279,13 @@ def a_step_made_twice(history: History) -> None:
     insert(life, where(life, run_id, "deleted"), stepped(run_id, 10, f"{run_id} 1"))
 
 
+def a_step_of_an_older_attempt(history: History) -> None:
+    """It is rolled back before anybody reads a state that has it."""
+    life, run_id = history.lives[0], run_of(history, "i")
+    history.calls.remove(call(history, "state while i runs"))
+    life.events[where(life, run_id, step=2)]["step_committed"]["update"]["attempt"] = 0
+
+
 def a_run_without_its_input(history: History) -> None:
     life = history.lives[0]
     event = life.events[where(life, run_of(history, "k"), step=1)]
@@ -358,6 +365,7 @@ PLANTS: Final[list[Callable[[History], None]]] = [
     two_runs_at_once,
     a_step_after_the_stop,
     a_step_made_twice,
+    a_step_of_an_older_attempt,
     a_run_without_its_input,
     an_event_is_missing,
     an_event_is_told_otherwise_later,
