@@ -315,7 +315,7 @@ class _Play:
             self.say(event, f"is success after {made} of {known.steps} steps")
         if run.reason == "MAX_ATTEMPTS" and known.max_attempts not in (None, run.attempt):
             self.say(event, f"ends after {run.attempt} of {known.max_attempts} attempts")
-        if run.reason == "TIMEOUT" and known.timeout is not None:
+        if run.reason == "TIMEOUT" and known.timeout is not None and run.claims:
             took = (micros(event["time"]) - micros(run.start_time)) / 1_000_000
             if took < known.timeout:
                 self.say(event, f"is stopped after {took} of its {known.timeout} seconds")

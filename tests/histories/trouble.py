@@ -39,7 +39,7 @@ class Trouble:
             if what == "kill server":
                 await self.kill_server()
             elif what == "stop":
-                await self.stop(victim)
+                await self.stop(victim, self.draw.uniform(1, 1.6) * LEASE)
             else:
                 await self.replace(victim, leaves=what == "leave")
 
@@ -49,10 +49,11 @@ class Trouble:
         self.scene.recorder.note("server killed")
         await self.place.serve()
 
-    async def stop(self, victim: int) -> None:
+    async def stop(self, victim: int, seconds: float) -> None:
+        """Awake again, they go on with what others may have taken over by then."""
         self.done["workers stopped past their lease"] += CREW[victim]
         self.crews[victim].send(signal.SIGSTOP)
-        await self.scene.pause(1.5 * LEASE)
+        await self.scene.pause(seconds)
         self.crews[victim].send(signal.SIGCONT)
 
     async def replace(self, victim: int, *, leaves: bool) -> None:
