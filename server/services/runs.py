@@ -18,7 +18,7 @@ from server.watch import Hub
 from server.wire import MOST_FILTERS, Fields
 from statemachine import requests as ask
 from statemachine.draft import Decision
-from statemachine.errors import RunNotFound, RunRolledBack, ThreadNotFound
+from statemachine.errors import RunNotFound, RunRolledBack, StepNotFound, ThreadNotFound
 from statemachine.model import Run, Tombstone
 from statemachine.status import TERMINAL, CancelAction, RunStatus, Strategy
 
@@ -115,7 +115,8 @@ class Runs(RunServiceServicer):
             record = await self._record(run_id, thread_id)
             if record.run.status not in TERMINAL:
                 record = await self._ended(record, ended, wait)
-        return pb.JoinRunResponse(run=wire.run(record), state=wire.state(await self._left_by(record.run)))
+        record, state = await self._with_state(record)
+        return pb.JoinRunResponse(run=wire.run(record), state=wire.state(state))
 
     async def _ended(self, record: RunRecord, ended: asyncio.Future[Run], wait: int | None) -> RunRecord:
         """The run once it is final, or as it is after `wait` microseconds."""
@@ -126,15 +127,29 @@ class Runs(RunServiceServicer):
             return await self._record(record.run.run_id, record.run.thread_id)
         return _as_of(record, run)
 
-    async def _left_by(self, run: Run) -> State:
-        """The thread's state as the run left it; the newest one while the run is not final."""
-        step = run.left_state_at if run.status in TERMINAL else None
+    async def _with_state(self, record: RunRecord) -> tuple[RunRecord, State]:
+        """The run, and the state that it left, or the thread's newest while it is not final: both of one moment.
+
+        Raises RunNotFound or RunRolledBack when the run is gone by now. One that was deleted while it was joined is
+        told as it ended.
+        """
+        run = record.run
+        if run.status is RunStatus.DELETED:
+            return record, await self._left_by_deleted(run)
         try:
-            return await self._store.state(run.thread_id, step)
+            found, state = await self._store.run_and_state(run.run_id, run.thread_id)
         except ThreadNotFound:
-            if run.status is not RunStatus.DELETED:
-                raise
+            raise RunNotFound(run.run_id, run.thread_id) from None
+        return _existing(found, run.run_id, run.thread_id), state
+
+    async def _left_by_deleted(self, run: Run) -> State:
+        try:
+            found, state = await self._store.run_and_state(run.run_id, run.thread_id, run.left_state_at)
+        except (ThreadNotFound, StepNotFound):
+            found = None
+        if found is None:  # it is gone with its thread: one made anew under this id is another
             return State(run.thread_id, 0, None, run.create_time, {})
+        return state
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Context) -> pb.CancelRunResponse:
         fields = Fields()
@@ -160,7 +175,11 @@ class Runs(RunServiceServicer):
         key = _key(fields, request)
         fields.check()
         record = await self._record(*key)
-        await self._store.change(ask.DeleteRun(record.run.thread_id, record.run.run_id))
+        try:
+            await self._store.change(ask.DeleteRun(record.run.thread_id, record.run.run_id))
+        except RunNotFound:
+            await self._record(*key)  # raises RunRolledBack, if that is what happened to it since it was read
+            raise
         return pb.DeleteRunResponse()
 
     async def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[pb.WatchRunResponse]:
@@ -174,16 +193,7 @@ class Runs(RunServiceServicer):
                 yield pb.WatchRunResponse(event=event)
 
     async def _record(self, run_id: str, thread_id: str) -> RunRecord:
-        found = await self._find(run_id, thread_id)
-        if isinstance(found, Tombstone):
-            raise RunRolledBack(
-                run_id=run_id,
-                thread_id=found.thread_id,
-                superseded_by=found.superseded_by or "",
-                deleted_at=wire.rfc3339(found.delete_time),
-                cause=found.reason.value,
-            )
-        return found
+        return _existing(await self._find(run_id, thread_id), run_id, thread_id)
 
     async def _find(self, run_id: str, thread_id: str) -> RunRecord | Tombstone:
         """The run or its tombstone. Raises RunNotFound, also when it is another thread's."""
@@ -192,6 +202,20 @@ class Runs(RunServiceServicer):
         if found is None or (thread_id and thread_id != owner):
             raise RunNotFound(run_id, thread_id)
         return found
+
+
+def _existing(found: RunRecord | Tombstone | None, run_id: str, thread_id: str) -> RunRecord:
+    if found is None:
+        raise RunNotFound(run_id, thread_id)
+    if isinstance(found, Tombstone):
+        raise RunRolledBack(
+            run_id=run_id,
+            thread_id=found.thread_id,
+            superseded_by=found.superseded_by or "",
+            deleted_at=wire.rfc3339(found.delete_time),
+            cause=found.reason.value,
+        )
+    return found
 
 
 def _fitting(records: list[RunRecord | Tombstone]) -> Iterator[RunRecord | Tombstone]:

@@ -143,8 +143,11 @@ class Store(Protocol):
     async def state(self, thread_id: str, step: int | None = None) -> State:
         """The state after `step`, the newest when None. Raises ThreadNotFound, StepNotFound."""
 
-    async def run_and_state(self, run_id: str, thread_id: str) -> tuple[RunRecord | Tombstone | None, State]:
-        """The run and its thread's newest state, in one reading. Raises ThreadNotFound."""
+    async def run_and_state(
+        self, run_id: str, thread_id: str, step: int | None = None
+    ) -> tuple[RunRecord | Tombstone | None, State]:
+        """The run and a state of its thread, in one reading: that after `step`; without, the one that the run left, or
+        the newest while it is not final. Raises ThreadNotFound, StepNotFound."""
 
     async def states(self, thread_id: str, limit: int, after: list[Any] | None) -> Page[State]:
         """Newest first, down to step 1. Raises ThreadNotFound."""

@@ -28,7 +28,7 @@ from statemachine.draft import Decision
 from statemachine.errors import AssistantExists, AssistantNotFound, NotReady, Refusal
 from statemachine.model import Assistant, Json, ThreadView, Tombstone
 from statemachine.requests import Request
-from statemachine.status import RunStatus, ThreadStatus
+from statemachine.status import TERMINAL, RunStatus, ThreadStatus
 
 SNAPSHOT_FROM: Final = 64 * 1024
 """Updates of less than this many characters in all are folded anew at each reading."""
@@ -254,13 +254,18 @@ class SqliteStore:
             self._snapshot_if_due(thread_id, raw)
         return state
 
-    async def run_and_state(self, run_id: str, thread_id: str) -> tuple[RunRecord | Tombstone | None, State]:
-        def read(connection: sqlite3.Connection) -> tuple[RunRecord | Tombstone | None, tuple[State, RawState]]:
+    async def run_and_state(
+        self, run_id: str, thread_id: str, step: int | None = None
+    ) -> tuple[RunRecord | Tombstone | None, State]:
+        def read(connection: sqlite3.Connection) -> tuple[RunRecord | Tombstone | None, tuple[State, RawState], bool]:
             found = reads.run(self._by_key, self.clock(), run_id, connection)
-            return found, reads.state(thread_id, None, connection)
+            final = isinstance(found, RunRecord) and found.run.status in TERMINAL
+            at = found.run.left_state_at if step is None and isinstance(found, RunRecord) and final else step
+            return found, reads.state(thread_id, at, connection), at is None
 
-        found, (state, raw) = await self.scans.run(read)
-        self._snapshot_if_due(thread_id, raw)
+        found, (state, raw), newest = await self.scans.run(read)
+        if newest:
+            self._snapshot_if_due(thread_id, raw)
         return found, state
 
     async def states(self, thread_id: str, limit: int, after: list[Any] | None) -> Page[State]:

@@ -1,1 +1,1 @@
-"""Workers: the protocol with raw stubs, the Python worker, takeovers among processes, and a soak under a checker."""
+"""Workers: the protocol with raw stubs, the Python worker, takeovers among processes; a checker of what is on disk."""

@@ -5,7 +5,7 @@ It shares no rule with the server: what follows from what is written here once m
 """
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from tests.worker.record import Event, Grave, Record, Run, Step
@@ -29,16 +29,19 @@ THREAD_STATUS: Final = {
 }
 
 
-def judge(record: Record, accepted: Collection[str] = ()) -> list[str]:
-    """What is wrong with the thread, each with the number of its invariant. `accepted`: runs whose CreateRun was
-    answered."""
-    play = _Play(record)
+def judge(record: Record, accepted: Collection[str] = (), removed: Collection[str] = ()) -> list[str]:
+    """What is wrong with the thread, each with the number of its invariant.
+
+    accepted  runs whose CreateRun was answered
+    removed   runs whose records somebody may have deleted
+    """
+    play = _Play(record, removed)
     for event in record.events:
         play.see(event)
     play.end()
     known = {run.run_id for run in record.runs} | {grave.run_id for grave in record.graves}
     lost = [f"2: run {run_id} was accepted and is gone" for run_id in accepted if run_id not in known]
-    return [*play.wrong, *_superseding(record), *_state(record), *_status(record), *lost]
+    return [*play.wrong, *_superseding(record, removed), *_state(record), *_status(record), *lost]
 
 
 def judge_growth(earlier: Record, later: Record) -> list[str]:
@@ -65,8 +68,9 @@ def _final(run: Run | None) -> object:
 class _Play:
     """The thread as the events tell it. `stack`: its steps, (step, run), of which rolling back takes the last ones."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, removed: Collection[str]) -> None:
         self.record = record
+        self.removed = {run_id for run_id in removed if all(run.run_id != run_id for run in record.runs)}
         self.runs = {run.run_id: run for run in record.runs}
         self.status: dict[str, str] = {}
         self.claims: dict[str, int] = {}
@@ -145,7 +149,8 @@ class _Play:
         buried = {run_id for run_id, status in self.status.items() if status == "deleted"}
         if buried != {grave.run_id for grave in record.graves} or buried & set(self.runs):
             self.wrong.append("6: the tombstones are not those of the runs that were rolled back")
-        if set(self.status) - buried != set(self.runs):
+        gone = {run_id for run_id in self.removed if self.status.get(run_id) in TERMINAL}
+        if set(self.status) - buried - gone != set(self.runs):
             self.wrong.append("8: there are runs that were not told of, or that are gone")
         if record.draining and "running" in self.status.values():
             self.wrong.append("1: a run is running while a stopped attempt is awaited")
@@ -174,7 +179,7 @@ class _Play:
             yield "6: there are steps on top of its own while it is in flight"
 
 
-def _superseding(record: Record) -> Iterable[str]:
+def _superseding(record: Record, removed: Collection[str]) -> Iterable[str]:
     """Each run that was superseded was so in the admission of a later run, and the chains end."""
     events = record.events
     heirs: dict[str | None, str] = {}
@@ -201,7 +206,7 @@ def _superseding(record: Record) -> Iterable[str]:
             yield f"7: {run_id} is superseded in a circle"
     left: list[Run | Grave] = [*record.runs, *record.graves]
     named = {each.run_id: each.superseded_by for each in left if each.superseded_by}
-    if named != heirs:
+    if named != {run_id: heir for run_id, heir in heirs.items() if run_id in named or run_id not in removed}:
         yield "7: superseded_by is not as told"
 
 
@@ -214,8 +219,13 @@ def _state(record: Record) -> Iterable[str]:
 
 
 def _apply(values: dict[str, Any], step: Step) -> None:
-    for key, value in json.loads(step.update).items():
-        reducer = ({"messages": "messages"} if step.reducers is None else step.reducers).get(key, "replace")
+    joined(values, json.loads(step.update), {"messages": "messages"} if step.reducers is None else step.reducers)
+
+
+def joined(values: dict[str, Any], update: Mapping[str, Any], reducers: Mapping[str, str]) -> None:
+    """Let a step's update join a state."""
+    for key, value in update.items():
+        reducer = reducers.get(key, "replace")
         if reducer == "replace":
             values[key] = value
             continue

@@ -44,16 +44,22 @@ async def kills(ctx: Context) -> dict[str, Any]:
     return {}
 
 
+def steps_of(run_id: str) -> int:
+    """How many steps a run of `wandering` makes after its input, if nothing ends it before."""
+    return random.Random(run_id).randint(0, 5)
+
+
 @graph
 async def wandering(ctx: Context) -> AsyncIterator[dict[str, Any]]:
     """Something of everything, drawn by the run's id: up to five steps in its own time, outputs, failures, deafness.
 
-    Its messages are its run's id and their numbers. Going on after an earlier attempt, it starts where that ended.
+    Its messages are its run's id and their numbers, and each step names the attempt that made it. Going on after an
+    earlier attempt, it starts where that ended.
     """
     run_id = ctx.run["run_id"]
     draw = random.Random(f"{run_id} {ctx.run['attempt']}")
     made = sum(message["content"].startswith(f"{run_id} ") for message in ctx.state.get("messages", []))
-    steps = random.Random(run_id).randint(0, 5)
+    steps = steps_of(run_id)
     deaf = draw.random() < 0.1
     for number in range(made + 1, steps + 1):
         seconds = draw.choice((0, 0.02, 0.1, 0.5))
@@ -66,4 +72,5 @@ async def wandering(ctx: Context) -> AsyncIterator[dict[str, Any]]:
             await ctx.emit("tokens", {"of": number})
         if draw.random() < 0.03:
             raise ValueError(f"step {number} cannot be made")
-        yield {"messages": [{"role": "assistant", "content": f"{run_id} {number}"}]}
+        message = {"role": "assistant", "content": f"{run_id} {number}"}
+        yield {"messages": [message], "attempt": ctx.run["attempt"]}

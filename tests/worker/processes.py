@@ -113,16 +113,15 @@ class Gate:
 class Yard:
     """A server process that may be killed and comes back on its port, workers beside it, and a gate."""
 
-    def __init__(self, db: Path, gate: Gate, lease: float, children: AsyncExitStack) -> None:
+    def __init__(self, db: Path, gate: Gate, lease: float, options: tuple[str, ...], children: AsyncExitStack) -> None:
         self.db = db
         self.gate = gate
         self.address = f"127.0.0.1:{free_port()}"
-        self._lease = lease
+        self._options = ("--listen", self.address, "--lease", str(lease), *options)
         self._children = children
 
     async def serve(self) -> None:
-        options = ("--listen", self.address, "--lease", str(self._lease))
-        self.server = await Process(self.db, *options).start()
+        self.server = await Process(self.db, *self._options).start()
         self._children.push_async_callback(self.server.end, signal.SIGKILL)
 
     async def worker(self, *graphs: str, slots: int = 10) -> Child:
@@ -142,10 +141,10 @@ class Yard:
 
 
 @asynccontextmanager
-async def yard(db: Path, lease: float = 1) -> AsyncIterator[Yard]:
-    """A yard whose server is up; all that is in it is killed at the end."""
+async def yard(db: Path, lease: float = 1, *options: str) -> AsyncIterator[Yard]:
+    """A yard whose server is up, with these options; all that is in it is killed at the end."""
     async with Gate().kept() as gate, AsyncExitStack() as children:
-        made = Yard(db, gate, lease, children)
+        made = Yard(db, gate, lease, options, children)
         await made.serve()
         yield made
 

@@ -124,7 +124,7 @@ async def test_an_answer_that_came_too_late_for_its_claimer_leaves_the_attempt_u
     async with scene(tmp_path / "w.db", lease=3600) as service:
         reached, never, read = asyncio.Event(), asyncio.Event(), service.app.store.run_and_state
 
-        async def stuck(run_id: str, thread_id: str) -> Any:
+        async def stuck(run_id: str, thread_id: str, step: int | None = None) -> Any:
             reached.set()
             await never.wait()
 
@@ -210,7 +210,7 @@ async def test_a_run_that_was_rolled_back_between_its_claim_and_the_answer_holds
         read = service.app.store.run_and_state
         first = await say(service, "a")
 
-        async def overtaken(run_id: str, thread_id: str) -> Any:
+        async def overtaken(run_id: str, thread_id: str, step: int | None = None) -> Any:
             service.app.store.run_and_state = read  # type: ignore[method-assign]
             await say(service, "b", "rollback")
             return await read(run_id, thread_id)
