@@ -166,7 +166,8 @@ class RunServiceServicer:
 
     def WatchRun(self, request, context):
         """WatchRun streams one run's events after `after_sequence`, in order, each once: first those that are there, then live. It
-        ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived.
+        ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived. When the thread
+        is deleted, its events are gone: of those that were not sent by then, only the one that makes the run DELETED comes.
 
         Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
         """

@@ -97,7 +97,8 @@ class RunServiceStub:
     """
     WatchRun: _grpc.UnaryStreamMultiCallable[_run_service_pb2.WatchRunRequest, _run_service_pb2.WatchRunResponse]
     """WatchRun streams one run's events after `after_sequence`, in order, each once: first those that are there, then live. It
-    ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived.
+    ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived. When the thread
+    is deleted, its events are gone: of those that were not sent by then, only the one that makes the run DELETED comes.
 
     Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
     """
@@ -171,7 +172,8 @@ class RunServiceAsyncStub(RunServiceStub):
     """
     WatchRun: _aio.UnaryStreamMultiCallable[_run_service_pb2.WatchRunRequest, _run_service_pb2.WatchRunResponse]  # type: ignore[assignment]
     """WatchRun streams one run's events after `after_sequence`, in order, each once: first those that are there, then live. It
-    ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived.
+    ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived. When the thread
+    is deleted, its events are gone: of those that were not sent by then, only the one that makes the run DELETED comes.
 
     Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
     """
@@ -284,7 +286,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_run_service_pb2.WatchRunResponse], _abc.AsyncIterator[_run_service_pb2.WatchRunResponse]]:
         """WatchRun streams one run's events after `after_sequence`, in order, each once: first those that are there, then live. It
-        ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived.
+        ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived. When the thread
+        is deleted, its events are gone: of those that were not sent by then, only the one that makes the run DELETED comes.
 
         Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
         """

@@ -167,8 +167,8 @@ class ThreadServiceServicer:
 
     def WatchThread(self, request, context):
         """WatchThread streams the thread's events after `after_sequence`, in order, each once: first those that are there, then
-        live. When the thread is deleted, its runs' DELETED events come last, then NOT_FOUND THREAD_NOT_FOUND. Cut off, it is
-        resumed after the last sequence that arrived.
+        live. When the thread is deleted, its events are gone: of those that were not sent by then, only its runs' DELETED ones
+        come, then NOT_FOUND THREAD_NOT_FOUND. Cut off, it is resumed after the last sequence that arrived.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
         """

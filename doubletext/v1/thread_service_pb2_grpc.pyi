@@ -82,8 +82,8 @@ class ThreadServiceStub:
     """
     WatchThread: _grpc.UnaryStreamMultiCallable[_thread_service_pb2.WatchThreadRequest, _thread_service_pb2.WatchThreadResponse]
     """WatchThread streams the thread's events after `after_sequence`, in order, each once: first those that are there, then
-    live. When the thread is deleted, its runs' DELETED events come last, then NOT_FOUND THREAD_NOT_FOUND. Cut off, it is
-    resumed after the last sequence that arrived.
+    live. When the thread is deleted, its events are gone: of those that were not sent by then, only its runs' DELETED ones
+    come, then NOT_FOUND THREAD_NOT_FOUND. Cut off, it is resumed after the last sequence that arrived.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
     """
@@ -142,8 +142,8 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     """
     WatchThread: _aio.UnaryStreamMultiCallable[_thread_service_pb2.WatchThreadRequest, _thread_service_pb2.WatchThreadResponse]  # type: ignore[assignment]
     """WatchThread streams the thread's events after `after_sequence`, in order, each once: first those that are there, then
-    live. When the thread is deleted, its runs' DELETED events come last, then NOT_FOUND THREAD_NOT_FOUND. Cut off, it is
-    resumed after the last sequence that arrived.
+    live. When the thread is deleted, its events are gone: of those that were not sent by then, only its runs' DELETED ones
+    come, then NOT_FOUND THREAD_NOT_FOUND. Cut off, it is resumed after the last sequence that arrived.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
     """
@@ -253,8 +253,8 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_thread_service_pb2.WatchThreadResponse], _abc.AsyncIterator[_thread_service_pb2.WatchThreadResponse]]:
         """WatchThread streams the thread's events after `after_sequence`, in order, each once: first those that are there, then
-        live. When the thread is deleted, its runs' DELETED events come last, then NOT_FOUND THREAD_NOT_FOUND. Cut off, it is
-        resumed after the last sequence that arrived.
+        live. When the thread is deleted, its events are gone: of those that were not sent by then, only its runs' DELETED ones
+        come, then NOT_FOUND THREAD_NOT_FOUND. Cut off, it is resumed after the last sequence that arrived.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
         """

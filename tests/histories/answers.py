@@ -263,16 +263,21 @@ def _run_removed(at: _At, call: Call) -> bool:
 
 
 def _watched(at: _At, call: Call) -> bool:
-    """The run's events from the first to the one that ended it, or as far as they were read."""
+    """The run's events from the first to the one that ended it, or as far as they were read. Of those that its thread
+    took with it when it was deleted, the last one is told all the same."""
     run_id, told = call.args["run_id"], call.answer["events"]
     if not told and not call.answer["ended"]:  # the server was not there all the while
         return True
     if at.place.life < 0 or at.line.home.get(run_id) != at.place.life:
         return False
     events = [event for event in at.line.lives[at.place.life].events if event["run_id"] == run_id]
-    if [[event["sequence"], event["kind"], event["time"]] for event in events][: len(told)] != told:
+    known = [[event["sequence"], event["kind"], event["time"]] for event in events]
+    with_thread = bool(events) and events[-1].get("run_changed", {}).get("reason") == "THREAD_DELETED"
+    if call.answer["ended"] and with_thread and told[-1:] == known[-1:]:
+        known = [*known[: len(told) - 1], known[-1]]
+    if known[: len(told)] != told:
         return False
-    if call.answer["ended"] and (len(told) < len(events) or at.thread.last(run_id).status not in TERMINAL):
+    if call.answer["ended"] and (len(told) < len(known) or at.thread.last(run_id).status not in TERMINAL):
         return False
     return at.place.version is None or not told or told[-1][0] <= at.version.event
 
