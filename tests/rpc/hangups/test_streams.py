@@ -1,0 +1,69 @@
+"""Streams whose reader goes away: while they wait, while they are full, or with the channel under them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+
+from doubletext.v1 import run_service_pb2 as rpb
+from doubletext.v1 import thread_service_pb2 as tpb
+from doubletext.v1 import worker_service_pb2 as wpb
+from tests.rpc.calls import METHODS, call
+from tests.rpc.hangups.live import let_go, live
+from tests.rpc.hangups.stage import Stage, busy
+from tests.service import Service, serving
+from tests.worker.hand import Clock, claimed, tick
+
+LEASE: Final = 3600
+WAITING: Final[dict[str, Callable[[Stage], Any]]] = {
+    "JoinRun": lambda at: rpb.JoinRunRequest(run_id=at.run_id("a")),
+    "WatchThread": lambda at: tpb.WatchThreadRequest(thread_id=at.thread_id),
+    "WatchRun": lambda at: rpb.WatchRunRequest(run_id=at.run_id("a")),
+    "ClaimRun": lambda at: wpb.ClaimRunRequest(worker_id="w", graphs=["none"], wait=Duration(seconds=LEASE)),
+    "WatchLease": lambda at: wpb.WatchLeaseRequest(lease=at.lease),
+}
+
+
+async def all_wait(service: Service, count: int) -> None:
+    """Wait until so many calls have come to where they wait."""
+    app = service.app
+    while app.hub.joiners + app.hub.watchers + app.dispatcher.claimers + len(app.hub._watchers) < count:
+        await service.client.assistants.get("echo")
+
+
+async def test_a_channel_that_is_closed_takes_all_its_calls_with_it(tmp_path: Path) -> None:
+    clock = Clock()
+    async with serving(tmp_path / "test.db", clock=clock, lease=LEASE) as service:
+        stage = await busy(service, clock, 0)
+        before = live(service)
+        channel = grpc.aio.insecure_channel(service.app.address)
+        calls = [call(channel, METHODS[name], request(stage)) for name, request in WAITING.items()]
+        for stream in calls[1:3]:
+            assert await stream.read()
+        await all_wait(service, 5)
+        assert live(service)["calls in the room for waiting"] == len(WAITING)
+        await channel.close()
+        await let_go(service, before)
+        assert all(each.done() for each in calls)
+        assert stage.facts() == ()
+        stage.assert_sound()
+
+
+async def test_a_lease_whose_watcher_is_gone_runs_out(tmp_path: Path) -> None:
+    clock = Clock()
+    async with serving(tmp_path / "test.db", clock=clock, lease=LEASE) as service:
+        stage = await busy(service, clock, 0)
+        before = live(service)
+        async with grpc.aio.insecure_channel(service.app.address) as channel:
+            watch = call(channel, METHODS["WatchLease"], wpb.WatchLeaseRequest(lease=stage.lease))
+            await all_wait(service, 1)
+            assert not watch.done()
+        await let_go(service, before)
+        clock.forward(LEASE)
+        await tick(service, stage.thread_id)
+        assert stage.facts() == ("a pending",)
+        again = await claimed(service, stage.graph)
+        assert (again.run.run_id, again.run.attempt, again.lease.epoch) == (stage.run_id("a"), 2, 2)
+        stage.assert_sound()
