@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
+import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from doubletext.structs import to_struct
+from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext.v1 import worker_service_pb2 as wpb
@@ -14,7 +17,7 @@ from tests.rpc.calls import METHODS, call
 from tests.rpc.hangups.live import let_go, live
 from tests.rpc.hangups.stage import Stage, busy
 from tests.service import Service, serving
-from tests.worker.hand import Clock, claimed, tick
+from tests.worker.hand import Clock, claimed, stub, tick
 
 LEASE: Final = 3600
 WAITING: Final[dict[str, Callable[[Stage], Any]]] = {
@@ -67,3 +70,25 @@ async def test_a_lease_whose_watcher_is_gone_runs_out(tmp_path: Path) -> None:
         again = await claimed(service, stage.graph)
         assert (again.run.run_id, again.run.attempt, again.lease.epoch) == (stage.run_id("a"), 2, 2)
         stage.assert_sound()
+
+
+# A window of this size is full after the first message, whatever the transport learns of the line.
+NARROW: Final = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_536))
+
+
+@pytest.mark.parametrize("method", ["WatchThread", "WatchRun"])
+async def test_a_reader_that_goes_away_while_it_is_sent_to_is_let_go(tmp_path: Path, method: str) -> None:
+    clock = Clock()
+    async with serving(tmp_path / "test.db", clock=clock, lease=LEASE) as service:
+        stage = await busy(service, clock, 0)
+        bulk = [pb.Output(channel="bulk", data=to_struct({"text": "x" * 500_000})) for _ in range(7)]
+        await stub(service).PublishOutput(wpb.PublishOutputRequest(lease=stage.lease, outputs=bulk))
+        before = live(service)
+        async with grpc.aio.insecure_channel(service.app.address, options=NARROW) as channel:
+            stream = call(channel, METHODS[method], WAITING[method](stage))
+            assert await stream.read()
+            for _ in range(10):
+                assert live(service)["watchers"] == 1
+                await service.client.assistants.get("echo")
+            stream.cancel()
+            await let_go(service, before)
