@@ -35,6 +35,13 @@ def _name(task: asyncio.Task[Any]) -> str:
     return getattr(task.get_coro(), "__qualname__", repr(task))
 
 
+async def at_rest(service: Service) -> Counter[str]:
+    """What is held while no call is under way, once the executor waits for runs too."""
+    while not service.app.dispatcher.claimers:
+        await service.client.assistants.get("echo")
+    return live(service)
+
+
 async def let_go(service: Service, before: Counter[str]) -> None:
     """Wait until no more is held than before, and no transaction is open."""
     for _ in range(PATIENCE):
@@ -43,4 +50,5 @@ async def let_go(service: Service, before: Counter[str]) -> None:
         if not live(service) - before and not service.app.store.writer.in_transaction:
             return
     assert not service.app.store.writer.in_transaction
-    assert live(service) - before == Counter()
+    left = live(service) - before
+    assert not left, f"held still: {dict(left)}"

@@ -12,7 +12,7 @@ import pytest
 
 from server.store.check import check
 from tests.rpc.calls import METHODS, call, read
-from tests.rpc.hangups.live import let_go, live
+from tests.rpc.hangups.live import at_rest, let_go
 from tests.rpc.hangups.rows import ROWS, Row
 from tests.rpc.hangups.stage import Stage
 from tests.rpc.test_races import turns
@@ -55,7 +55,7 @@ async def test_a_client_that_hangs_up_leaves_all_of_a_call_or_nothing(tmp_path: 
     async with serving(tmp_path / "test.db", clock=clock, lease=3600) as service:
         for number, held_on in enumerate(strides()):
             stage = await row.set_up(service, clock, number)
-            before = live(service)
+            before = await at_rest(service)
             answered = await hung_up(service, name, stage, held_on)
             await let_go(service, before)
             seen.add(facts := stage.facts())

@@ -14,7 +14,7 @@ from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext.v1 import worker_service_pb2 as wpb
 from tests.rpc.calls import METHODS, call
-from tests.rpc.hangups.live import let_go, live
+from tests.rpc.hangups.live import at_rest, let_go, live
 from tests.rpc.hangups.stage import Stage, busy
 from tests.service import Service, serving
 from tests.worker.hand import Clock, claimed, stub, tick
@@ -30,9 +30,14 @@ WAITING: Final[dict[str, Callable[[Stage], Any]]] = {
 
 
 async def all_wait(service: Service, count: int) -> None:
-    """Wait until so many calls have come to where they wait."""
-    app = service.app
-    while app.hub.joiners + app.hub.watchers + app.dispatcher.claimers + len(app.hub._watchers) < count:
+    """Wait until so many calls have come to where they wait, each for something of its own, beside the executor."""
+    hub, dispatcher = service.app.hub, service.app.dispatcher
+
+    def there() -> int:
+        ends = sum(len(each) for each in hub._watchers.values())  # joiners' and leases'
+        return ends + hub.watchers + dispatcher.claimers - 1 + len(hub._cancellers)
+
+    while there() < count:
         await service.client.assistants.get("echo")
 
 
@@ -40,7 +45,7 @@ async def test_a_channel_that_is_closed_takes_all_its_calls_with_it(tmp_path: Pa
     clock = Clock()
     async with serving(tmp_path / "test.db", clock=clock, lease=LEASE) as service:
         stage = await busy(service, clock, 0)
-        before = live(service)
+        before = await at_rest(service)
         channel = grpc.aio.insecure_channel(service.app.address)
         calls = [call(channel, METHODS[name], request(stage)) for name, request in WAITING.items()]
         for stream in calls[1:3]:
@@ -58,7 +63,7 @@ async def test_a_lease_whose_watcher_is_gone_runs_out(tmp_path: Path) -> None:
     clock = Clock()
     async with serving(tmp_path / "test.db", clock=clock, lease=LEASE) as service:
         stage = await busy(service, clock, 0)
-        before = live(service)
+        before = await at_rest(service)
         async with grpc.aio.insecure_channel(service.app.address) as channel:
             watch = call(channel, METHODS["WatchLease"], wpb.WatchLeaseRequest(lease=stage.lease))
             await all_wait(service, 1)
@@ -83,7 +88,7 @@ async def test_a_reader_that_goes_away_while_it_is_sent_to_is_let_go(tmp_path: P
         stage = await busy(service, clock, 0)
         bulk = [pb.Output(channel="bulk", data=to_struct({"text": "x" * 500_000})) for _ in range(7)]
         await stub(service).PublishOutput(wpb.PublishOutputRequest(lease=stage.lease, outputs=bulk))
-        before = live(service)
+        before = await at_rest(service)
         async with grpc.aio.insecure_channel(service.app.address, options=NARROW) as channel:
             stream = call(channel, METHODS[method], WAITING[method](stage))
             assert await stream.read()
