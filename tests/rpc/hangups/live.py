@@ -38,14 +38,14 @@ def _name(task: asyncio.Task[Any]) -> str:
 async def at_rest(service: Service) -> Counter[str]:
     """What is held while no call is under way, once the executor waits for runs too."""
     while not service.app.dispatcher.claimers:
-        await service.client.assistants.get("echo")
+        await service.client.assistants.get("agent")
     return live(service)
 
 
 async def let_go(service: Service, before: Counter[str]) -> None:
     """Wait until no more is held than before, and no transaction is open."""
     for _ in range(PATIENCE):
-        await service.client.assistants.get("echo")
+        await service.client.assistants.get("agent")
         await service.app.store.settled()
         if not live(service) - before and not service.app.store.writer.in_transaction:
             return

@@ -76,7 +76,7 @@ async def test_a_claimer_that_hangs_up_as_a_run_comes_loses_it_to_nobody(tmp_pat
             stage.told = 1  # that the run was admitted is no matter of the claim's
             call = claiming(service, stage)
             while service.app.dispatcher.claimers < 2:
-                await service.client.assistants.get("echo")
+                await service.client.assistants.get("agent")
             created = asyncio.create_task(stage.say("a"))
             await turns(held_on)
             answered = not call.cancel()
@@ -111,7 +111,7 @@ async def test_a_claim_whose_deadline_passes_after_it_was_asked_for_is_taken_bac
         async with held(on):
             call = claiming(service, stage)
             while not waiting(on):
-                await service.client.assistants.get("echo")
+                await service.client.assistants.get("agent")
             call.cancel()
         await let_go(service, before)
         assert stage.facts() == TAKEN_BACK

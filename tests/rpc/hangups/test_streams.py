@@ -38,7 +38,7 @@ async def all_wait(service: Service, count: int) -> None:
         return ends + hub.watchers + dispatcher.claimers - 1 + len(hub._cancellers)
 
     while there() < count:
-        await service.client.assistants.get("echo")
+        await service.client.assistants.get("agent")
 
 
 async def test_a_channel_that_is_closed_takes_all_its_calls_with_it(tmp_path: Path) -> None:
@@ -94,6 +94,6 @@ async def test_a_reader_that_goes_away_while_it_is_sent_to_is_let_go(tmp_path: P
             assert await stream.read()
             for _ in range(10):
                 assert live(service)["watchers"] == 1
-                await service.client.assistants.get("echo")
+                await service.client.assistants.get("agent")
             stream.cancel()
             await let_go(service, before)
