@@ -30,7 +30,7 @@ def reason_of(reply: Reply) -> str:
     assert details is not None, f"no details with {reply.trailers}"
     info = ErrorInfo()
     assert details.details[0].Unpack(info)
-    return info.reason
+    return str(info.reason)
 
 
 def malformed(reply: Reply) -> list[str]:
