@@ -6,6 +6,7 @@ plays so many of them instead; a failure names the seed of its round, and DOUBLE
 
 import asyncio
 import os
+import re
 from contextlib import suppress
 from random import Random
 from typing import Any, Final
@@ -20,6 +21,7 @@ from tests.fuzz.requests import SPOIL, filled
 from tests.fuzz.wire import Wire, framed
 from tests.rpc.calls import METHODS
 from tests.rpc.hangups.live import at_rest, let_go
+from tests.rpc.request_fields import is_duration, is_id
 from tests.rpc.scene import Scene
 from tests.service import said
 from tests.worker.hand import claimed
@@ -30,11 +32,24 @@ PATIENCE: Final = (b"grpc-timeout", b"60m")
 """Of each call, milliseconds: many wait for what does not come. Those of a round pass at the same time."""
 
 
-def is_message(method: str, data: bytes) -> bool:
+ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def parsed(method: str, data: bytes) -> Any:
+    """The request that the bytes are; None when they are none."""
     try:
-        GetMessageClass(METHODS[method].input_type).FromString(data)
+        return GetMessageClass(METHODS[method].input_type).FromString(data)
     except DecodeError:
-        return False
+        return None
+
+
+def is_good(request: Any) -> bool:
+    """Whether its ids and durations are some: nothing else about it is judged."""
+    for field, value in request.ListFields():
+        if is_id(field) and not ID.fullmatch(value):
+            return False
+        if is_duration(field) and not (value.seconds >= 0 and 0 <= value.nanos < 10**9):
+            return False
     return True
 
 
@@ -57,7 +72,9 @@ async def played(wire: Wire, scene: Scene, seed: int) -> dict[str, str]:
     answers = await asyncio.gather(*(ask(*each) for each in bodies.items()))
     reasons = dict(zip(bodies, answers, strict=True))
     for method, data in bodies.items():
-        assert is_message(method, data) or reasons[method] in ("INVALID_FIELD", "DEADLINE_EXCEEDED"), (method, data)
+        request, reason = parsed(method, data), reasons[method]
+        assert request is not None or reason in ("INVALID_FIELD", "DEADLINE_EXCEEDED"), (method, data)
+        assert reason != "OK" or is_good(request), (method, request)
     return reasons
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 from google.protobuf.struct_pb2 import ListValue, Struct
 
-from doubletext.structs import DEEPEST, from_struct
+from doubletext.structs import from_struct
 from doubletext.v1 import thread_service_pb2 as tpb
 from server.edge import LARGEST_REQUEST
 from tests.fuzz.answers import reason_of
@@ -17,6 +17,8 @@ from tests.fuzz.test_messages import path_of
 from tests.fuzz.wire import Wire, framed
 from tests.rpc.scene import Scene
 
+DEEPEST: Final = 30
+"""As the docs say."""
 ROUNDS: Final = 20
 AT_ONCE: Final = 10
 
