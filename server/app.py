@@ -52,6 +52,8 @@ PENDING_CALLS: Final = 1_000_000
 DEFAULT_LEASE: Final = 15_000_000
 GRAPHS_STOP_SECONDS: Final = 5.0
 CALLS_STOP_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 0.25
+"""How often to look whether gRPC still listens; it tells only those who ask."""
 
 log = structlog.get_logger("server")
 
@@ -86,6 +88,7 @@ class App:
 
     address: str
     metrics_address: str | None = None
+    _listening: asyncio.Task[None]
 
     def __init__(self, config: Config, store: SqliteStore) -> None:
         self.config = config
@@ -132,6 +135,7 @@ class App:
             undo.pop_all()
         app.executor.start()
         app.retention.start()
+        app._listening = asyncio.create_task(app._keep_listening())
         app.edge.closed = None
         await app._set_health(health_pb2.HealthCheckResponse.SERVING)
         log.info("serving", address=app.address, db=config.db, graphs=sorted(config.graphs))
@@ -166,14 +170,31 @@ class App:
     async def _listen(self) -> None:
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         host, _ = host_and_port(self.config.listen)
+        self.address = f"{host}:{await self._bind(self.config.listen)}"
+
+    async def _bind(self, listen: str) -> int:
         try:
-            bound = self.server.add_insecure_port(self.config.listen)
+            bound = self.server.add_insecure_port(listen)
         except RuntimeError:
             bound = 0
         if not bound:
-            raise taken(self.config.listen, "--listen")
-        self.address = f"{host}:{bound}"
+            raise taken(listen, "--listen")
         await self.server.start()
+        return bound
+
+    async def _keep_listening(self) -> None:
+        """Listen anew when gRPC no longer does: one request whose path is no UTF-8 ends its server for everyone.
+
+        Calls that were under way are cut off, as by a restart; what was asked of the store goes on.
+        """
+        while True:
+            try:
+                await self.server.wait_for_termination(LOOK_SECONDS)
+            except Exception as error:  # noqa: BLE001 - whatever it failed of
+                log.error("gRPC's server failed; listening anew", error=repr(error))
+                await self.server.stop(None)
+                self.server = self._make_server()
+                await self._bind(self.address)
 
     def _make_metrics(self) -> Metrics:
         waiting: dict[str, Callable[[], int]] = {
@@ -216,6 +237,7 @@ class App:
         Returns whether graphs are left that did not stop.
         """
         log.info("draining")
+        self._listening.cancel()
         self.edge.closed = "stopping"
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         self.hub.close()

@@ -101,7 +101,8 @@ class Edge:
                 self._admit(request)
                 with room:
                     async for message in handler.unary_stream(request, context):
-                        await context.write(message)
+                        if not await _sent(context, message):
+                            return
             except Exception as error:  # noqa: BLE001 - each becomes a status
                 await self._fail(context, method, error)
 
@@ -143,6 +144,15 @@ class Entrance:
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """The same handlers once more, without their names."""
+
+
+async def _sent(context: Context, message: Any) -> bool:
+    """Send one message of a stream. False when the caller has gone meanwhile, which is no failure of ours."""
+    try:
+        await context.write(message)
+    except grpc.aio.InternalError:  # gRPC's word for an operation on a call that is over
+        return False
+    return True
 
 
 def _fitting(response: bytes) -> bytes:

@@ -96,7 +96,7 @@ async def refused(call: Any) -> Refused:
     return read(caught.value)
 
 
-def call(channel: grpc.aio.Channel, method: MethodDescriptor, request: Message) -> Any:
+def call(channel: grpc.aio.Channel, method: MethodDescriptor, request: Message, timeout: float | None = None) -> Any:
     """Call any RPC by its descriptor."""
     make = channel.unary_stream if method.server_streaming else channel.unary_unary
     multi: Any = make(
@@ -104,4 +104,4 @@ def call(channel: grpc.aio.Channel, method: MethodDescriptor, request: Message) 
         request_serializer=lambda message: message.SerializeToString(),
         response_deserializer=GetMessageClass(method.output_type).FromString,
     )
-    return multi(request)
+    return multi(request, timeout=timeout)

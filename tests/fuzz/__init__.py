@@ -1,0 +1,1 @@
+"""Requests that no client would send, over a connection of our own making. The server must answer and go on serving."""

@@ -1,0 +1,118 @@
+"""ClaimRun whose caller is gone: the run is nobody's then, or comes back when the lease ends. It is never lost."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from doubletext.v1 import worker_service_pb2 as wpb
+from tests.rpc.hangups.held_lanes import held, waiting
+from tests.rpc.hangups.live import at_rest, let_go
+from tests.rpc.hangups.stage import Stage, bare
+from tests.rpc.hangups.stage import waiting as waiting_runs
+from tests.rpc.hangups.test_cancelled import strides
+from tests.rpc.test_races import turns
+from tests.service import Service, serving
+from tests.worker.hand import Clock, claim, claimed, stub, tick
+
+LEASE: Final = 3600
+NEVER: Final = ()
+HELD: Final = ("a running", "a step 1")
+TAKEN_BACK: Final = (*HELD, "a pending")
+
+
+def claiming(service: Service, stage: Stage, seconds: int = LEASE) -> Any:
+    wait = Duration(seconds=seconds)
+    return stub(service).ClaimRun(wpb.ClaimRunRequest(worker_id="gone", graphs=[stage.graph], wait=wait))
+
+
+async def is_not_lost(service: Service, clock: Clock, stage: Stage) -> tuple[str, ...]:
+    """Claim what the caller who is gone left, to its end. Returns what had become of it before."""
+    left = stage.facts()
+    assert left in (NEVER, HELD, TAKEN_BACK)
+    if left == HELD:  # its answer was lost on the way
+        clock.forward(LEASE)
+        await tick(service, stage.thread_id)
+    again = await claimed(service, stage.graph)
+    claims = 1 if left == NEVER else 2
+    assert (again.run.run_id, again.lease.epoch) == (stage.run_id("a"), claims)
+    assert again.run.attempt == (2 if left == HELD else 1)
+    assert [step.run_id for step in _steps(stage)] == [stage.run_id("a")]
+    await again.succeed()
+    stage.assert_sound()
+    return left
+
+
+def _steps(stage: Stage) -> Any:
+    thread = stage.read()
+    assert thread is not None
+    return thread.steps
+
+
+async def test_a_claim_whose_caller_hangs_up_at_any_turn_loses_no_run(tmp_path: Path) -> None:
+    clock, seen, answered = Clock(), set(), False
+    async with serving(tmp_path / "test.db", clock=clock, lease=LEASE) as service:
+        before = await at_rest(service)
+        for number, held_on in enumerate(strides()):
+            stage = await waiting_runs(service, clock, number)
+            call = claiming(service, stage)
+            await turns(held_on)
+            answered = not call.cancel()
+            await let_go(service, before)
+            seen.add(await is_not_lost(service, clock, stage))
+            if answered:
+                break
+    assert {NEVER, TAKEN_BACK} <= seen
+
+
+async def test_a_claimer_that_hangs_up_as_a_run_comes_loses_it_to_nobody(tmp_path: Path) -> None:
+    clock, seen = Clock(), set()
+    async with serving(tmp_path / "test.db", clock=clock, lease=LEASE) as service:
+        before = await at_rest(service)
+        for number, held_on in enumerate(strides()):
+            stage = await bare(service, clock, number)
+            stage.told = 1  # that the run was admitted is no matter of the claim's
+            call = claiming(service, stage)
+            while service.app.dispatcher.claimers < 2:
+                await service.client.assistants.get("agent")
+            created = asyncio.create_task(stage.say("a"))
+            await turns(held_on)
+            answered = not call.cancel()
+            await created
+            await let_go(service, before)
+            seen.add(await is_not_lost(service, clock, stage))
+            if answered:
+                break
+    assert NEVER in seen
+
+
+async def test_a_claimer_that_does_not_wait_as_a_run_comes_gets_it_or_leaves_it(tmp_path: Path) -> None:
+    clock = Clock()
+    async with serving(tmp_path / "test.db", clock=clock, lease=LEASE) as service:
+        for held_on in range(0, 60, 3):
+            stage = await bare(service, clock, held_on)
+            created = asyncio.create_task(stage.say("a"))
+            await turns(held_on)
+            mine = await claim(service, stage.graph)
+            await created
+            mine = mine or await claimed(service, stage.graph)
+            assert (mine.run.run_id, mine.run.attempt, mine.lease.epoch) == (stage.run_id("a"), 1, 1)
+
+
+@pytest.mark.parametrize("lane", ["writer", "scans"])
+async def test_a_claim_whose_deadline_passes_after_it_was_asked_for_is_taken_back(tmp_path: Path, lane: str) -> None:
+    """Before its commit, and between that and the reading of what its caller is to be given."""
+    clock = Clock()
+    async with serving(tmp_path / "test.db", clock=clock, lease=LEASE) as service:
+        before, stage = await at_rest(service), await waiting_runs(service, clock, 0)
+        on = getattr(service.app.store, lane)
+        async with held(on):
+            call = claiming(service, stage)
+            while not waiting(on):
+                await service.client.assistants.get("agent")
+            call.cancel()
+        await let_go(service, before)
+        assert stage.facts() == TAKEN_BACK
+        await is_not_lost(service, clock, stage)
