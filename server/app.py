@@ -52,8 +52,6 @@ PENDING_CALLS: Final = 1_000_000
 DEFAULT_LEASE: Final = 15_000_000
 GRAPHS_STOP_SECONDS: Final = 5.0
 CALLS_STOP_SECONDS: Final = 1.0
-LOOK_SECONDS: Final = 0.25
-"""How often to look whether gRPC still listens; it tells only those who ask."""
 
 log = structlog.get_logger("server")
 
@@ -189,7 +187,9 @@ class App:
         """
         while True:
             try:
-                await self.server.wait_for_termination(LOOK_SECONDS)
+                # Shielded: gRPC would let the cancellation through to what its own stop waits for.
+                await asyncio.shield(self.server.wait_for_termination())
+                return
             except Exception as error:  # noqa: BLE001 - whatever it failed of
                 log.error("gRPC's server failed; listening anew", error=repr(error))
                 await self.server.stop(None)
