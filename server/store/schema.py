@@ -14,6 +14,9 @@ from server.store import labels
 APPLICATION_ID: Final = 0x64_74_78_74
 """'dtxt', in the header of each of our files."""
 
+JOURNAL: Final = bytes.fromhex("d9d505f920a163d7")
+"""How a rollback journal begins that is to be rolled back."""
+
 MIGRATIONS: Final = (
     """
     CREATE TABLE assistants (
@@ -253,8 +256,23 @@ def prepare(path: str) -> None:
 
 def _check_owner(path: str) -> None:
     problem = strange(path)
-    if problem is not None and os.path.getsize(path):
+    if problem is not None and os.path.getsize(path) and not _half_made(path):
         raise CannotOpen(f"cannot use the database {path}: {problem}; choose another --db")
+
+
+def _half_made(path: str) -> bool:
+    """Whether the power failed while the file was being made: its first page never got to the disk, and the journal
+    beside it says that it was empty before. SQLite empties it again; nobody's data was ever committed there."""
+    with open(path, "rb") as file:
+        if any(file.read(100)):
+            return False
+    try:
+        with open(f"{path}-journal", "rb") as file:
+            header = file.read(20)
+    except FileNotFoundError:
+        return False
+    pages_before = header[16:]
+    return header.startswith(JOURNAL) and pages_before == bytes(4)
 
 
 def strange(path: str) -> str | None:

@@ -24,12 +24,22 @@ from tests.contract.files import (
     opened,
     opens,
     query,
+    refusal,
     untouched,
 )
 
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def half_made(path: Path, pages_before: int) -> None:
+    """A file without its first page, and a journal that says how many there were before."""
+    sector, page = 512, 4096
+    path.write_bytes(bytes(page) + b"x" * page)
+    numbers = (0, 7, pages_before, sector, page)  # records, nonce, …
+    header = schema.JOURNAL + b"".join(number.to_bytes(4) for number in numbers)
+    path.with_name(f"{path.name}-journal").write_bytes(header.ljust(sector, b"\0"))
 
 
 def descriptors() -> int:
@@ -48,6 +58,19 @@ async def test_an_empty_file_is_taken(path: Path) -> None:
     an_empty_file(path)
     await opens(path)
     assert query(path, "PRAGMA application_id") == schema.APPLICATION_ID
+
+
+async def test_a_file_whose_making_the_power_cut_off_is_made_anew(path: Path) -> None:
+    """The pages after the first have got to the disk, and the first has not."""
+    half_made(path, pages_before=0)
+    await opens(path)
+    assert query(path, "PRAGMA user_version") == len(schema.MIGRATIONS)
+
+
+async def test_a_file_that_had_pages_before_its_first_was_lost_is_refused_and_left_as_it_was(path: Path) -> None:
+    half_made(path, pages_before=2)
+    with untouched(path):
+        assert "it is not a database" in await refusal(path)
 
 
 async def test_the_file_is_nobodys_once_it_is_closed(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Graphs of the processes that tests kill."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -26,3 +27,16 @@ async def kills(ctx: Context) -> dict[str, Any]:
 
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
+
+
+@graph
+async def held(ctx: Context) -> AsyncIterator[dict[str, Any]]:
+    """Makes `steps` steps, each after an output. With `hold` it then waits to be stopped, if its server is one that is
+    to be killed; another attempt goes on with the steps that are missing."""
+    text = ctx.input["messages"][0]["content"]
+    made = sum(message["content"].startswith(f"{text} ") for message in ctx.state["messages"])
+    for number in range(made + 1, ctx.input["steps"] + 1):
+        await ctx.emit("progress", {"text": f"{text} {number}"})
+        yield {"messages": [{"role": "assistant", "content": f"{text} {number}"}]}
+    if ctx.input["hold"] and os.environ.get("CRASH_HOLD"):
+        await asyncio.Event().wait()
