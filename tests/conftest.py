@@ -19,3 +19,13 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     """A running service, whose graphs are executed by the server itself, or by a worker."""
     async with serving(tmp_path / "test.db", by_worker=request.param == "worker") as running:
         yield running
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have recorded as their `figures`, wherever they ran."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    figures = [str(text) for report in reports for name, text in report.user_properties if name == "figures"]
+    if figures:
+        terminalreporter.section("figures")
+        for line in sorted(figures):
+            terminalreporter.line(line)

@@ -3,4 +3,5 @@
 import pytest
 
 # Where these modules assert, a failure is to show the values, as it does in a test.
-pytest.register_assert_rewrite("tests.unit.world", "tests.unit.invariants", "tests.unit.play")
+for module in ("world", "standing", "entitled", "invariants", "play"):
+    pytest.register_assert_rewrite(f"tests.unit.{module}")

@@ -1,54 +1,76 @@
-"""The invariants of the architecture, as one question asked of each Decision that is applied to a World."""
+"""The invariants of the architecture, as one question asked of each Decision that is applied to a World.
 
-from collections import Counter
+What holds of a World whatever led to it stands in `standing`; what a request has a right to, in `entitled`.
+"""
+
 from dataclasses import replace
 
 from statemachine import requests as ask
 from statemachine.draft import Decision
 from statemachine.model import Drain, Run, RunChanged, StepCommitted, Thread
+from statemachine.status import Strategy
+from tests.unit.entitled import entitled
+from tests.unit.standing import outlook, standing
 from tests.unit.world import R, S, World
 
 
 def judge(before: World, request: ask.Request, made: Decision, now: int, after: World) -> None:
     """Hold one applied Decision against the invariants. Numbers are those of architecture.md."""
     if made.deletes_thread:
-        assert made.thread is None
-        assert {run.run_id for run in made.moved} == {run.run_id for run in before.in_flight}
-        if isinstance(request, ask.ExpireThread):
-            assert before.thread
-            assert (before.in_flight, before.thread.drain) == ((), None)
-            assert before.thread.update_time <= request.idle_since
+        all_are_stopped(before, request, made)
         return
     if not made.writes:
-        assert after == before
-        assert (made.moved, made.steps, made.events, made.admitted) == ([], [], [], None)
-        assert (made.overdue, made.refusal) == (None, None)
-        assert made.thread is None or made.outlook == outlook(after, made.thread, now)
+        nothing_is_said(before, made)
+        assert made.thread is None or made.outlook == outlook(after, now)
+        entitled(before, request, made, now, after)
         return
     thread = made.thread
     assert thread is not None
     running = [run for run in after.runs.values() if run.status is S.RUNNING]
     started = [run for run in running if (old := before.runs.get(run.run_id)) is None or old.status is not S.RUNNING]
 
-    one_at_a_time_and_in_order(before, running, started, thread, now)
+    one_at_a_time_and_in_order(before, started, now)
     terminal_is_final(before, made, now, after)
     only_a_lease_writes(before, request, made, now)
     a_lease_is_of_one_attempt(before, request, started, now, after)
     a_stopped_attempt_is_awaited(before, request, made, now)
     steps_are_whole(before, made, thread, after)
-    supersession_ends(made, after)
+    supersession_is_atomic(before, request, made)
     events_tell_all(before, request, made, thread, now)
-    assert made.outlook == outlook(after, thread, now)
+    the_outlook_is_told(made, now, after)
+    standing(after, now)
+    entitled(before, request, made, now, after)
 
 
-def one_at_a_time_and_in_order(before: World, running: list[Run], started: list[Run], thread: Thread, now: int) -> None:
+def all_are_stopped(before: World, request: ask.Request, made: Decision) -> None:
+    """A thread is deleted with all its runs, and by itself only when it is idle."""
+    assert made.thread is None
+    assert {run.run_id for run in made.moved} == {run.run_id for run in before.in_flight}
+    if isinstance(request, ask.ExpireThread):
+        assert before.thread
+        assert (before.in_flight, before.thread.drain) == ((), None)
+        assert before.thread.update_time <= request.idle_since
+
+
+def nothing_is_said(before: World, made: Decision) -> None:
+    """A Decision that writes nothing has nothing to write."""
+    assert (made.thread, made.admitted, made.cut_to, made.removes_run) == (before.thread, None, None, None)
+    assert (made.moved, made.steps, made.events) == ([], [], [])
+    assert (made.creates_thread, made.overdue, made.refusal) == (False, None, None)
+
+
+def the_outlook_is_told(made: Decision, now: int, after: World) -> None:
+    """What the thread waits for is what will be: on it rests that nothing due is forgotten, and nothing polled."""
+    assert made.outlook == outlook(after, now)
+    assert made.in_flight == after.in_flight
+
+
+def one_at_a_time_and_in_order(before: World, started: list[Run], now: int) -> None:
     """1 and 4: none starts before the old attempt has acknowledged or its time is over; then by `sequence` among those
     that are due, one that was handed back before all."""
-    assert len(running) <= 1
     drain = before.thread and before.thread.drain
     if started and drain:
         assert now >= drain.until
-    assert not (thread.drain and running), "a run is running beside a stopped attempt"
     for run in started:
         waiting = [each for each in before.in_flight if each.due_time <= now or each.base_step is not None]
         assert run.run_id == min(waiting, key=lambda each: (each.base_step is None, each.sequence)).run_id
@@ -142,44 +164,33 @@ def a_stopped_attempt_is_awaited(before: World, request: ask.Request, made: Deci
 
 
 def steps_are_whole(before: World, made: Decision, thread: Thread, after: World) -> None:
-    """6: numbered without gaps; a run's are contiguous; rolled back none are left, otherwise all of them."""
+    """6: numbered without gaps; only those of a run that is rolled back are ever cut off."""
     last = before.thread.last_step if before.thread else 0
-    last = last if made.cut_to is None else made.cut_to
+    if made.cut_to is not None:
+        rolled_back = {run.run_id for run in made.moved if run.status is S.DELETED}
+        assert made.cut_to <= last
+        assert set(before.steps[made.cut_to :]) <= rolled_back
+        last = made.cut_to
     assert [step.step for step in made.steps] == list(range(last + 1, last + 1 + len(made.steps)))
     assert thread.last_step == len(after.steps)
-    for run_id in after.graves:
-        assert run_id not in after.steps
-    for run_id, run in after.runs.items():
-        own = [number for number, owner in enumerate(after.steps, 1) if owner == run_id]
-        if not own:
-            assert run.last_step == 0
-            assert run.attempt == 0 or run_id in before.runs
-            continue
-        assert run.base_step is not None
-        assert own == list(range(run.base_step + 1, run.last_step + 1))
-        if run.status is S.RUNNING or run.status is S.PENDING:
-            assert run.last_step == thread.last_step
-    gone = Counter(before.steps) - Counter(after.steps)
-    assert set(gone) <= {run.run_id for run in made.moved if run.status is S.DELETED}
 
 
-def supersession_ends(made: Decision, after: World) -> None:
-    """7: what is superseded is so by the run admitted with it; the chains end at one that is not."""
-    for run in made.moved:
-        if run.reason is R.SUPERSEDED:
-            assert made.admitted is not None
-            assert run.superseded_by == made.admitted.run_id
-            assert run.sequence < made.admitted.sequence
-        else:
-            assert run.superseded_by is None
-    heirs = {run_id: run.superseded_by for run_id, run in after.runs.items()}
-    heirs.update({run_id: grave.superseded_by for run_id, grave in after.graves.items()})
-    for run_id in heirs:
-        seen, heir = {run_id}, heirs[run_id]
-        while heir is not None and heir in heirs:
-            assert heir not in seen, "superseded_by goes in circles"
-            seen.add(heir)
-            heir = heirs[heir]
+def supersession_is_atomic(before: World, request: ask.Request, made: Decision) -> None:
+    """7: what is superseded is so by the run admitted in the same Decision, which leaves nobody else in flight; and its
+    answer lists them."""
+    ended = {run.run_id: run for run in made.moved if run.reason is R.SUPERSEDED}
+    assert all(run.superseded_by is None for run in made.moved if run.run_id not in ended)
+    assert sorted(ended.values(), key=lambda run: run.sequence) == made.superseded
+    admitted = made.admitted
+    if admitted is None:
+        assert not ended
+        return
+    how = {Strategy.INTERRUPT: S.INTERRUPTED, Strategy.ROLLBACK: S.DELETED}.get(admitted.strategy)
+    assert list(ended) == [] if how is None else set(ended) == {run.run_id for run in before.in_flight}
+    for run in ended.values():
+        assert run.status is how
+        assert run.superseded_by == admitted.run_id
+        assert run.sequence < admitted.sequence
 
 
 def events_tell_all(before: World, request: ask.Request, made: Decision, thread: Thread, now: int) -> None:
@@ -200,17 +211,3 @@ def events_tell_all(before: World, request: ask.Request, made: Decision, thread:
     assert stepped == [(step.run_id, step.step) for step in made.steps]
     updates = made.events or isinstance(request, (ask.CreateThread, ask.UpdateThread, ask.DeleteRun))
     assert earlier is None or thread.update_time == (now if updates else earlier.update_time)
-
-
-def outlook(after: World, thread: Thread, now: int) -> tuple[Run | None, int | None]:
-    """What is in flight can go on: it runs until its time or its lease is over, or may be claimed, or there is a moment
-    to wait for; and so it is with a stopped attempt, whether or not somebody waits behind it."""
-    flying, running, drain = after.in_flight, after.running, thread.drain
-    if running:
-        return None, min((at for at in (running.deadline, running.lease_expires) if at is not None), default=None)
-    if drain and now < drain.until:
-        return None, drain.until
-    over = drain.until if drain else None
-    if due := [run for run in flying if run.due_time <= now]:
-        return min(due, key=lambda run: (run.base_step is None, run.sequence)), over
-    return None, over if drain else min((run.due_time for run in flying), default=None)

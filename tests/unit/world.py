@@ -49,6 +49,8 @@ class World:
         return self.updates[step - 1] if its_own and step else None
 
     def after(self, request: ask.Request, made: Decision, now: int) -> "World":
+        if not made.writes:
+            return self
         if made.deletes_thread:
             return World()
         runs, graves, asked = dict(self.runs), dict(self.graves), dict(self.asked)

@@ -1,0 +1,235 @@
+"""The walk sees each invariant break: with a mistake planted in the rules it ends at the fewest calls that show it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import pytest
+
+from statemachine import arbiter, lifecycle, line
+from statemachine import requests as ask
+from statemachine.draft import Draft
+from statemachine.lifecycle import Ask, Trigger
+from statemachine.model import Output, Run, ThreadView
+from statemachine.status import STATUS_AFTER, Reason, RunStatus, ThreadStatus
+from tests.unit.calls import Bounds
+from tests.unit.story import Found
+from tests.unit.walk import Walk
+
+Patch: TypeAlias = pytest.MonkeyPatch
+BOUNDS: Final = Bounds(3, workers=True, ever=3)
+
+
+class Planted(NamedTuple):
+    """A mistake, which rule it breaks, and the fewest calls that do."""
+
+    plant: Callable[[Patch], None]
+    rule: str
+    calls: int
+
+
+def claims_see(patch: Patch, change: Callable[[ThreadView], ThreadView]) -> None:
+    """Who claims, and the guard of a claim, take the thread for another one."""
+    for module in (arbiter, lifecycle):
+        patch.setattr(module, "outlook", lambda view, now: line.outlook(change(view), now))
+
+
+def a_stopped_attempt_is_not_awaited(patch: Patch) -> None:
+    claims_see(patch, lambda view: replace(view, thread=view.thread and view.thread._replace(drain=None)))
+
+
+def a_running_run_is_overlooked(patch: Patch) -> None:
+    claims_see(
+        patch, lambda view: replace(view, runs=tuple(run for run in view.runs if run.status is RunStatus.PENDING))
+    )
+
+
+def the_newest_goes_first(patch: Patch) -> None:
+    claims_see(patch, lambda view: replace(view, runs=view.runs[-1:]))
+
+
+def who_is_handed_back_loses_its_place(patch: Patch) -> None:
+    patch.setattr(line, "_place", lambda now: lambda run: (max(run.due_time - now, 0), run.sequence))
+
+
+def an_acknowledgement_ends_the_run_again(patch: Patch) -> None:
+    def acknowledge(draft: Draft, request: ask.AcknowledgeStop) -> None:
+        if isinstance(named := draft.view.named, Run) and draft.drain is not None:
+            draft.made.moved.append(named._replace(error_type="Acknowledged"))
+        original(draft, request)
+
+    original = arbiter._DECIDE[ask.AcknowledgeStop]
+    patch.setitem(arbiter._DECIDE, ask.AcknowledgeStop, acknowledge)
+
+
+def what_is_over_can_be_cancelled(patch: Patch) -> None:
+    patch.setattr(arbiter, "IN_FLIGHT", frozenset(RunStatus))
+
+
+def an_older_attempt_writes(patch: Patch) -> None:
+    patch.setattr(arbiter, "why_not_held", lambda asked: _forgiven(asked, "CLAIMED_AGAIN"))
+
+
+def an_expired_lease_writes(patch: Patch) -> None:
+    patch.setattr(arbiter, "why_not_held", lambda asked: _forgiven(asked, "EXPIRED"))
+
+
+def _forgiven(asked: Ask, cause: str) -> str | None:
+    return None if (why := lifecycle.why_not_held(asked)) == cause else why
+
+
+def a_worker_writes_for_the_server(patch: Patch) -> None:
+    held = arbiter._held
+    patch.setattr(arbiter, "_held", lambda draft, request: held(draft, replace(request, by_worker=False)))
+
+
+def stopping(patch: Patch, trigger: Trigger, then: Callable[[Draft, Run], None]) -> None:
+    def stop(draft: Draft, how: Trigger, run: Run, *more: Any) -> Run:
+        stopped = original(draft, how, run, *more)
+        if how is trigger and run.base_step is not None:
+            then(draft, run)
+        return stopped
+
+    original = Draft.stop
+    patch.setattr(Draft, "stop", stop)
+
+
+def a_rollback_cuts_nothing_off(patch: Patch) -> None:
+    def keep(draft: Draft, run: Run) -> None:
+        draft.made.cut_to, draft.last_step = None, run.last_step
+
+    stopping(patch, Trigger.ROLL_BACK, keep)
+
+
+def a_rollback_leaves_the_input(patch: Patch) -> None:
+    def cut_less(draft: Draft, run: Run) -> None:
+        assert run.base_step is not None
+        draft.made.cut_to = draft.last_step = run.base_step + 1
+
+    stopping(patch, Trigger.ROLL_BACK, cut_less)
+
+
+def an_interruption_cuts_steps_off(patch: Patch) -> None:
+    def cut(draft: Draft, run: Run) -> None:
+        draft.made.cut_to = draft.last_step = run.base_step or 0
+
+    stopping(patch, Trigger.INTERRUPT, cut)
+
+
+def who_runs_is_not_superseded(patch: Patch) -> None:
+    def stop_all(draft: Draft, trigger: Trigger, reason: Reason, heir: str | None = None) -> list[Run]:
+        if reason is not Reason.SUPERSEDED:
+            return original(draft, trigger, reason, heir)
+        pending = [run for run in draft.view.runs if run.status is RunStatus.PENDING]
+        return [draft.stop(trigger, run, reason, heir) for run in pending]
+
+    original = Draft.stop_all
+    patch.setattr(Draft, "stop_all", stop_all)
+
+
+def a_superseded_run_names_itself(patch: Patch) -> None:
+    def stop(draft: Draft, how: Trigger, run: Run, reason: Reason, heir: str | None = None) -> Run:
+        return original(draft, how, run, reason, heir and run.run_id)
+
+    original = Draft.stop
+    patch.setattr(Draft, "stop", stop)
+
+
+def an_output_takes_no_number(patch: Patch) -> None:
+    def event(draft: Draft, run_id: str | None, kind: Any) -> None:
+        original(draft, run_id, kind)
+        draft.last_event -= isinstance(kind, Output)
+
+    original = Draft.event
+    patch.setattr(Draft, "event", event)
+
+
+def a_stop_within_an_admission_is_not_told(patch: Patch) -> None:
+    def stop_all(draft: Draft, *how: Any) -> list[Run]:
+        stopped = original(draft, *how)
+        for _ in stopped:
+            draft.made.events.pop()
+            draft.last_event -= 1
+        return stopped
+
+    original = Draft.stop_all
+    patch.setattr(Draft, "stop_all", stop_all)
+
+
+def a_thread_is_idle_after_a_timeout(patch: Patch) -> None:
+    patch.setitem(STATUS_AFTER, RunStatus.TIMEOUT, ThreadStatus.IDLE)
+
+
+def a_queue_is_full_one_run_too_early(patch: Patch) -> None:
+    patch.setattr(lifecycle, "pending_count", lambda view: line.pending_count(view) + 1)
+
+
+def a_heartbeat_outlasts_the_grace(patch: Patch) -> None:
+    patch.setattr(arbiter, "min", lambda grace_until, lease_expires: lease_expires, raising=False)
+
+
+def the_timer_forgets_leases(patch: Patch) -> None:
+    patch.setattr(arbiter, "lease_is_over", lambda asked: False)
+
+
+# fmt: off
+PLANTED: Final = {
+    "1: two attempts":            Planted(a_stopped_attempt_is_not_awaited,       "one_at_a_time_and_in_order", 4),
+    "1: two runs":                Planted(a_running_run_is_overlooked,            "one_at_a_time_and_in_order", 4),
+    "1: awaited for ever":        Planted(a_heartbeat_outlasts_the_grace,         "a_stopped_attempt_is_awaited", 4),
+    "3: changed":                 Planted(an_acknowledgement_ends_the_run_again,  "terminal_is_final",          4),
+    "3: ended twice":             Planted(what_is_over_can_be_cancelled,          "decide",                     3),
+    "4: by sequence":             Planted(the_newest_goes_first,                  "one_at_a_time_and_in_order", 3),
+    "4: started first":           Planted(who_is_handed_back_loses_its_place,     "time_is_told",               4),
+    "5: epoch":                   Planted(an_older_attempt_writes,                "only_a_lease_writes",        3),
+    "5: lease":                   Planted(an_expired_lease_writes,                "only_a_lease_writes",        3),
+    "5: foreign":                 Planted(a_worker_writes_for_the_server,         "only_a_lease_writes",        3),
+    "6: nothing cut":             Planted(a_rollback_cuts_nothing_off,            "each_has_its_steps",         3),
+    "6: input left":              Planted(a_rollback_leaves_the_input,            "each_has_its_steps",         3),
+    "6: too much cut":            Planted(an_interruption_cuts_steps_off,         "steps_are_whole",            3),
+    "7: not atomic":              Planted(who_runs_is_not_superseded,             "supersession_is_atomic",     3),
+    "7: no heir":                 Planted(a_superseded_run_names_itself,          "supersession_is_atomic",     2),
+    "8: number given twice":      Planted(an_output_takes_no_number,              "events_tell_all",            3),
+    "8: not told":                Planted(a_stop_within_an_admission_is_not_told, "events_tell_all",            2),
+    "10: status":                 Planted(a_thread_is_idle_after_a_timeout,       "the_status_is_derived",      3),
+    "refused without a cause":    Planted(a_queue_is_full_one_run_too_early,      "refused_rightly",            2),
+    "left undone":                Planted(the_timer_forgets_leases,               "_ticked",                    3),
+}
+# fmt: on
+
+
+def found(planted: Planted, patch: Patch) -> Found:
+    planted.plant(patch)
+    with pytest.raises(Found) as met:
+        Walk(BOUNDS).go()
+    return met.value
+
+
+@pytest.mark.parametrize("name", list(PLANTED))
+def test_a_planted_mistake_is_found_with_the_fewest_calls(name: str, monkeypatch: Patch) -> None:
+    planted = PLANTED[name]
+    counterexample = found(planted, monkeypatch)
+    assert (counterexample.rule, len(counterexample.calls)) == (planted.rule, planted.calls), str(counterexample)
+
+
+def test_a_counterexample_is_told_so_that_it_can_be_followed(monkeypatch: Patch) -> None:
+    told = str(found(PLANTED["5: lease"], monkeypatch)).splitlines()
+    assert told[:5] == [
+        "3 calls break an invariant:",
+        "  at 0  client: CreateRun r1 enqueue of patient, request_id q1  →  r1 pending",
+        "  at 0  worker: ClaimRun of g/h with a lease of 1  →  r1 running, step 1 of r1",
+        "  at 1  worker: CommitStep r1 epoch 1 {}  →  step 2 of r1",
+        "broken at 1: only_a_lease_writes: 5: the current attempt of the running run, as long as its lease lasts; and "
+        "of one that was stopped and is awaited, nothing but whether it still is.",
+    ]
+    assert told[-3:] == [
+        "the thread then:",
+        "  steps of: r1 r1",
+        "  r1 running, due 0, epoch 1, attempt 1 of 2, steps 1 to 2, lease 1",
+    ]
+
+
+def test_an_error_of_the_arbiter_is_told_as_one(monkeypatch: Patch) -> None:
+    told = str(found(PLANTED["3: ended twice"], monkeypatch))
+    assert "client: CancelRun r1 interrupt  →  IllegalMove('interrupt while interrupted')" in told
+    assert "broken at 0: decide: raises IllegalMove, which is no Refusal" in told
