@@ -101,9 +101,8 @@ class Driver:
         await self.start()
 
     async def ticked(self) -> None:
-        """Let the server see what the clock says, as its timers do; twice, as an end may leave a wait that is over."""
-        for _ in range(2):
-            await asyncio.gather(*(self.service.app.store.change(Tick(name)) for name in self._model.threads))
+        """Let the server see what the clock says, as its timers do."""
+        await asyncio.gather(*(self.service.app.store.change(Tick(name)) for name in self._model.threads))
 
     async def quiet(self) -> None:
         """Wait until the server's own attempts are where the model has them, and nothing else is under way."""

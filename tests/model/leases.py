@@ -31,10 +31,10 @@ class Model(Oracle):
     def commit_step(self, run_id: str, epoch: int, update: Json, expected_step: int | None) -> int:
         run = self._held(run_id, epoch)
         steps = self.threads[run.thread_id].steps
-        if expected_step in (None, len(steps) + 1):
+        if expected_step is None or expected_step == len(steps) + 1:
             return self.step(run, update)
-        assert expected_step is not None and run.base is not None
-        made = steps[expected_step - 1].update if run.base + 1 < expected_step <= len(steps) else None
+        first = (run.base or 0) + 2  # after the input
+        made = steps[expected_step - 1].update if first <= expected_step <= len(steps) else None
         if made != update:
             raise Refused("INVALID_ARGUMENT", "INVALID_FIELD")
         return expected_step
@@ -132,14 +132,14 @@ class Model(Oracle):
             self.start(run, None)
 
     def dues(self) -> list[int]:
-        """The moments still to come at which something happens of itself."""
+        """The moments at which something happens of itself, in order."""
         found: list[int | None] = []
         for thread in self.threads.values():
-            found += [run.due_time for run in thread.in_flight if run.status == "pending"]
+            found += [run.due_time for run in thread.line(self.clock()) if run.due_time > self.clock()]
             if (run := thread.running) is not None:
                 found += [run.lease, end_of_time(run)]
             found += [thread.stopped.until] if thread.stopped else []
-        return sorted({due for due in found if due is not None and due > self.clock()})
+        return sorted({due for due in found if due is not None})
 
     def time_passed(self) -> None:
         now = self.clock()

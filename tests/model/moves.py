@@ -1,7 +1,7 @@
 """Moves: rules of a machine, each with a weight.
 
-Hypothesis' own choice among many rules leaves most of them out of most sequences. These are few sequences, and each is to
-have something happen in it, so that the rules are one rule that draws a move.
+Hypothesis leaves most of many rules out of most sequences. Here the sequences are few, and much is to happen in each:
+so the rules are one rule, which draws a move.
 """
 
 from collections.abc import Callable

@@ -7,15 +7,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.model.rules import Machine
+from tests.model.machine import Machine
 
 ASKED = int(os.environ.get("DOUBLETEXT_EXAMPLES", "0"))
 STEPS = 40
 
 
 def played(machine: type[Machine], examples: int = 25) -> Any:
-    """A test that plays so many sequences of the machine's rules, always the same ones; or as many as are asked for, new
-    ones each time."""
+    """A test that plays so many sequences of the machine's moves, always the same; or as many new ones as asked for."""
     chosen = settings(
         max_examples=ASKED or examples,
         stateful_step_count=STEPS,

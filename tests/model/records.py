@@ -139,7 +139,11 @@ def reduced(reducer: str, old: Any, new: Any) -> Any:
     made = list(as_list(old))
     for item in as_list(new):
         name = item.get("id") if isinstance(item, dict) and reducer == "messages" else None
-        same = [n for n, there in enumerate(made) if name is not None and isinstance(there, dict) and there.get("id") == name]
+        same = [
+            n
+            for n, there in enumerate(made)
+            if name is not None and isinstance(there, dict) and there.get("id") == name
+        ]
         if same:
             made[same[0]] = item
         else:
@@ -193,7 +197,13 @@ def run_view(run: Run, position: int = 0) -> Json:
 
 
 LEFT_OF_A_RUN: Final = ("run_id", "thread_id", "status", "create_time", "end_time", "superseded_by", "reason")
-EMPTY: Final = {"assistant_id": "", "multitask_strategy": "unspecified", "input": {}, "metadata": {}, "error": None}
+EMPTY: Final[Json] = {
+    "assistant_id": "",
+    "multitask_strategy": "unspecified",
+    "input": {},
+    "metadata": {},
+    "error": None,
+}
 
 
 def grave_view(run: Run) -> Json:

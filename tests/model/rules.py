@@ -1,189 +1,40 @@
-"""The rules that hold whoever executes the runs, and what is compared after each of them.
+"""The moves that there are whoever executes the runs.
 
-Arguments are small numbers and words: the n-th newest run, one of two threads. What hypothesis prints for a sequence that
-fails can be pasted into a test as it is.
+Their arguments are small numbers and words: the n-th newest run, one of two threads. What hypothesis prints for a
+sequence that fails can be pasted into a test as it is.
 """
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize
+from hypothesis.stateful import initialize
 
-from doubletext import Client
-from server.store.check import check
-from tests.model.driver import Driver, Stream, outcome
-from tests.model.leases import Model
-from tests.model.moves import move, rule_of
-from tests.model.oracle import Refused
-from tests.model.records import IN_FLIGHT, Json, Run, micros
-from tests.worker.hand import Clock
-
-LEASE: Final = 15_000_000
-MOMENT: Final = 1000
-"""Microseconds that pass with each rule, so that nothing happens at the same time but what belongs together."""
+from tests.model.driver import Stream
+from tests.model.machine import MOMENT, Machine, listed
+from tests.model.moves import move
+from tests.model.records import IN_FLIGHT, Json, Run, micros, seconds
 
 threads = st.sampled_from("aaab")
 places = st.sampled_from([0, 0, 0, 1, 1, 2, 3])
 strategies = st.sampled_from([None, "enqueue", "interrupt", "rollback", "reject", "enqueue"])
 contents = st.sampled_from(["message", "same id", "two", "log", "number", "text", "null", "empty"])
 metadata = st.sampled_from([{}, {"k": 1}, {"k": 2, "l": "x"}])
+limits = st.sampled_from([0, 0, 2])
+usual = st.sampled_from(["plain", "plain", "plain", "brittle"])
 owners = st.sampled_from([None, None, None, "a", "b"])
 actions = st.sampled_from(["interrupt", "rollback"])
 
 
-class Machine(RuleBasedStateMachine):
-    """own: the graphs that the server executes. graphs: all there are. assistants: their options, by id."""
+class Moves(Machine):
+    """graph: of most assistants. calls: what CreateRun was asked so far."""
 
-    own: ClassVar[tuple[str, ...]] = ("agent", "echo")
     graph: ClassVar[str]
-
-    def __init_subclass__(cls) -> None:
-        cls.play_a_move = rule_of(cls)
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = Clock()
-        self.model = Model(self.clock, LEASE, self.own)
-        self.runs: list[str] = []
         self.calls: list[Json] = []
         self.said = 0
-        self.streams: dict[str, Stream] = {}
-        self.checked: dict[str, int] = {}
-        self.joins: list[tuple[str, asyncio.Task[Any]]] = []
-        self.run_streams: list[tuple[str, str, Stream]] = []
-        self._folder = tempfile.TemporaryDirectory()
-        self._runner = asyncio.Runner()
-        self.driver = Driver(Path(self._folder.name), self.clock, self.model)
-        self.do(self.driver.start())
-
-    @property
-    def client(self) -> Client:
-        return self.driver.service.client
-
-    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self._runner.get_loop().run_until_complete(work)
-
-    def play(self, call: Callable[[], Awaitable[Any]], wanted: Callable[[Any], Any], at: int | None = None) -> Any:
-        """Make a call and let the model say what it must have answered; then compare all that can be seen.
-
-        at: the time of the call, before which no timer has fired; else a moment after the last one
-        """
-        return self.do(self._play(call, wanted, at))
-
-    async def _play(self, call: Callable[[], Awaitable[Any]], wanted: Callable[[Any], Any], at: int | None) -> Any:
-        if at is None:
-            await self._pass(MOMENT)
-        else:
-            self.clock.now = at
-        answer = await outcome(call())
-        try:
-            expected = wanted(answer)
-        except Refused as refused:
-            assert isinstance(answer, tuple), f"answered {answer}, to be refused with {refused}"
-            known = {name: value for name, value in answer[2].items() if name in refused.metadata}
-            answer, expected = (*answer[:2], known), (refused.code, refused.reason, refused.metadata)
-        assert answer == expected
-        self.model.settle()
-        await self._pass(0)
-        await self._compare()
-        return answer
-
-    async def _pass(self, moments: int) -> None:
-        self.clock.now += moments
-        await self.driver.ticked()
-        self.model.time_passed()
-        await self.driver.quiet()
-
-    # What is compared
-
-    async def _compare(self) -> None:
-        await asyncio.gather(*(self._compare_thread(name) for name in self.model.threads))
-        for name in self.model.threads:
-            self.streams.setdefault(name, Stream(self.client.threads.watch(name)))
-        for name, stream in list(self.streams.items()):
-            await self._compare_events(name, stream)
-        self.joins = [join for join in self.joins if not await self._is_over(*join)]
-        self.run_streams = [watch for watch in self.run_streams if not await self._is_told(*watch)]
-
-    async def _compare_thread(self, name: str) -> None:
-        client, model = self.client, self.model
-        found = await asyncio.gather(
-            client.threads.get(name),
-            listed(client.runs.list(name, page_size=3)),
-            client.threads.get_state(name),
-            listed(client.threads.list_states(name, page_size=4)),
-        )
-        assert found[0] == model.get_thread(name)
-        assert found[1] == model.list_runs(name, (), {}, oldest_first=False)
-        assert found[2] == model.get_state(name, None)
-        assert found[3] == model.list_states(name)
-
-    async def _compare_events(self, name: str, stream: Stream) -> None:
-        there = name in self.model.threads
-        wanted = self.model.events(name) if there else self.model.last_words[name]
-        checked = self.checked.get(name, 0)
-        seen = await stream.have(len(wanted))
-        assert seen[checked:] == wanted[checked:]
-        self.checked[name] = len(seen)
-        if not there:
-            assert (await stream.ended())[1] == "THREAD_NOT_FOUND"
-            del self.streams[name], self.checked[name]
-
-    async def _is_over(self, run_id: str, join: asyncio.Task[Any]) -> bool:
-        """Whether a JoinRun was to be answered by now, which it must have been, and well; if not, it must still wait."""
-        if run_id not in self.model.ends:
-            assert not join.done()
-            return False
-        async with asyncio.timeout(10):
-            assert await join == self.model.ends[run_id]
-        return True
-
-    async def _is_told(self, thread_id: str, run_id: str, stream: Stream) -> bool:
-        if run_id not in self.model.ends:
-            return False
-        assert await stream.ended() == ()
-        there = thread_id in self.model.threads
-        events = self.model.threads[thread_id].events if there else self.model.last_words[thread_id]
-        wanted = [event for event in events if event["run_id"] == run_id]
-        assert [told(event) for event in stream.seen] == [told(event) for event in wanted]
-        return True
-
-    def teardown(self) -> None:
-        try:
-            self.do(self._last_look())
-        finally:
-            self.do(self._hang_up())
-            self.do(self.driver.stop())
-            self._runner.close()
-            self._folder.cleanup()
-
-    async def _last_look(self) -> None:
-        """Each run read by its id, each thread's events from the first on, and the file judged."""
-        for run_id in self.runs:
-            try:
-                wanted: Any = self.model.get_run(run_id, None)
-            except Refused as refused:
-                wanted = refused.reason
-            found = await outcome(self.client.runs.get(None, run_id))
-            assert (found[1] if isinstance(found, tuple) else found) == wanted
-        for name in self.model.threads:
-            wanted = self.model.events(name)
-            replay = Stream(self.client.threads.watch(name))
-            assert await replay.have(len(wanted)) == wanted
-            await replay.close()
-        report = await asyncio.to_thread(check, str(self.driver.path))
-        assert report.ok, list(report.lines())
-
-    async def _hang_up(self) -> None:
-        for _, join in self.joins:
-            join.cancel()
-        await asyncio.gather(*(join for _, join in self.joins), return_exceptions=True)
-        for stream in (*self.streams.values(), *(stream for _, _, stream in self.run_streams)):
-            await stream.close()
 
     # What the rules draw from
 
@@ -203,7 +54,7 @@ class Machine(RuleBasedStateMachine):
         """A JSON object of that kind, with something of its own."""
         self.said += 1
         message = {"role": "user", "content": f"said {self.said}"}
-        return {
+        made: dict[str, Json] = {
             "message": {"messages": [message]},
             "same id": {"messages": [{"id": "m", **message}]},
             "two": {"messages": [message, {"id": "m", **message}], "log": [self.said]},
@@ -212,23 +63,29 @@ class Machine(RuleBasedStateMachine):
             "text": {"messages": f"said {self.said}"},
             "null": {"messages": None, "n": None},
             "empty": {},
-        }[kind]
+        }
+        return made[kind]
 
     # Threads
 
-    @initialize()
-    def a_thread(self) -> None:
-        self.create_thread("a", {}, None, 0)
+    @initialize(most=limits)
+    def a_thread(self, most: int) -> None:
+        self.create_thread("a", {}, None, most)
 
-    @move(1, thread=threads, metadata=metadata, strategy=strategies, most=st.sampled_from([0, 0, 1, 2]))
+    @move(1, thread=threads, metadata=metadata, strategy=strategies, most=limits)
     def create_thread(self, thread: str, metadata: Json, strategy: Any, most: int) -> None:
-        settings = {"metadata": metadata, "default_strategy": strategy or "unspecified", "max_queued_runs": most}
+        settings: Json = {"metadata": metadata, "default_strategy": strategy or "unspecified", "max_queued_runs": most}
         self.play(
             lambda: self.client.threads.create(thread, **settings),
             lambda _: self.model.create_thread(thread, **settings),
         )
 
-    @move(2, thread=threads, change=st.sampled_from([{"metadata": {"k": 3}}, {"max_queued_runs": 1}, {}]), strategy=strategies)
+    @move(
+        1,
+        thread=threads,
+        change=st.sampled_from([{"metadata": {"k": 3}}, {"max_queued_runs": 1}, {}]),
+        strategy=strategies,
+    )
     def update_thread(self, thread: str, change: Json, strategy: Any) -> None:
         settings = {**change, **({"default_strategy": strategy} if strategy else {})}
         self.play(
@@ -240,30 +97,6 @@ class Machine(RuleBasedStateMachine):
     def delete_thread(self, thread: str) -> None:
         self.play(lambda: self.client.threads.delete(thread), lambda _: self.model.delete_thread(thread))
 
-    @move(1, 
-        statuses=st.sets(st.sampled_from(["idle", "busy", "interrupted", "error"])),
-        metadata=metadata,
-        runs=st.sets(st.sampled_from(["pending", "running", "interrupted", "success", "error", "timeout"])),
-        thread=threads,
-        oldest_first=st.booleans(),
-    )
-    def lists(self, statuses: set[Any], metadata: Json, runs: set[Any], thread: str, oldest_first: bool) -> None:
-        self.play(
-            lambda: listed(self.client.threads.list(statuses=[*statuses], metadata=metadata, page_size=1)),
-            lambda _: self.model.list_threads(statuses, metadata),
-        )
-        asked = {"metadata": metadata, "oldest_first": oldest_first}
-        self.play(
-            lambda: listed(self.client.runs.list(thread, statuses=[*runs], page_size=2, **asked)),
-            lambda _: self.model.list_runs(thread, runs, metadata, oldest_first),
-        )
-
-    @move(1, thread=threads, step=st.integers(0, 6))
-    def get_state(self, thread: str, step: int) -> None:
-        self.play(
-            lambda: self.client.threads.get_state(thread, step), lambda _: self.model.get_state(thread, step)
-        )
-
     @move(2, thread=threads, kind=contents, assistant=st.sampled_from([None, "plain", "lists", "nobody"]))
     def update_state(self, thread: str, kind: str, assistant: str | None) -> None:
         values = self.content(kind)
@@ -272,19 +105,10 @@ class Machine(RuleBasedStateMachine):
             lambda _: self.model.update_state(thread, values, assistant),
         )
 
-    @move(1, thread=threads, after=st.integers(0, 8))
-    def watch_thread(self, thread: str, after: int) -> None:
-        async def replay() -> Any:
-            stream = Stream(self.client.threads.watch(thread, after_sequence=after))
-            seen = await stream.have(len(known.events) - after if (known := self.model.threads.get(thread)) else 1)
-            await stream.close()
-            return stream.refusal or seen
-
-        self.play(replay, lambda _: self.model.events(thread, None, after))
-
     # Runs
 
-    @move(4, 
+    @move(
+        4,
         thread=threads,
         assistant=st.sampled_from(["plain", "plain", "plain", "brittle", "lists", "nobody"]),
         strategy=strategies,
@@ -295,26 +119,48 @@ class Machine(RuleBasedStateMachine):
         timeout=st.sampled_from([None, None, None, 3, 60]),
     )
     def create_run(
-        self, thread: str, assistant: str, strategy: Any, kind: str, metadata: Json, create: Any, delay: Any, timeout: Any
+        self,
+        thread: str,
+        assistant: str,
+        strategy: Any,
+        kind: str,
+        metadata: Json,
+        create: Any,
+        delay: Any,
+        timeout: Any,
     ) -> None:
-        call = {
+        self._create(self.call(thread, assistant, strategy, kind, metadata, create, delay, timeout))
+
+    def call(
+        self,
+        thread: str,
+        assistant: str = "plain",
+        strategy: Any = None,
+        kind: str = "message",
+        metadata: Json | None = None,
+        create: Any = "create",
+        delay: Any = None,
+        timeout: Any = None,
+    ) -> Json:
+        """The arguments of a CreateRun that was not made before."""
+        made = {
             "thread_id": thread,
             "assistant_id": assistant,
             "input": self.content(kind),
-            "metadata": metadata,
+            "metadata": metadata or {},
             "multitask_strategy": strategy,
             "request_id": f"request-{len(self.calls)}",
             "if_thread_not_exists": create,
             "delay": delay,
             "timeout": timeout,
         }
-        self.calls.append(call)
-        self._create(call)
+        self.calls.append(made)
+        return made
 
-    @move(6, thread=threads, strategy=strategies)
-    def say(self, thread: str, strategy: Any) -> None:
+    @move(10, thread=threads, strategy=strategies, assistant=usual, delay=st.sampled_from([None, None, None, 30]))
+    def say(self, thread: str, strategy: Any, assistant: str = "plain", delay: Any = None) -> None:
         """The commonest call of all, so that there are enough of it."""
-        self.create_run(thread, "plain", strategy, "message", {}, "create", None, None)
+        self._create(self.call(thread, assistant, strategy, delay=delay))
 
     @move(3, place=places, other=st.sampled_from([None, None, "input", "multitask_strategy"]))
     def create_run_again(self, place: int, other: str | None) -> None:
@@ -328,21 +174,16 @@ class Machine(RuleBasedStateMachine):
         self._create(call)
 
     def _create(self, call: Json) -> None:
-        def wanted(answer: Any) -> Any:
-            run_id = answer["run_id"] if isinstance(answer, dict) else "refused"
-            made = self.model.create_run(run_id, **call)
-            if run_id not in self.runs:
-                self.runs.append(run_id)
-            return made
+        self.play(lambda: self.client.runs.create(**call), lambda answer: self.created(answer, call))
 
-        self.play(lambda: self.client.runs.create(**call), wanted)
+    def created(self, answer: Any, call: Json) -> Json:
+        run_id = answer["run_id"] if isinstance(answer, dict) else "refused"
+        made = self.model.create_run(run_id, **call)
+        if run_id not in self.runs:
+            self.runs.append(run_id)
+        return made
 
     @move(1, place=places, owner=owners)
-    def get_run(self, place: int, owner: str | None) -> None:
-        run_id = self.run_id(place)
-        self.play(lambda: self.client.runs.get(owner, run_id), lambda _: self.model.get_run(run_id, owner))
-
-    @move(2, place=places, owner=owners)
     def join_run_without_waiting(self, place: int, owner: str | None) -> None:
         run_id = self.run_id(place)
         self.play(lambda: self.client.runs.join(owner, run_id, wait=0), lambda _: self.model.join_run(run_id, owner))
@@ -387,7 +228,7 @@ class Machine(RuleBasedStateMachine):
         self.run_streams.append((run.thread_id, run.run_id, stream))
         await stream.have(1)
 
-    @move(3, place=places, owner=owners, action=actions, wait=st.sampled_from([None, None, 0.005]))
+    @move(4, place=places, owner=owners, action=actions, wait=st.sampled_from([None, None, 0.005]))
     def cancel_run(self, place: int, owner: str | None, action: Any, wait: float | None) -> None:
         run_id = self.run_id(place)
         self.play(
@@ -405,20 +246,18 @@ class Machine(RuleBasedStateMachine):
     @move(5, kind=st.sampled_from(["a second", "long", "to what is due", "to just before what is due"]))
     def wait(self, kind: str) -> None:
         now, dues = self.clock.now, self.model.dues()
-        due = dues[0] - now - MOMENT if dues else 0
+        due = dues[0] - now if dues else MOMENT
         moments = {
             "a second": micros(1),
             "long": micros(100),
-            "to what is due": max(due, 0),
+            "to what is due": due,
             "to just before what is due": max(due - 1, 0),
         }[kind]
-        self.clock.now += moments
-        self.play(lambda: listed(self.client.assistants.list()), lambda _: self.known_assistants())
+        self.play(
+            lambda: listed(self.client.assistants.list()), lambda _: self.model.list_assistants(), moments=moments
+        )
 
-    def known_assistants(self) -> list[Json]:
-        return self.model.list_assistants()
-
-    @move(2, orderly=st.booleans())
+    @move(3, orderly=st.booleans())
     def restart(self, orderly: bool) -> None:
         self.before_restart(orderly)
         self.play(lambda: self._restart(orderly), lambda _: self.model.restarted(orderly=orderly))
@@ -444,27 +283,48 @@ class Machine(RuleBasedStateMachine):
 
     # Assistants
 
-    @move(1, name=st.sampled_from(["lists", "brittle", "new"]), attempts=st.sampled_from([1, 2]))
-    def create_assistant(self, name: str, attempts: int) -> None:
-        self._assistant(name, self.graph, max_attempts=attempts)
-
     def _assistant(self, name: str, graph: str, **options: Any) -> None:
-        given = {key: value / 1_000_000 if key in ("stop_grace", "run_timeout") else value for key, value in options.items()}
+        lasting = ("stop_grace", "run_timeout")
+        given: Json = {key: seconds(value) if key in lasting else value for key, value in options.items()}
         self.play(
             lambda: self.client.assistants.create(graph, assistant_id=name, **given),
             lambda _: self.model.create_assistant(name, graph, **options),
         )
 
-    @move(1, name=st.sampled_from(["lists", "brittle", "new", "echo", "nobody"]))
-    def delete_assistant(self, name: str) -> None:
-        self.play(lambda: self.client.assistants.delete(name), lambda _: self.model.delete_assistant(name))
+    @move(1, name=st.sampled_from(["lists", "brittle", "new", "echo", "nobody"]), attempts=st.sampled_from([0, 1, 2]))
+    def change_assistants(self, name: str, attempts: int) -> None:
+        if attempts and name != "nobody":
+            self._assistant(name, self.graph, max_attempts=attempts)
+        else:
+            self.play(lambda: self.client.assistants.delete(name), lambda _: self.model.delete_assistant(name))
         self.play(lambda: self.client.assistants.get(name), lambda _: self.model.get_assistant(name))
 
+    # Looking
 
-async def listed(items: AsyncIterator[Any]) -> list[Any]:
-    return [item async for item in items]
+    @move(3, kind=st.sampled_from(["threads", "runs", "state", "events", "run"]), thread=threads, n=st.integers(0, 31))
+    def look(self, kind: str, thread: str, n: int) -> None:
+        """At something that is not compared anyhow. The bits of `n` are what of it to leave out, or how far to go."""
+        client, model, page = self.client, self.model, n % 3 + 1
+        labels = {"k": n % 2 + 1} if n % 8 else {}
+        idle = bits(("idle", "busy", "interrupted", "error"), n)
+        statuses = bits(("pending", "running", "interrupted", "success", "error"), n)
+        asked: Any = {"metadata": labels, "oldest_first": n % 2 == 0}
+        calls: dict[str, tuple[Any, Any]] = {
+            "threads": (
+                lambda: listed(client.threads.list(statuses=idle, metadata=labels, page_size=page)),
+                lambda _: model.list_threads(idle, labels),
+            ),
+            "runs": (
+                lambda: listed(client.runs.list(thread, statuses=statuses, page_size=page, **asked)),
+                lambda _: model.list_runs(thread, statuses, **asked),
+            ),
+            "state": (lambda: client.threads.get_state(thread, n % 8), lambda _: model.get_state(thread, n % 8)),
+            "events": (lambda: self._replay(thread, n % 8), lambda _: model.events(thread, None, n % 8)),
+            "run": (lambda: client.runs.get(thread, self.runs[0]), lambda _: model.get_run(self.runs[0], thread)),
+        }
+        self.have_a_run()
+        self.play(*calls[kind])
 
 
-def told(event: Json) -> Any:
-    """Of an event, what a later rollback leaves as it is."""
-    return event["sequence"], event["kind"], event.get("run_changed")
+def bits(words: tuple[Any, ...], n: int) -> list[Any]:
+    return [word for at, word in enumerate(words) if n >> at & 1]

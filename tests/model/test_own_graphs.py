@@ -1,4 +1,4 @@
-"""The server executes the runs itself: the test decides each move of their code, and whether it obeys when it is stopped.
+"""The server executes the runs itself: the test decides each move of their code, and whether it obeys a stop.
 
 In the suite a fixed selection of sequences is played. More of them, drawn anew each time: DOUBLETEXT_EXAMPLES=1000.
 """
@@ -11,12 +11,12 @@ from hypothesis.stateful import initialize
 from tests.model.moves import move
 from tests.model.play import played
 from tests.model.records import Run, micros
-from tests.model.rules import Machine, contents, places
+from tests.model.rules import Moves, contents, places
 
 GRAPH = "played"
 
 
-class OwnGraphs(Machine):
+class OwnGraphs(Moves):
     own = ("agent", "echo", GRAPH)
     graph = GRAPH
 
@@ -54,7 +54,7 @@ class OwnGraphs(Machine):
         }
         self.tell(run, word, "no such weather" if word == "fail" else content, wanted[word])
 
-    @move(2, place=places)
+    @move(4, place=places)
     def will_not_obey(self, place: int) -> None:
         """From now on the run's code goes on when it is stopped."""
         self.have_a_run()
@@ -70,7 +70,7 @@ class OwnGraphs(Machine):
         running = {run.run_id for run in self.running()}
         return sorted(self.model.stubborn - running)
 
-    @move(3, place=places, word=st.sampled_from(["step", "emit", "finish", "fail"]))
+    @move(4, place=places, word=st.sampled_from(["step", "emit", "finish", "fail"]))
     def too_late(self, place: int, word: str) -> None:
         """What the code of a stopped run still does changes nothing, and ends it."""
         if deaf := self.deaf():

@@ -3,28 +3,29 @@
 In the suite a fixed selection of sequences is played. More of them, drawn anew each time: DOUBLETEXT_EXAMPLES=1000.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize
 
+from tests.model.driver import Stream
 from tests.model.moves import move
 from tests.model.play import played
 from tests.model.records import Json, Run, micros
-from tests.model.rules import Machine, actions, contents, places
+from tests.model.rules import Moves, contents, places
 from tests.model.worker import Worker
 
-graphs = st.sampled_from([("remote",), ("remote",), ("remote", "other"), ("other",)])
+graphs = st.sampled_from([("remote", "other"), ("remote", "other"), ("remote",), ("other",)])
 lateness = st.sampled_from([None, None, None, None, 0, -1])
 
 
-class RemoteWorkers(Machine):
+class RemoteWorkers(Moves):
     graph = "remote"
 
     def __init__(self) -> None:
         super().__init__()
         self.leases: list[tuple[str, int]] = []
-        self.sent: list[tuple[str, int, Json]] = []
+        self.sent: list[tuple[str, int, int, Json]] = []
 
     @property
     def worker(self) -> Worker:
@@ -37,12 +38,12 @@ class RemoteWorkers(Machine):
         self._assistant("lists", "remote", reducers={"log": "append", "messages": "append"}, stop_grace=micros(60))
 
     def lease(self, place: int) -> tuple[str, int]:
-        """A lease that was given: first those that are held, then the others, newest first. If there is none, one is
-        claimed before."""
+        """A lease that was given: first those that still mean something, then the others, newest first. If there is
+        none, one is claimed before."""
         if not self.leases:
             self.claim(("remote", "other"))
-        held = [lease for lease in reversed(self.leases) if self.is_held(lease)]
-        leases = [*held, *(lease for lease in reversed(self.leases) if lease not in held)]
+        live = [lease for lease in self.leases if self.is_held(lease) or self.model._awaited(*lease)]
+        leases = [*reversed(live), *(lease for lease in reversed(self.leases) if lease not in live)]
         return leases[place % len(leases)] if leases else ("nobody", 1)
 
     def is_held(self, lease: tuple[str, int]) -> bool:
@@ -57,14 +58,15 @@ class RemoteWorkers(Machine):
             return None
         return ends + lateness
 
-    @move(7, graphs=graphs)
+    @move(9, graphs=graphs)
     def claim(self, graphs: tuple[str, ...]) -> None:
         self.have_a_run()
+
         def wanted(assignment: Any) -> Any:
-            run_id = assignment["run"]["run_id"] if assignment else None
-            made = self.model.claim_run(run_id, graphs)
-            if assignment:
-                self.leases.append((run_id, assignment["lease"]["epoch"]))
+            lease = assignment["lease"] if assignment else None
+            made = self.model.claim_run(lease and lease["run_id"], graphs)
+            if lease:
+                self.leases.append((lease["run_id"], lease["epoch"]))
             return made
 
         self.play(lambda: self.worker.claim(*graphs), wanted)
@@ -77,7 +79,7 @@ class RemoteWorkers(Machine):
         step = {None: None, "next": following, "odd": following + 2}[expected]
         self._commit(lease, update, step, late)
 
-    @move(2, place=places, other=st.booleans(), newest=st.booleans())
+    @move(4, place=places, other=st.booleans(), newest=st.booleans())
     def commit_step_again(self, place: int, other: bool, newest: bool) -> None:
         """By the attempt that made it, or by the newest one; the same step or another under its number."""
         if not self.sent:
@@ -92,7 +94,7 @@ class RemoteWorkers(Machine):
         made = self.play(
             lambda: self.worker.commit(lease, update, step),
             lambda _: self.model.commit_step(*lease, update, step),
-            self.late(lease, late),
+            at=self.late(lease, late),
         )
         if isinstance(made, int):
             self.sent.append((*lease, made, update))
@@ -103,15 +105,15 @@ class RemoteWorkers(Machine):
         self.play(
             lambda: self.worker.publish(lease, outputs),
             lambda _: self.model.publish_output(*lease, outputs),
-            self.late(lease, late),
+            at=self.late(lease, late),
         )
 
-    @move(2, place=places, late=lateness)
+    @move(3, place=places, late=lateness)
     def heartbeat(self, place: int, late: int | None) -> None:
         lease = self.lease(place)
-        self.play(lambda: self.worker.beat(lease), lambda _: self.model.heartbeat(*lease), self.late(lease, late))
+        self.play(lambda: self.worker.beat(lease), lambda _: self.model.heartbeat(*lease), at=self.late(lease, late))
 
-    @move(4, place=places, kind=st.sampled_from([None, None, "message", "error", "error"]), late=lateness)
+    @move(9, place=places, kind=st.sampled_from([None, None, "message", "error", "error"]), late=lateness)
     def finish_run(self, place: int, kind: str | None, late: int | None) -> None:
         lease = self.lease(place)
         outcome: Json = {"update": self.content("message") if kind == "message" else None}
@@ -120,13 +122,15 @@ class RemoteWorkers(Machine):
         self.play(
             lambda: self.worker.finish(lease, outcome),
             lambda _: self.model.finish_run(*lease, outcome),
-            self.late(lease, late),
+            at=self.late(lease, late),
         )
 
     @move(2, place=places, late=lateness)
     def release_run(self, place: int, late: int | None) -> None:
         lease = self.lease(place)
-        self.play(lambda: self.worker.release(lease), lambda _: self.model.release_run(*lease), self.late(lease, late))
+        self.play(
+            lambda: self.worker.release(lease), lambda _: self.model.release_run(*lease), at=self.late(lease, late)
+        )
 
     @move(1, place=places, off=st.sampled_from([-1, 1]), call=st.sampled_from(["commit", "beat", "release"]))
     def guess_a_lease(self, place: int, off: int, call: str) -> None:
@@ -135,11 +139,72 @@ class RemoteWorkers(Machine):
         lease = (self.run_id(place), max((run.epoch if run else 0) + off, 1))
         update = self.content("message")
         calls: Any = {
-            "commit": (lambda: self.worker.commit(lease, update), lambda _: self.model.commit_step(*lease, update, None)),
+            "commit": (
+                lambda: self.worker.commit(lease, update),
+                lambda _: self.model.commit_step(*lease, update, None),
+            ),
             "beat": (lambda: self.worker.beat(lease), lambda _: self.model.heartbeat(*lease)),
             "release": (lambda: self.worker.release(lease), lambda _: self.model.release_run(*lease)),
         }
         self.play(*calls[call])
+
+    @move(2, place=places, by=st.sampled_from(["interrupt", "rollback", "supersede", "delete"]))
+    def watch_lease(self, place: int, by: str) -> None:
+        """Of a lease that is held, the stream is told of a stop, and ends with its acknowledgement."""
+        lease = self.lease(place)
+        run = self.model._known(lease[0])
+        if run is not None and self.is_held(lease):
+            if run.assistant.stop_grace:  # without a grace the wait is over as soon as it begins
+                call = self.call(run.thread_id, strategy="interrupt")
+                self.play(
+                    lambda: self._watch_and_stop(lease, run, by, call), lambda a: self._told(a, lease, run, by, call)
+                )
+            return
+
+        async def watch() -> Any:
+            stream = Stream(self.worker.watch(lease))
+            if (stops := await stream.have(1)) and stream.refusal is None:
+                await self.worker.release(lease)
+            return await stream.ended() or stops
+
+        def wanted(_: Any) -> Any:
+            stop = self.model.heartbeat(*lease)["stop"]
+            self.model.release_run(*lease)
+            return [stop]
+
+        self.play(watch, wanted)
+
+    async def _watch_and_stop(self, lease: tuple[str, int], run: Run, by: str, call: Json) -> Any:
+        waiting = self.driver.service.app.hub._watchers
+        before = len(waiting.get(run.run_id, ()))
+        stream = Stream(self.worker.watch(lease))
+        while len(waiting.get(run.run_id, ())) == before:
+            await self.worker.beat(lease)
+        stopping: dict[str, Any] = {
+            "supersede": lambda: self.client.runs.create(**call),
+            "delete": lambda: self.client.threads.delete(run.thread_id),
+        }
+        cancel = lambda: self.client.runs.cancel(None, run.run_id, action=cast("Any", by))  # noqa: E731
+        answer = await stopping.get(by, cancel)()
+        stops = [*await stream.have(1)]
+        if by != "delete":
+            await self.worker.beat(lease)
+            await self.worker.release(lease)
+        return answer, stops, await stream.ended()
+
+    def _told(self, answer: Any, lease: tuple[str, int], run: Run, by: str, call: Json) -> Any:
+        self.model.heartbeat(*lease)
+        stopped: Any = None
+        if by == "supersede":
+            stopped = self.created(answer[0], call)
+        elif by == "delete":
+            self.model.delete_thread(run.thread_id)
+        else:
+            stopped = self.model.cancel_run(run.run_id, None, by)
+        stop = self.model.stop(run, 0 if by == "delete" else run.assistant.stop_grace)
+        if by != "delete":
+            self.model.release_run(*lease)
+        return stopped, [stop], ()
 
 
 test_workers_calls_are_answered_as_the_contract_says = played(RemoteWorkers)

@@ -1,6 +1,7 @@
 """WorkerService's calls by the raw stub, with answers and refusals as plain data."""
 
-from typing import Any
+from collections.abc import AsyncGenerator
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -11,7 +12,7 @@ from doubletext.v1 import worker_service_pb2 as pb
 from doubletext.v1.worker_service_pb2_grpc import WorkerServiceStub
 from tests.model.records import Json
 
-Lease = tuple[str, int]
+Lease: TypeAlias = tuple[str, int]
 
 
 class Worker:
@@ -60,6 +61,17 @@ class Worker:
 
     async def release(self, lease: Lease) -> None:
         await self._call("ReleaseRun", pb.ReleaseRunRequest(lease=made(lease)))
+
+    async def watch(self, lease: Lease) -> AsyncGenerator[Json, None]:
+        """The stops that a WatchLease tells."""
+        call = self._stub.WatchLease(pb.WatchLeaseRequest(lease=made(lease)))
+        try:
+            async for answer in call:
+                yield read_stop(answer.stop)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        finally:
+            call.cancel()
 
 
 def made(lease: Lease) -> pb.Lease:
