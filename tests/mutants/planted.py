@@ -191,9 +191,9 @@ PLANTS: Final = (
     ),
     plant(
         "a join answers with the newest state, whatever came after its run",
-        "server/services/runs.py",
-        "step = run.left_state_at if run.status in TERMINAL else None",
-        "step = None",
+        "server/store/sqlite.py",
+        "at = found.run.left_state_at if step is None and",
+        "at = None if step is None and",
     ),
     plant(
         "what a watcher reads at the end of the log is not read on from there",

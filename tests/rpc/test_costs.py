@@ -132,7 +132,7 @@ async def test_a_turn_of_one_step_is_two_commits_however_many_came_before(meter:
     for _ in range(turns_before):
         await turn(meter.service, thread_id)
     counted = await meter.of(lambda: turn(meter.service, thread_id))
-    # The join's reading of the run; the graph's of the run and its state; the join's of the state that was left.
+    # The join's reading of the run; the graph's of the run and its state; the join's of both once it has ended.
     assert counted.hops == {"writer": 2, "rows": 1, "scans": 2}
-    assert counted.statements == {"writer": 22, "rows": 3, "scans": 11}
+    assert counted.statements == {"writer": 22, "rows": 3, "scans": 12}
     assert 0 < counted.frames <= 24
