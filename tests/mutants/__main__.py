@@ -21,11 +21,11 @@ from tests.mutants.planted import PLANTS, Plant
 
 ROOT: Final = Path(__file__).parents[2]
 LEFT_OUT: Final = shutil.ignore_patterns(".git", ".venv", ".bench", "*cache*", "node_modules")
-FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 SOME_TESTS_FAILED: Final = 1
 """pytest's exit code for that; with any other one, nothing was found out."""
 LONGEST: Final = 1200.0
-FIRST: Final = ("unit", "contract", "model", "rpc", "worker", "crash")
+FIRST: Final = ("unit", "contract", "rpc", "worker", "crash", "model")
 
 
 def folders(root: Path) -> list[str]:
