@@ -16,9 +16,9 @@ from doubletext.v1.assistant_service_pb2_grpc import add_AssistantServiceService
 from doubletext.v1.run_service_pb2_grpc import add_RunServiceServicer_to_server
 from doubletext.v1.thread_service_pb2_grpc import add_ThreadServiceServicer_to_server
 from doubletext.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
-from server.address import host_and_port, taken
+from server.address import CannotListen, host_and_port, taken
 from server.clock import Clock, system_clock
-from server.dispatcher import Dispatcher
+from server.dispatcher import RETRY_SECONDS, Dispatcher
 from server.edge import Edge, Limits
 from server.executor import Executor
 from server.feed import Feed
@@ -193,8 +193,18 @@ class App:
             except Exception as error:  # noqa: BLE001 - whatever it failed of
                 log.error("gRPC's server failed; listening anew", error=repr(error))
                 await self.server.stop(None)
-                self.server = self._make_server()
+                await self._listen_anew()
+
+    async def _listen_anew(self) -> None:
+        """On the same port, as soon as it can be had: others may have taken it meanwhile."""
+        while True:
+            self.server = self._make_server()
+            try:
                 await self._bind(self.address)
+                return
+            except CannotListen as error:
+                log.error("cannot listen; trying again", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
 
     def _make_metrics(self) -> Metrics:
         waiting: dict[str, Callable[[], int]] = {
