@@ -259,8 +259,9 @@ class SqliteStore:
     ) -> tuple[RunRecord | Tombstone | None, State]:
         def read(connection: sqlite3.Connection) -> tuple[RunRecord | Tombstone | None, tuple[State, RawState], bool]:
             found = reads.run(self._by_key, self.clock(), run_id, connection)
-            final = isinstance(found, RunRecord) and found.run.status in TERMINAL
-            at = found.run.left_state_at if step is None and isinstance(found, RunRecord) and final else step
+            at = step
+            if step is None and isinstance(found, RunRecord) and found.run.status in TERMINAL:
+                at = found.run.left_state_at
             return found, reads.state(thread_id, at, connection), at is None
 
         found, (state, raw), newest = await self.scans.run(read)

@@ -192,8 +192,8 @@ PLANTS: Final = (
     plant(
         "a join answers with the newest state, whatever came after its run",
         "server/store/sqlite.py",
-        "at = found.run.left_state_at if step is None and",
-        "at = None if step is None and",
+        "                at = found.run.left_state_at",
+        "                at = None",
     ),
     plant(
         "what a watcher reads at the end of the log is not read on from there",

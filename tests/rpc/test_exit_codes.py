@@ -128,11 +128,20 @@ def test_ctrl_c_wakes_a_loop_that_it_does_not_interrupt() -> None:
     asleep = threading.Event()
 
     def taken_elsewhere() -> None:
-        asleep.wait(0.1)
+        asleep.wait()
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
     async def waits(client: Any, show: Any) -> None:
         threading.Thread(target=taken_elsewhere).start()
+        selector: Any = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+        select = selector.select
+
+        def falls_asleep(timeout: float | None) -> Any:
+            if timeout is None:
+                asleep.set()  # the other thread cannot run before this one lets go of the interpreter, asleep
+            return select(timeout)
+
+        selector.select = falls_asleep
         await asyncio.Event().wait()
 
     with pytest.raises(click.Abort):

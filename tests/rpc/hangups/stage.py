@@ -139,9 +139,7 @@ async def waiting(service: Service, clock: Clock, number: int) -> Stage:
 
 async def busy(service: Service, clock: Clock, number: int) -> Stage:
     """The run `a` is at work, under a lease, with one step of its own after its input; `b` waits."""
-    stage = await bare(service, clock, number)
-    for name in "ab":
-        await stage.say(name)
+    stage = await waiting(service, clock, number)
     await (await stage.claim()).commit("so far")
     stage.now_begins()
     return stage
