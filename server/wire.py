@@ -130,9 +130,9 @@ class Fields:
             self.wrong(field, f"is no valid Duration: {value.seconds} seconds and {value.nanos} nanos")
             return None
         micros = value.seconds * SECOND - (-value.nanos // 1000)
-        if not least <= micros <= most:
+        if value.nanos < 0 or not least <= micros <= most:
             low = "over 0" if least else "0"
-            self.wrong(field, f"is {micros / SECOND:g} s; it must be {low} to {most // SECOND} s")
+            self.wrong(field, f"is {value.seconds + value.nanos / 1e9:g} s; it must be {low} to {most // SECOND} s")
         return micros
 
     def sequence(self, field: str, value: int) -> int:

@@ -125,7 +125,7 @@ async def test_what_is_no_json_object_is_refused(scene: Scene, method: str, fiel
 
 
 def bad_durations(field: str) -> Iterator[Duration]:
-    yield from (Duration(seconds=-1), Duration(nanos=-1_000), Duration(seconds=-(2**62)))
+    yield from (Duration(seconds=-1), Duration(nanos=-1), Duration(nanos=-1_000), Duration(seconds=-(2**62)))
     yield from (Duration(seconds=1, nanos=-1), Duration(seconds=-1, nanos=1))
     yield from (Duration(nanos=1_000_000_000), Duration(nanos=-1_000_000_000))
     limit = HOUR if field == "stop_grace" else LONGEST
