@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from server.clock import system_clock
+from doubletext_server.clock import system_clock
 from tests.bench import charts, machine
 from tests.bench.bench import FULL, QUICK, Bench, Plan
 from tests.bench.budget import LINES

@@ -66,14 +66,14 @@ class Bench:
         db = db or self.folder / f"{next(self._numbers)}.db"
         known = [word for name in graphs for word in ("--graphs", f"{GRAPHS}:{name}")]
         arguments = ("--listen", "127.0.0.1:0", "--db", str(db), *known, *options)
-        child = await self.child("server", "-m", "server", "serve", *arguments)
+        child = await self.child("server", "-m", "doubletext", "serve", *arguments)
         return Server(child.said.split()[-1], [child], db)
 
     async def worker(self, server: Server, *graphs: str, slots: int) -> None:
         """`doubletext worker` for the server, with which its CPU time and memory are counted from now on."""
         known = [word for name in graphs for word in ("--graphs", f"{GRAPHS}:{name}")]
         arguments = ("--connect", server.address, "--slots", str(slots), *known)
-        child = Child(self.folder / f"worker-{next(self._numbers)}.log", "-m", "server", "worker", *arguments)
+        child = Child(self.folder / f"worker-{next(self._numbers)}.log", "-m", "doubletext", "worker", *arguments)
         await child.start(waits=False)
         self._stack.push_async_callback(child.end)
         server.children.append(child)

@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from server.chart import STYLE
+from doubletext.cli.render.chart import STYLE
 from tests.bench.bench import ECHO
 from tests.bench.measured import Curve, Result
 from tests.bench.report import Report

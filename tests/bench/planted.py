@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from server.clock import system_clock
-from server.store.rows import assistant_row
-from server.store.schema import prepare
-from statemachine.model import Assistant
+from doubletext_server.clock import system_clock
+from doubletext_server.store.sqlite.rows import assistant_row
+from doubletext_server.store.sqlite.schema import prepare
+from doubletext_statemachine.model import Assistant
 
 AGO: Final = 3600 * 1_000_000
 """Microseconds: recent enough for nothing to be trimmed."""

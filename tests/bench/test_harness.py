@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.store.check import check
+from doubletext_server.store.check import check
 from tests.bench import charts
 from tests.bench.bench import FULL, QUICK, Bench, Plan
 from tests.bench.budget import LINES

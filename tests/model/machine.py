@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 from hypothesis.stateful import RuleBasedStateMachine
 
 from doubletext import Client
-from server.store.check import check
+from doubletext_server.store.check import check
 from tests.model.driver import Driver, Stream, outcome
 from tests.model.leases import Model
 from tests.model.moves import rule_of

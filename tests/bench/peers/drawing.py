@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from server.chart import STYLE
+from doubletext.cli.render.chart import STYLE
 from tests.bench.peers.figures import NONE, TIMES, percentile, pooled, rate, short
 
 GREY: Final = "#57606a"

@@ -18,7 +18,7 @@ class System:
     def __init__(self, folder: Path) -> None:
         self._port = free_port()
         address = f"127.0.0.1:{self._port}"
-        command = ("-m", "server", "serve", "--listen", address, "--db", str(folder / "doubletext.db"))
+        command = ("-m", "doubletext", "serve", "--listen", address, "--db", str(folder / "doubletext.db"))
         self._server = Server("doubletext", folder, sys.executable, *command, "--graphs", f"{GRAPH}:task")
         self._address = address
 
