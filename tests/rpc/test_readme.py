@@ -1,7 +1,7 @@
 """Each code block that the pages show runs and does what the page says, or the page says why it is not run.
 
-A comment before a block names it. It says `run` and a name, or `shown` and the name of the run whose output the block is,
-or `not run` and the reason.
+A comment before a block names it: `run` and a name, `shown` and the name of the run that prints the block, or `not run`
+and the reason.
 """
 
 import asyncio
