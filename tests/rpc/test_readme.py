@@ -30,7 +30,7 @@ BLOCK: Final = re.compile(
 
 def block(page: str, name: str, kind: str = "run") -> str:
     """The one block of the page with that comment."""
-    found = BLOCK.findall((ROOT / page).read_text())
+    found: list[tuple[str, str, str, str]] = BLOCK.findall((ROOT / page).read_text())
     (code,) = [code for kind_of, name_of, _, code in found if (kind_of, name_of) == (kind, name)]
     return code
 
