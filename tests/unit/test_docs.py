@@ -40,6 +40,20 @@ def test_the_index_of_decisions_lists_each_record_by_its_number() -> None:
         assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == ["Context", "Decision", "Cost"], path.name
 
 
+def test_every_decision_that_code_names_is_there() -> None:
+    sources = [
+        path for folder in ("doubletext", "server", "statemachine", "protos") for path in (ROOT / folder).rglob("*")
+    ]
+    named = {
+        number
+        for path in sources
+        if path.suffix in {".py", ".proto"}
+        for number in re.findall(r"docs/decisions/(\d+)", path.read_text())
+    }
+    assert named
+    assert named <= {path.name[:4] for path in RECORDS}
+
+
 @pytest.mark.parametrize("name", ["serve", "worker"])
 def test_every_option_of_a_command_stands_in_the_docs_with_its_default(name: str) -> None:
     section = (ROOT / "docs" / "operations.md").read_text().split(f"The options of `doubletext {name}`:")[1]
