@@ -28,6 +28,13 @@ def test_the_page_for_a_package_index_needs_nothing_beside_it() -> None:
     assert re.findall(r"\]\((?!https:)", text) == []
 
 
+def test_the_page_for_a_package_index_begins_as_the_readme_does() -> None:
+    readme, page = ((ROOT / name).read_text() for name in ("README.md", "docs/index-page.md"))
+    assert page.split("\n\n")[:2] == readme.split("\n\n")[:2]
+    first = re.compile(r"<!-- run: two -->\n.*?^```$", re.DOTALL | re.MULTILINE)
+    assert first.findall(page) == first.findall(readme) != []
+
+
 def test_the_index_of_decisions_lists_each_record_by_its_number() -> None:
     index = (ROOT / "docs" / "decisions" / "README.md").read_text()
     listed = re.findall(r"^\| \[(\d{4})\]\((.+)\) \| (.+) \| (\d{4}-\d\d-\d\d) \|$", index, re.MULTILINE)
