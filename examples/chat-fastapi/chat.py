@@ -19,7 +19,7 @@ app, client = FastAPI(), Client(os.environ.get("DOUBLETEXT_SERVER", "127.0.0.1:5
 
 
 @graph
-async def planner(ctx: Context) -> AsyncIterator[dict[str, Any]]:
+async def agent(ctx: Context) -> AsyncIterator[dict[str, Any]]:
     """Stands in for a model: shows its answer word by word, and commits it sentence by sentence."""
     place, answer = ctx.input["messages"][-1]["content"].rstrip(" .!?").split(" ")[-1], ""
     for word in ANSWER.format(place).split():
@@ -39,7 +39,7 @@ async def page() -> FileResponse:
 async def say(chat: str, strategy: MultitaskStrategy, text: str = Body(embed=True)) -> dict[str, Any]:
     said = {"messages": [{"role": "user", "content": text}]}
     try:
-        return dict(await client.runs.create(chat, "planner", input=said, multitask_strategy=strategy))
+        return dict(await client.runs.create(chat, "agent", input=said, multitask_strategy=strategy))
     except ThreadBusy as busy:  # the strategy is "reject"; `metadata` names the run that is in the way
         raise HTTPException(409, busy.metadata) from busy
 

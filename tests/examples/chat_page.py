@@ -66,7 +66,7 @@ class WebServer:
 async def chat_service(db: Path, *options: str) -> AsyncIterator[tuple[Client, WebServer]]:
     """A doubletext server that executes the example's agent, a client of it, and the web server of the page."""
     async with (
-        process(db, "--graphs", f"{FOLDER / 'chat.py'}:planner", *options) as server,
+        process(db, "--graphs", f"{FOLDER / 'chat.py'}:agent", *options) as server,
         Client(server.address) as client,
     ):
         web = WebServer(server.address)

@@ -49,8 +49,8 @@ class Chats:
 
     async def pace(self, seconds_a_word: float) -> None:
         """Let the agent write its answers to later messages at this pace. HELD stops after the first word."""
-        await self.client.assistants.delete("planner")
-        await self.client.assistants.create("planner", assistant_id="planner", config={"pause": seconds_a_word})
+        await self.client.assistants.delete("agent")
+        await self.client.assistants.create("agent", assistant_id="agent", config={"pause": seconds_a_word})
 
     async def tab(self, context: BrowserContext, chat: str) -> ChatPage:
         page = await context.new_page()
@@ -226,7 +226,7 @@ async def test_a_page_catches_up_when_the_web_server_comes_back(chats: Chats, co
     await expect(tab.connection).to_have_text("connecting …")
     await chats.pace(AT_ONCE)
     await chats.client.runs.create(
-        "restart", "planner", input={"messages": [{"role": "user", "content": "Rome"}]}, multitask_strategy="interrupt"
+        "restart", "agent", input={"messages": [{"role": "user", "content": "Rome"}]}, multitask_strategy="interrupt"
     )
 
     async with tab.page.expect_response("**/events") as stream:
@@ -244,7 +244,7 @@ async def test_of_a_chat_too_long_to_be_kept_the_page_shows_the_end(chats: Chats
     await chats.pace(AT_ONCE)
     for number in range(1, 6):
         said = {"messages": [{"role": "user", "content": f"Number {number}"}]}
-        run = await chats.client.runs.create("long", "planner", input=said, if_thread_not_exists="create")
+        run = await chats.client.runs.create("long", "agent", input=said, if_thread_not_exists="create")
         await chats.client.runs.join("long", run["run_id"])
     with suppress(EventsTrimmed):
         while True:
