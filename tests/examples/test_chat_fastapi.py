@@ -149,7 +149,7 @@ async def test_enqueued_messages_wait_for_their_turn(chats: Chats, context: Brow
 
 @needs_chromium
 async def test_an_interrupting_message_keeps_finished_sentences(chats: Chats, context: BrowserContext) -> None:
-    await chats.pace(0.2)  # leaves three seconds to interrupt the first answer, in which it needs a moment
+    await chats.pace(0.4)  # leaves six seconds to interrupt the first answer, in which it needs a moment
     tab = await chats.tab(context, "interrupt")
     await interrupt(tab)
     first, second = tab.exchange(1), tab.exchange(2)
