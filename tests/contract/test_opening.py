@@ -16,7 +16,7 @@ from doubletext_statemachine import commands
 from doubletext_statemachine.errors import NotReady
 from doubletext_statemachine.model import Run
 from tests.contract.conftest import GRAPHS, SECOND, SqliteHand
-from tests.contract.files import (
+from tests.support.database_files import (
     a_foreign_database,
     an_empty_file,
     beside,

@@ -15,8 +15,8 @@ from doubletext_server.store.sqlite import schema
 from doubletext_statemachine.commands import Tick
 from tests.model.graph import Player
 from tests.model.leases import Model
-from tests.service import Service, serving
-from tests.worker.hand import Clock
+from tests.support.server import Service, serving
+from tests.support.worker import Clock
 
 PATIENCE: Final = 10.0
 """Seconds of real time after which what should have happened is taken for not happening."""

@@ -15,7 +15,7 @@ from tests.model.leases import Model
 from tests.model.moves import rule_of
 from tests.model.oracle import Refused
 from tests.model.records import Json
-from tests.worker.hand import Clock
+from tests.support.worker import Clock
 
 LEASE: Final = 15_000_000
 MOMENT: Final = 1000

@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from tests.mutants.planted import PLANTS, Plant
+from tests.mutants.mutations import PLANTS, Plant
 
 ROOT: Final = Path(__file__).parents[2]
 LEFT_OUT: Final = shutil.ignore_patterns(".git", ".venv", ".bench", "*cache*", "node_modules")

@@ -15,7 +15,7 @@ from doubletext.v1.worker_service_pb2_grpc import WorkerServiceStub
 from doubletext_server.clock import system_clock
 from doubletext_server.engine.retention import DAY, Keep
 from doubletext_server.store.sqlite.store import SqliteStore
-from tests.service import Service, serving
+from tests.support.server import Service, serving
 
 
 class Clock:

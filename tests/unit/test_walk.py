@@ -22,10 +22,10 @@ from typing import Final
 import pytest
 
 from doubletext_statemachine import commands, errors
-from tests.unit.calls import Bounds, calls
+from tests.unit.possible_commands import Bounds, calls
 from tests.unit.situations import Situation
+from tests.unit.thread_rows import World
 from tests.unit.walk import Node, Walk
-from tests.unit.world import World
 
 WALKS: Final = {
     "four runs in flight, of any number": (Bounds(4, workers=True), 9_000),

@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
-from tests.worker.record import Event, Grave, Record, Run, Step
+from tests.support.record import Event, Grave, Record, Run, Step
 
 IN_FLIGHT: Final = ("pending", "running")
 TERMINAL: Final = ("interrupted", "success", "error", "timeout", "deleted")

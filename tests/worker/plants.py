@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
-from tests.worker.record import Event, Record, Run, Step
+from tests.support.record import Event, Record, Run, Step
 
 
 def changed(event: Event, **changes: Any) -> Event:

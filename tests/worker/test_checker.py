@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import Service
+from tests.support.record import Record, read, reading, threads
+from tests.support.server import Service
+from tests.support.worker import Clock, begun, claim, claimed, say, scene, tick
 from tests.worker.checker import judge, judge_growth
-from tests.worker.hand import Clock, begun, claim, claimed, say, scene, tick
 from tests.worker.plants import PLANTS, ended, lost_end, missing_tombstone, with_event, with_run
-from tests.worker.record import Record, read, reading, threads
 
 
 async def story(service: Service, clock: Clock) -> None:

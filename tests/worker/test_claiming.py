@@ -12,9 +12,9 @@ from doubletext.v1 import worker_service_pb2 as pb
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.words import Reason, RunStatus
-from tests.rpc.calls import refused
-from tests.service import Service, said
-from tests.worker.hand import GRAPH, Clock, Held, begun, claim, claimed, claimers, say, scene, stub, tick, waiting
+from tests.support.rpcs import refused
+from tests.support.server import Service, said
+from tests.support.worker import GRAPH, Clock, Held, begun, claim, claimed, claimers, say, scene, stub, tick, waiting
 
 
 def is_released(decision: Decision) -> bool:

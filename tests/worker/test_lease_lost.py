@@ -6,9 +6,9 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from tests.rpc.calls import Refused, refused
-from tests.service import Service
-from tests.worker.hand import Clock, Held, begun, claimed, dump, say, scene, tick
+from tests.support.rpcs import Refused, refused
+from tests.support.server import Service
+from tests.support.worker import Clock, Held, begun, claimed, dump, say, scene, tick
 
 LEASE = 15
 CALLS: Final[dict[str, Callable[[Held], Any]]] = {

@@ -8,9 +8,9 @@ from google.protobuf.struct_pb2 import Struct
 
 from doubletext.v1 import resources_pb2 as resources
 from doubletext.v1 import worker_service_pb2 as pb
-from tests.rpc.calls import Refused, refused
-from tests.service import said
-from tests.worker.hand import Clock, begun, claim, claimed, dump, message, say, scene, tick
+from tests.support.rpcs import Refused, refused
+from tests.support.server import said
+from tests.support.worker import Clock, begun, claim, claimed, dump, message, say, scene, tick
 
 
 def assert_wrong_number(error: Refused, expected: int) -> None:

@@ -9,9 +9,9 @@ import grpc
 import pytest
 
 from doubletext.v1 import worker_service_pb2 as pb
-from tests.rpc.calls import refused
-from tests.service import Service
-from tests.worker.hand import Clock, Held, begun, claim, claimed, dump, say, scene, seconds, tick, watching
+from tests.support.rpcs import refused
+from tests.support.server import Service
+from tests.support.worker import Clock, Held, begun, claim, claimed, dump, say, scene, seconds, tick, watching
 
 EOF: Final = grpc.aio.EOF
 MICROSECOND: Final = 0.000001

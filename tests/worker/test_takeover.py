@@ -10,10 +10,10 @@ import pytest
 from doubletext import Client, RunRolledBack
 from doubletext.types import CreatedRun
 from doubletext_server.clock import system_clock
-from tests.service import said
+from tests.support.record import Record, read, reading
+from tests.support.server import said
+from tests.support.worker_process import Yard, yard
 from tests.worker.checker import judge
-from tests.worker.processes import Yard, yard
-from tests.worker.record import Record, read, reading
 
 STOP, WAKE, KILL, TERM = signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL, signal.SIGTERM
 CALLS: Final = ("commit", "publish", "beat", "watch", "fail", "finish", "release")

@@ -11,9 +11,9 @@ from doubletext.v1 import resources_pb2 as resources
 from doubletext_server.clock import system_clock
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.words import Reason, RunStatus
-from tests.rpc.calls import refused
-from tests.service import Service, serving
-from tests.worker.hand import Clock, Held, begun, claim, claimed, dump, say, scene, tick, watching
+from tests.support.rpcs import refused
+from tests.support.server import Service, serving
+from tests.support.worker import Clock, Held, begun, claim, claimed, dump, say, scene, tick, watching
 
 SHORT = 0.4
 

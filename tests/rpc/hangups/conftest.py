@@ -1,5 +1,5 @@
 """That a client is gone is no failure of the server's."""
 
-from tests.quiet import nothing_failed
+from tests.support.no_errors import nothing_failed
 
 __all__ = ["nothing_failed"]

@@ -11,13 +11,13 @@ import grpc
 import pytest
 
 from doubletext_server.store.check import check
-from tests.rpc.calls import METHODS, call, read
-from tests.rpc.hangups.live import at_rest, let_go
-from tests.rpc.hangups.rows import ROWS, Row
-from tests.rpc.hangups.stage import Stage
+from tests.rpc.hangups.cases import ROWS, Row
+from tests.rpc.hangups.prepared_thread import Stage
 from tests.rpc.test_races import turns
-from tests.service import Service, serving
-from tests.worker.hand import Clock
+from tests.support.held_resources import at_rest, let_go
+from tests.support.rpcs import METHODS, call, read
+from tests.support.server import Service, serving
+from tests.support.worker import Clock
 
 ENOUGH: Final = 200
 """Turns after which whoever waits for something that does not come has long been waiting."""

@@ -8,14 +8,14 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from doubletext.v1 import worker_service_pb2 as wpb
-from tests.rpc.hangups.held_lanes import held, waiting
-from tests.rpc.hangups.live import at_rest, let_go
-from tests.rpc.hangups.stage import Stage, bare
-from tests.rpc.hangups.stage import waiting as waiting_runs
+from tests.rpc.hangups.prepared_thread import Stage, bare
+from tests.rpc.hangups.prepared_thread import waiting as waiting_runs
+from tests.rpc.hangups.stopped_lanes import held, waiting
 from tests.rpc.hangups.test_cancelled import strides
 from tests.rpc.test_races import turns
-from tests.service import Service, serving
-from tests.worker.hand import Clock, claim, claimed, stub, tick
+from tests.support.held_resources import at_rest, let_go
+from tests.support.server import Service, serving
+from tests.support.worker import Clock, claim, claimed, stub, tick
 
 LEASE: Final = 3600
 NEVER: Final = ()

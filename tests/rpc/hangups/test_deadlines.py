@@ -10,15 +10,15 @@ from google.protobuf.message import Message
 
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import worker_service_pb2 as wpb
-from tests.rpc.calls import METHODS, call
-from tests.rpc.hangups.held_lanes import held, waiting
-from tests.rpc.hangups.live import at_rest, let_go
-from tests.rpc.hangups.rows import ROWS
-from tests.rpc.hangups.stage import Stage, busy
+from tests.rpc.hangups.cases import ROWS
+from tests.rpc.hangups.prepared_thread import Stage, busy
+from tests.rpc.hangups.stopped_lanes import held, waiting
 from tests.rpc.hangups.test_cancelled import once_more
 from tests.rpc.hangups.test_streams import all_wait
-from tests.service import Service, serving
-from tests.worker.hand import Clock, claimed
+from tests.support.held_resources import at_rest, let_go
+from tests.support.rpcs import METHODS, call
+from tests.support.server import Service, serving
+from tests.support.worker import Clock, claimed
 
 LATE: Final = grpc.StatusCode.DEADLINE_EXCEEDED
 DEADLINES: Final = (0.25, 2.5, 15)

@@ -14,13 +14,13 @@ from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext.v1 import worker_service_pb2 as wpb
 from doubletext_server.clock import system_clock
 from doubletext_server.store.check import check
-from tests.rpc.calls import METHODS, call, read
 from tests.rpc.hangups.test_streams import all_wait
 from tests.rpc.test_races import turns
-from tests.service import Service, gates, said, serving
-from tests.worker import record
+from tests.support import record
+from tests.support.rpcs import METHODS, call, read
+from tests.support.server import Service, gates, said, serving
+from tests.support.worker import GRAPH, begun, claimed
 from tests.worker.checker import judge
-from tests.worker.hand import GRAPH, begun, claimed
 
 OWN: Final = 6
 """Threads with runs of the server's own graph."""

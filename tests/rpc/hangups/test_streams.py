@@ -13,11 +13,11 @@ from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext.v1 import worker_service_pb2 as wpb
-from tests.rpc.calls import METHODS, call
-from tests.rpc.hangups.live import at_rest, let_go, live
-from tests.rpc.hangups.stage import Stage, busy
-from tests.service import Service, serving
-from tests.worker.hand import Clock, claimed, stub, tick
+from tests.rpc.hangups.prepared_thread import Stage, busy
+from tests.support.held_resources import at_rest, let_go, live
+from tests.support.rpcs import METHODS, call
+from tests.support.server import Service, serving
+from tests.support.worker import Clock, claimed, stub, tick
 
 LEASE: Final = 3600
 WAITING: Final[dict[str, Callable[[Stage], Any]]] = {
