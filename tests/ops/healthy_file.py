@@ -7,7 +7,8 @@ from doubletext_server.store.sqlite.store import SqliteStore
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import Assistant, Run
 from doubletext_statemachine.words import Reducer
-from tests.contract.conftest import GRAPHS, INTERRUPT, REJECT, ROLLBACK, SECOND, ManualClock, SqliteHand, dealt
+from tests.support.clock import SECOND, ManualClock
+from tests.support.store import GRAPHS, INTERRUPT, REJECT, ROLLBACK, SqliteHand, dealt
 
 LEASE: Final = 15 * SECOND
 LARGE: Final = "x" * 70_000

@@ -12,7 +12,7 @@ from typing import Any, Final
 from doubletext.v1 import worker_service_pb2
 from doubletext.v1.worker_service_pb2_grpc import WorkerServiceStub
 from doubletext_statemachine import commands
-from tests.contract.conftest import ManualClock
+from tests.support.clock import ManualClock
 from tests.support.server import Service, said, serving
 
 SECOND: Final = 1_000_000

@@ -11,7 +11,7 @@ import pytest
 
 from doubletext_server.store.sqlite import schema
 from doubletext_server.store.sqlite.store import SqliteStore
-from tests.contract.conftest import ManualClock
+from tests.support.clock import ManualClock
 
 
 async def opened(path: Path) -> SqliteStore:

@@ -22,19 +22,6 @@ GRAPH = "remote"
 """No graph of that name is anywhere: only who claims it by hand gets its runs."""
 
 
-class Clock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = system_clock()
-
-    def __call__(self) -> int:
-        return self.now
-
-    def forward(self, seconds: float) -> None:
-        self.now += round(seconds * 1_000_000)
-
-
 @asynccontextmanager
 async def scene(
     db: Path, clock: Callable[[], int] = system_clock, lease: float = 15, **assistant: Any

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.clock import ManualClock
 from tests.support.record import Record, read, reading, threads
 from tests.support.server import Service
-from tests.support.worker import Clock, begun, claim, claimed, say, scene, tick
+from tests.support.worker import begun, claim, claimed, say, scene, tick
 from tests.worker.checker import judge, judge_growth
 from tests.worker.plants import PLANTS, ended, lost_end, missing_tombstone, with_event, with_run
 
 
-async def story(service: Service, clock: Clock) -> None:
+async def story(service: Service, clock: ManualClock) -> None:
     """A thread on which everything happens once; at the end a run is running, one waits, and one is delayed."""
     await service.client.threads.update_state("t", {"messages": [{"role": "user", "content": "by hand", "id": "m"}]})
     first = await begun(service, "success")
@@ -61,7 +62,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, Record]:
 
 
 async def written(db: Path) -> tuple[Record, Record]:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(db, clock) as service:
         await story(service, clock)
         with reading(db) as connection:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.clock import ManualClock
 from tests.support.server import Service, said
-from tests.support.worker import GRAPH, Clock, Held, begun, claim, claimed, say, scene, tick, waiting
+from tests.support.worker import GRAPH, Held, begun, claim, claimed, say, scene, tick, waiting
 
 
 async def fill(service: Service, runs: int, thread: str = "t") -> None:
@@ -37,7 +38,7 @@ async def test_a_thousand_runs_on_one_thread_hold_up_no_other(tmp_path: Path) ->
 
 
 async def test_a_delayed_run_holds_nobody_up_and_keeps_its_place_among_those_that_are_due(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock, lease=3600) as service:
         await say(service, "delayed", "enqueue", delay=60)
         for text in "bc":
@@ -83,7 +84,7 @@ async def test_a_run_that_was_handed_back_goes_first_and_has_used_up_no_attempt(
 
 
 async def test_a_lost_run_goes_back_to_its_place_with_its_steps(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock) as service:
         held = await begun(service)
         await held.commit("a 1")
@@ -98,13 +99,13 @@ async def test_a_lost_run_goes_back_to_its_place_with_its_steps(tmp_path: Path) 
         assert again.run.reason == ""
 
 
-async def lose(service: Service, clock: Clock) -> None:
+async def lose(service: Service, clock: ManualClock) -> None:
     clock.forward(15)
     await tick(service)
 
 
 async def test_a_run_whose_workers_all_die_ends_and_the_line_goes_on(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock, max_attempts=3) as service:
         deadly = await say(service, "a")
         await say(service, "b", "enqueue")
@@ -124,7 +125,7 @@ async def test_a_run_whose_workers_all_die_ends_and_the_line_goes_on(tmp_path: P
 
 
 async def test_a_release_between_losses_is_not_counted(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock, max_attempts=2) as service:
         held = await begun(service)
         await lose(service, clock)
@@ -139,7 +140,7 @@ async def test_a_release_between_losses_is_not_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("own", [True, False], ids=["of the run", "of the assistant"])
 async def test_a_run_is_ended_when_its_time_is_up(tmp_path: Path, own: bool) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock, run_timeout=3600 if own else 20) as service:
         held = await begun(service, timeout=20 if own else None)
         await held.commit("a 1")
@@ -160,7 +161,7 @@ async def test_a_run_is_ended_when_its_time_is_up(tmp_path: Path, own: bool) -> 
 
 
 async def test_each_attempt_has_the_time_of_a_run(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock) as service:
         await begun(service, timeout=20)
         await lose(service, clock)
@@ -174,7 +175,7 @@ async def test_each_attempt_has_the_time_of_a_run(tmp_path: Path) -> None:
 
 
 async def test_a_run_may_wait_longer_than_it_may_take(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock) as service:
         await say(service, "a", timeout=1)
         clock.forward(3600)
@@ -188,7 +189,7 @@ async def test_a_run_may_wait_longer_than_it_may_take(tmp_path: Path) -> None:
 async def test_a_stopped_run_is_never_retried_whatever_its_worker_does(tmp_path: Path) -> None:
     async def nothing(held: Held) -> None: ...
 
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock) as service:
         for last_word in (nothing, Held.release, Held.beat):
             for strategy in ("interrupt", "rollback"):

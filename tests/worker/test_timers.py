@@ -11,9 +11,10 @@ from doubletext.v1 import resources_pb2 as resources
 from doubletext_server.clock import system_clock
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.words import Reason, RunStatus
+from tests.support.clock import ManualClock
 from tests.support.rpcs import refused
 from tests.support.server import Service, serving
-from tests.support.worker import Clock, Held, begun, claim, claimed, dump, say, scene, tick, watching
+from tests.support.worker import Held, begun, claim, claimed, dump, say, scene, tick, watching
 
 SHORT = 0.4
 
@@ -58,7 +59,7 @@ async def test_an_open_watch_keeps_the_lease_alive_and_a_closed_one_does_not(tmp
 
 
 async def test_a_watch_renews_the_lease_once_a_third_of_it_is_over_and_not_before(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock, lease=15) as service:
         held = await begun(service)
         clock.forward(4.9)
@@ -142,7 +143,7 @@ async def test_leases_go_on_over_a_restart(tmp_path: Path) -> None:
 
 
 async def test_a_lease_that_ran_out_over_a_restart_is_refused_and_taken_over(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock) as service:
         held = await begun(service)
         await held.commit("a 1")
@@ -168,7 +169,7 @@ async def test_the_timers_of_leases_and_delays_are_set_again_at_the_start(tmp_pa
 async def test_a_restart_between_stop_and_acknowledgement_forgets_neither(
     tmp_path: Path, strategy: str, acknowledges: bool
 ) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock, stop_grace=7) as service:
         held = await begun(service)
         await held.commit("a 1")

@@ -11,8 +11,9 @@ from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext.v1 import worker_service_pb2 as wpb
 from tests.rpc.hangups.prepared_thread import Stage, busy, idle
+from tests.support.clock import ManualClock
 from tests.support.server import Service, said
-from tests.support.worker import Clock, message
+from tests.support.worker import message
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Row:
     ends     it is answered sooner or later; else it waits until it is cancelled
     """
 
-    set_up: Callable[[Service, Clock, int], Awaitable[Stage]]
+    set_up: Callable[[Service, ManualClock, int], Awaitable[Stage]]
     request: Callable[[Stage], Any]
     all: tuple[str, ...] = ()
     twice: tuple[str, ...] | None = None

@@ -6,8 +6,9 @@ from typing import Any
 
 from doubletext.v1 import worker_service_pb2 as wpb
 from tests.support import record
+from tests.support.clock import ManualClock
 from tests.support.server import Service, said
-from tests.support.worker import Clock, Held, claimed
+from tests.support.worker import Held, claimed
 from tests.worker.checker import judge
 
 
@@ -22,7 +23,7 @@ class Stage:
     """
 
     service: Service
-    clock: Clock
+    clock: ManualClock
     number: int
     names: dict[str, str] = field(default_factory=dict)
     lease: wpb.Lease = field(default_factory=wpb.Lease)
@@ -112,14 +113,14 @@ class Stage:
             assert judge(thread) == []
 
 
-async def bare(service: Service, clock: Clock, number: int) -> Stage:
+async def bare(service: Service, clock: ManualClock, number: int) -> Stage:
     stage = Stage(service, clock, number)
     await service.client.threads.create(stage.thread_id)
     await service.client.assistants.create(stage.graph, assistant_id=stage.graph)
     return stage
 
 
-async def idle(service: Service, clock: Clock, number: int) -> Stage:
+async def idle(service: Service, clock: ManualClock, number: int) -> Stage:
     """The run `a` is finished; the thread has two steps."""
     stage = await bare(service, clock, number)
     await stage.say("a")
@@ -128,7 +129,7 @@ async def idle(service: Service, clock: Clock, number: int) -> Stage:
     return stage
 
 
-async def waiting(service: Service, clock: Clock, number: int) -> Stage:
+async def waiting(service: Service, clock: ManualClock, number: int) -> Stage:
     """The run `a` may be claimed, `b` after it."""
     stage = await bare(service, clock, number)
     for name in "ab":
@@ -137,7 +138,7 @@ async def waiting(service: Service, clock: Clock, number: int) -> Stage:
     return stage
 
 
-async def busy(service: Service, clock: Clock, number: int) -> Stage:
+async def busy(service: Service, clock: ManualClock, number: int) -> Stage:
     """The run `a` is at work, under a lease, with one step of its own after its input; `b` waits."""
     stage = await waiting(service, clock, number)
     await (await stage.claim()).commit("so far")

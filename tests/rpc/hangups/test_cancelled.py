@@ -14,10 +14,10 @@ from doubletext_server.store.check import check
 from tests.rpc.hangups.cases import ROWS, Row
 from tests.rpc.hangups.prepared_thread import Stage
 from tests.rpc.test_races import turns
+from tests.support.clock import ManualClock
 from tests.support.held_resources import at_rest, let_go
 from tests.support.rpcs import METHODS, call, read
 from tests.support.server import Service, serving
-from tests.support.worker import Clock
 
 ENOUGH: Final = 200
 """Turns after which whoever waits for something that does not come has long been waiting."""
@@ -32,7 +32,7 @@ def strides() -> Iterator[int]:
         held_on += 1 if held_on < 12 else held_on // 3
 
 
-async def stages(row: Row, service: Service, clock: Clock) -> AsyncIterator[Stage]:
+async def stages(row: Row, service: Service, clock: ManualClock) -> AsyncIterator[Stage]:
     """As many as are asked for, set up some at a time: they share their commits."""
     for first in count(0, AT_ONCE):
         numbers = range(first, first + AT_ONCE)
@@ -51,7 +51,7 @@ def test_calls_that_wait_are_those_of_which_the_rows_say_so() -> None:
 
 @pytest.mark.parametrize("name", ROWS)
 async def test_a_client_that_hangs_up_leaves_all_of_a_call_or_nothing(tmp_path: Path, name: str) -> None:
-    row, clock, seen, answered = ROWS[name], Clock(), set(), False
+    row, clock, seen, answered = ROWS[name], ManualClock(), set(), False
     async with serving(tmp_path / "test.db", clock=clock, lease=3600) as service:
         for number, held_on in enumerate(strides()):
             stage = await row.set_up(service, clock, number)

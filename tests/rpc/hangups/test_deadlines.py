@@ -15,10 +15,11 @@ from tests.rpc.hangups.prepared_thread import Stage, busy
 from tests.rpc.hangups.stopped_lanes import held, waiting
 from tests.rpc.hangups.test_cancelled import once_more
 from tests.rpc.hangups.test_streams import all_wait
+from tests.support.clock import ManualClock
 from tests.support.held_resources import at_rest, let_go
 from tests.support.rpcs import METHODS, call
 from tests.support.server import Service, serving
-from tests.support.worker import Clock, claimed
+from tests.support.worker import claimed
 
 LATE: Final = grpc.StatusCode.DEADLINE_EXCEEDED
 DEADLINES: Final = (0.25, 2.5, 15)
@@ -46,7 +47,7 @@ async def outcomes(service: Service, stages: dict[str, Stage], deadline: float) 
     return dict(zip(stages, await asyncio.gather(*calls), strict=True))
 
 
-async def set_up(service: Service, clock: Clock, names: set[str], attempt: int) -> dict[str, Stage]:
+async def set_up(service: Service, clock: ManualClock, names: set[str], attempt: int) -> dict[str, Stage]:
     numbers = range(attempt * 100, attempt * 100 + len(names))
     made = zip(sorted(names), numbers, strict=True)
     stages = {name: ROWS[name].set_up(service, clock, number) for name, number in made}
@@ -54,7 +55,7 @@ async def set_up(service: Service, clock: Clock, names: set[str], attempt: int) 
 
 
 async def test_a_change_that_was_asked_for_is_made_whole_though_its_deadline_passes(tmp_path: Path) -> None:
-    clock, changing = Clock(), {name for name, row in ROWS.items() if row.writes}
+    clock, changing = ManualClock(), {name for name, row in ROWS.items() if row.writes}
     async with serving(tmp_path / "test.db", clock=clock, lease=3600) as service:
         writer, before, queued = service.app.store.writer, await at_rest(service), 0
         for attempt, deadline in enumerate(DEADLINES):
@@ -74,7 +75,7 @@ async def test_a_change_that_was_asked_for_is_made_whole_though_its_deadline_pas
 
 
 async def test_a_deadline_that_passes_while_a_call_reads_leaves_all_of_it_or_nothing(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with serving(tmp_path / "test.db", clock=clock, lease=3600) as service:
         readers, before = (service.app.store.rows, service.app.store.scans), await at_rest(service)
         stages = await set_up(service, clock, set(ROWS), 0)
@@ -93,7 +94,7 @@ async def test_a_deadline_that_passes_while_a_call_reads_leaves_all_of_it_or_not
 
 
 async def test_a_deadline_that_passes_while_a_call_waits_for_others_frees_its_place(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with serving(tmp_path / "test.db", clock=clock, lease=3600) as service:
         before = await at_rest(service)
         for attempt, deadline in enumerate(DEADLINES):
