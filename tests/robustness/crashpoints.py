@@ -91,13 +91,15 @@ async def tour(plan: Plan, launcher: Launcher, folder: Path) -> int:
     assert undisturbed.counts is not None, undisturbed.wrong
     say(f"undisturbed: {undisturbed.counts}, {len(undisturbed.wrong)} violations")
     say(f"{'kind':8}{'mode':8}{'points':>8}{'seconds':>9}{'violations':>12}")
-    found = len(undisturbed.wrong)
+    found, points = len(undisturbed.wrong), 0
     for kind, modes in MODES.items():
         for mode in modes:
             if plan.kind in ("", kind) and plan.mode in ("", mode):
                 row = await Tour(plan, launcher, folder).mode(kind, mode, undisturbed.counts[kind])
                 say(f"{kind:8}{mode:8}{row.points:8}{row.seconds:9.0f}{len(row.violations):12}")
                 found += len(row.violations)
+                points += row.points
+    say(f"{points} points, {found} violations")
     return found
 
 

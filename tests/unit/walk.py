@@ -57,6 +57,9 @@ class Walk:
         while level := [further for node in level for further in self.from_here(node)]:
             self.depth += 1
 
+    def figures(self) -> str:
+        return f"{len(self.nodes)} situations, the farthest {self.depth} calls away, and {self.made} calls"
+
     def of(self, node: Node) -> Situation:
         return situation(node.world, node.now, remembers=self.bounds.ever is not None)
 
