@@ -4,7 +4,6 @@ Everything that is drawn comes of the seed and the round's number.
 """
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -73,7 +72,7 @@ class Round:
         self.recorder = recorder
         self.scene = Scene([f"t{number}" for number in range(THREADS)], recorder)
         self.trouble = Trouble(place, self.scene, seed)
-        self.disk = Disk(place.db, self.scene.removed)
+        self.disk = Disk(place.db)
         self.wrong: list[str] = []
 
     async def play(self, seconds: float) -> None:
@@ -96,7 +95,7 @@ class Round:
                     for task in at_work:
                         task.cancel()
                 await self.come_to_rest(Caller(CALLERS + 2, client, self.scene, self.seed), watchers)
-        self.disk.look(self.scene.threads, at_rest=True)
+        self.disk.look_at_rest()
 
     async def set_up(self, caller: Caller) -> None:
         for assistant_id, settings in ASSISTANTS.items():
@@ -107,10 +106,9 @@ class Round:
         await self.trouble.begin()
 
     async def look_on(self) -> None:
-        draw = random.Random(f"{self.seed} disk")
         while not self.scene.over.is_set():
-            self.disk.look([draw.choice(self.scene.threads)])
-            await self.scene.pause(0.1)
+            await self.scene.pause(2)
+            await asyncio.to_thread(self.disk.look)
 
     async def come_to_rest(self, caller: Caller, watchers: dict[str, Watcher]) -> None:
         """Wait until every run has ended and every watcher was told, then ask for everything once more."""

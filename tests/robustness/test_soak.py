@@ -20,7 +20,7 @@ async def test_what_clients_saw_is_linearizable_under_random_calls_and_kills(tmp
     assert not tally.wrong, "\n".join([*tally.lines(), *tally.wrong])
     assert sum(tally.harm.values()) > 0
     assert sum(tally.calls.values()) > 50
-    assert tally.looks > 3
+    assert tally.looks > 1, "nothing looked at the file while all went on"
 
 
 class Planner(Caller):

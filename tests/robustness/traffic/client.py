@@ -29,12 +29,10 @@ MAX_QUEUED: Final = 8
 
 
 class Scene:
-    """What callers share: the threads, and the runs on them that somebody was told of. `removed`: those whose records
-    somebody asked to delete."""
+    """What callers share: the threads, and the runs on them that somebody was told of."""
 
     def __init__(self, threads: list[str], recorder: Recorder) -> None:
         self.runs: dict[str, list[str]] = {thread: [] for thread in threads}
-        self.removed: set[str] = set()
         self.threads = threads
         self.recorder = recorder
         self.over = asyncio.Event()
@@ -131,7 +129,6 @@ class Caller:
             case "get_run":
                 await self.call(kind, thread, args, runs.get(named, run_id))
             case "delete_run":
-                self.scene.removed.add(run_id)
                 await self.call(kind, thread, args, runs.delete(named, run_id))
             case "watch_run":
                 await self.call(kind, thread, args, self.watch_run(named, run_id, chance.choice((0.1, 1))))

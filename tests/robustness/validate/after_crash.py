@@ -3,17 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 from doubletext import RunNotFound, RunRolledBack, ThreadNotFound
 from doubletext.types import Event
 from doubletext_server.store.check import check
 from tests.robustness.traffic.recording_client import BY_HAND, Caller, Once, Thread, Told
-from tests.support.record import Record, read, reading, threads
-from tests.worker.checker import TERMINAL, judge, judge_growth
+from tests.support.events import Event as Kept
+from tests.support.events import events, reading
 
-TRIMMED = ("worked", "less")
-"""Threads of which something was deleted that the checker wants to see: a run's record, events."""
+TRIMMED = "worked"
+"""The thread whose oldest events are trimmed."""
 
 
 async def judge_server(client: Once, told: Told, db: Path, wrong: list[str]) -> None:
@@ -21,19 +20,20 @@ async def judge_server(client: Once, told: Told, db: Path, wrong: list[str]) -> 
     made again and every run has ended."""
     unanswered = told.open
     wrong += [each async for each in false_answers(client, told)]
-    before = records(db)
-    wrong += [*judged(before, told), *unsound(db)]
+    before = events_of(db)
+    wrong += [*untold(before, told), *unsound(db)]
     async with Caller(client, told, repeats=True) as caller:
         await caller.repeat()
         await asyncio.gather(*(come_to_rest(caller, thread_id) for thread_id in there(told)))
     wrong += [each async for each in false_answers(client, told)]
-    after = records(db)
-    wrong += judged(after, told)
-    for thread_id, record in after.items():
-        if thread_id in before and thread_id not in TRIMMED:
-            wrong += [f"{thread_id}: {each}" for each in judge_growth(before[thread_id], record)]
+    after = events_of(db)
+    wrong += untold(after, told)
+    for thread_id, kept in after.items():
+        earlier = before.get(thread_id, ())
+        if thread_id != TRIMMED and kept[: len(earlier)] != earlier:
+            wrong.append(f"{thread_id}: events that were told are others now")
         updated = unanswered is not None and unanswered[0] == "update_state" and thread_id in unanswered[1]
-        wrong += [f"{thread_id}: {each}" for each in inexact(record, told.threads[thread_id], updated)]
+        wrong += [f"{thread_id}: {each}" for each in inexact(db, thread_id, told.threads[thread_id], updated)]
 
 
 def there(told: Told) -> list[str]:
@@ -44,25 +44,25 @@ def unsound(db: Path) -> list[str]:
     return list(check(str(db)).lines())
 
 
-def records(db: Path) -> dict[str, Record]:
-    """Every thread as it is on disk; of all of them the same instant is not needed."""
+def events_of(db: Path) -> dict[str, tuple[Kept, ...]]:
+    """Of every thread on disk."""
     with reading(db) as connection:
-        found = {thread_id: read(connection, thread_id) for thread_id in threads(connection)}
-    return {thread_id: record for thread_id, record in found.items() if record is not None}
+        threads = connection.execute("SELECT thread_id FROM threads").fetchall()
+        return {thread_id: events(connection, thread_id) for (thread_id,) in threads}
 
 
-def judged(found: dict[str, Record], told: Told) -> Iterator[str]:
-    for thread_id, record in found.items():
+def untold(found: dict[str, tuple[Kept, ...]], told: Told) -> Iterator[str]:
+    """Events that a watcher was told and that are not on disk."""
+    for thread_id, there in found.items():
         thread = told.threads.get(thread_id, Thread())
-        if thread_id not in TRIMMED:
-            yield from (f"{thread_id}: {each}" for each in judge(record, set(thread.runs) - thread.asked))
-            known = {event.sequence: event for event in record.events}
+        if thread_id != TRIMMED and thread_id not in thread.asked:
+            known = {event.sequence: event for event in there}
             for event in thread.events:
-                if thread_id not in thread.asked and not is_event(known.get(event["sequence"]), event):
+                if not is_event(known.get(event["sequence"]), event):
                     yield f"{thread_id}: {event} was told, and is {known.get(event['sequence'])}"
 
 
-def is_event(kept: Any, event: Event) -> bool:
+def is_event(kept: Kept | None, event: Event) -> bool:
     if kept is None or (kept.run_id or "") != event["run_id"]:
         return False
     change = event.get("run_changed")
@@ -129,16 +129,19 @@ async def come_to_rest(caller: Caller, thread_id: str) -> None:
     await caller.join(thread_id, last)
 
 
-def inexact(record: Record, thread: Thread, updated: bool) -> Iterator[str]:
+def inexact(db: Path, thread_id: str, thread: Thread, updated: bool) -> Iterator[str]:
     """At the end all calls but those that cannot be repeated were answered: there is what they made, and nothing else.
 
     updated  whether the state may have been changed by hand without an answer
     """
-    runs = {run.run_id: run for run in record.runs}
-    known = set(runs) | {grave.run_id for grave in record.graves}
+    with reading(db) as connection:
+        runs = dict(connection.execute("SELECT run_id, status FROM runs WHERE thread_id = ?", (thread_id,)))
+        rolled_back = connection.execute("SELECT run_id FROM tombstones WHERE thread_id = ?", (thread_id,)).fetchall()
+        sql = "SELECT count(*) FROM steps WHERE thread_id = ? AND run_id IS NULL"
+        (by_hand,) = connection.execute(sql, (thread_id,)).fetchone()
+    known = set(runs) | {run_id for (run_id,) in rolled_back}
     if known != set(thread.runs) - thread.removed:
         yield f"there are the runs {sorted(known)}, and accepted were {sorted(thread.runs)}"
-    yield from (f"9: {run.run_id} is {run.status}" for run in record.runs if run.status not in TERMINAL)
-    by_hand = sum(step.run_id is None for step in record.steps)
+    yield from (f"run {run_id} is {status}" for run_id, status in runs.items() if status in ("pending", "running"))
     if by_hand - thread.updates not in (0, int(updated)):
         yield f"{by_hand} steps were made by hand, and {thread.updates} answered"

@@ -6,8 +6,8 @@ from typing import Final
 from tests.robustness.history.history import Call, Json
 from tests.robustness.history.recorder import digest
 from tests.robustness.validate.model import Node, Run, Thread, Version
+from tests.robustness.validate.rules import IN_FLIGHT, TERMINAL, THREAD_STATUS
 from tests.robustness.validate.timeline import Line, Place
-from tests.worker.checker import IN_FLIGHT, TERMINAL, THREAD_STATUS
 
 
 def fits(line: Line, place: Place, call: Call, since: Place) -> bool:

@@ -1,48 +1,39 @@
-"""Looks at what is on disk while all goes on, and judges it by tests/worker/checker.py."""
+"""Looks at the file while all goes on: `check` must find it sound, and the steps be those that the graph makes."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.record import Record, read, reading
-from tests.worker.checker import TERMINAL, judge, judge_growth
+from doubletext_server.store.check import check
+from tests.support.events import reading
 
 
 class Disk:
-    def __init__(self, db: Path, removed: Collection[str]) -> None:
+    def __init__(self, db: Path) -> None:
         self.db = db
-        self.removed = removed
         self.looks = 0
         self.wrong: list[str] = []
-        self._seen: dict[str, Record] = {}
 
-    def look(self, threads: Iterable[str], *, at_rest: bool = False) -> None:
+    def look(self) -> None:
+        self.looks += 1
+        self.wrong += [f"on disk: {line}" for line in (*check(str(self.db)).lines(), *self._misnumbered())]
+
+    def look_at_rest(self) -> None:
+        """When all runs have come to their end."""
+        self.look()
         with reading(self.db) as connection:
-            for thread in threads:
-                record = read(connection, thread)
-                self.looks += 1
-                if record is None:
-                    self._seen.pop(thread, None)
-                    continue
-                wrong = [*judge(record, removed=self.removed), *marks(record)]
-                before = self._seen.get(thread)
-                if before is not None and before.events[:1] == record.events[:1] and before.events:
-                    wrong += [what for what in judge_growth(before, record) if not _of_deleted_record(what)]
-                if at_rest:
-                    wrong += [f"9: {run.run_id} is {run.status}" for run in record.runs if run.status not in TERMINAL]
-                self._seen[thread] = record
-                self.wrong += [f"{thread} on disk: {each}" for each in wrong]
+            for run in connection.execute("SELECT run_id, status FROM runs WHERE status IN ('pending', 'running')"):
+                self.wrong.append(f"on disk: run {run[0]} is {run[1]} for ever")
 
-
-def _of_deleted_record(what: str) -> bool:
-    """A run that is there no more: somebody deleted its record."""
-    return what.startswith("3: run") and what.endswith("is None")
-
-
-def marks(record: Record) -> Iterable[str]:
-    """Each run's messages are numbered from 1 on, each there once, whatever number of attempts it took."""
-    for run in record.runs:
-        own = [step for step in record.steps if step.run_id == run.run_id][1:]
-        said = [json.loads(step.update)["messages"][0]["content"] for step in own]
-        if said != [f"{run.run_id} {number}" for number in range(1, len(own) + 1)]:
-            yield f"5: run {run.run_id} says {said}"
+    def _misnumbered(self) -> Iterator[str]:
+        """A run's messages are numbered from 1 on, each there once, whatever number of attempts it took."""
+        made: dict[str, list[str]] = {}
+        with reading(self.db) as connection:
+            for run_id, update in connection.execute(
+                "SELECT s.run_id, s.body FROM steps s JOIN runs r USING (run_id) "
+                "WHERE s.step > r.base_step + 1 ORDER BY s.thread_id, s.step"
+            ):
+                made.setdefault(run_id, []).append(json.loads(update)["messages"][0]["content"])
+        for run_id, texts in made.items():
+            if texts != [f"{run_id} {number}" for number in range(1, len(texts) + 1)]:
+                yield f"run {run_id} says {texts}"

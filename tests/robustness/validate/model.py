@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tests.robustness.history.history import Json
-from tests.worker.checker import IN_FLIGHT, MOVES, TERMINAL, joined
+from tests.robustness.validate.rules import IN_FLIGHT, MOVES, TERMINAL, join
 
 STOPS: Final = {"interrupt": "interrupted", "rollback": "deleted"}
 REASONS: Final = {
@@ -69,7 +69,7 @@ class Node:
             node = node.parent
         values: Json = dict(node._values or {}) if node is not None else {}
         for update in reversed(path):
-            joined(values, update, {"messages": "messages"})
+            join(values, update, {"messages": "messages"})
         self._values = values
         return values
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from doubletext.v1 import worker_service_pb2 as wpb
-from tests.support import record
 from tests.support.clock import ManualClock
+from tests.support.events import Event, events, reading
 from tests.support.server import Service, said
 from tests.support.worker import Held, claimed
-from tests.worker.checker import judge
 
 
 @dataclass
@@ -51,23 +50,21 @@ class Stage:
         self.lease = held.lease
         return held
 
-    def read(self) -> record.Record | None:
-        with record.reading(self.path) as connection:
-            return record.read(connection, self.thread_id)
-
     @property
     def path(self) -> Any:
         return self.service.app.store.path
 
     def facts(self) -> tuple[str, ...]:
         """What the file tells more than before the call."""
-        with record.reading(self.path) as connection:
-            thread = record.read(connection, self.thread_id)
+        with reading(self.path) as connection:
             found = [*self._beside(connection)]
-            if thread is None:
+            if connection.execute("SELECT 1 FROM threads WHERE thread_id = ?", (self.thread_id,)).fetchone() is None:
                 return (*found, "the thread is gone")
-            found += [self._line(event) for event in thread.events[self.told :]]
-            known = {run.run_id for run in thread.runs} | {grave.run_id for grave in thread.graves}
+            found += [self._line(event) for event in events(connection, self.thread_id)[self.told :]]
+            sql = (
+                "SELECT run_id FROM runs WHERE thread_id = ?1 UNION SELECT run_id FROM tombstones WHERE thread_id = ?1"
+            )
+            known = {run_id for (run_id,) in connection.execute(sql, (self.thread_id,))}
             found += [f"{name} is forgotten" for run_id, name in self.names.items() if run_id not in known]
             if self._expiry(connection) not in (None, self.expires):
                 found.append("a is renewed")
@@ -87,7 +84,7 @@ class Stage:
         }
         return [fact for fact, sql in questions.items() if holds(sql)]
 
-    def _line(self, event: record.Event) -> str:
+    def _line(self, event: Event) -> str:
         name = "by hand" if event.run_id is None else self.names.get(event.run_id, "new")
         if event.change is not None:
             return f"{name} {event.change[1]}"
@@ -99,18 +96,10 @@ class Stage:
 
     def now_begins(self) -> None:
         """What is there by now was there before the call."""
-        thread = self.read()
-        assert thread is not None
-        self.told = len(thread.events)
-        with record.reading(self.path) as connection:
+        with reading(self.path) as connection:
+            self.told = len(events(connection, self.thread_id))
             self.expires = self._expiry(connection)
         self.clock.forward(1)  # a lease that is renewed now ends later
-
-    def assert_sound(self) -> None:
-        """By the checker of the record; of a run whose record was deleted, it has no way to know."""
-        thread = self.read()
-        if thread is not None and not any("forgotten" in fact for fact in self.facts()):
-            assert judge(thread) == []
 
 
 async def bare(service: Service, clock: ManualClock, number: int) -> Stage:
