@@ -134,9 +134,14 @@ async def waiting(service: Service, count: int = 1) -> None:
         await service.client.threads.get("t")
 
 
+def is_watched(service: Service, held: Held) -> bool:
+    """Whether the server has a WatchLease of the lease open."""
+    return held.lease.run_id in service.app.hub._watchers
+
+
 async def watching(service: Service, held: Held) -> None:
     """Wait until the server has a WatchLease of the lease open."""
-    while held.lease.run_id not in service.app.hub._watchers:
+    while not is_watched(service, held):
         await held.beat()
 
 
