@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import Service, serving
+# What tests share is no test file, but its assertions are to explain themselves as a test's do.
+pytest.register_assert_rewrite("tests.support", "tests.cli.command_line", "tests.rpc.fake_server")
+
+from tests.support.server import Service, serving  # noqa: E402
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -8,7 +8,7 @@ import pytest
 from doubletext_statemachine import errors
 from doubletext_statemachine.model import Assistant
 from doubletext_statemachine.words import Reducer
-from tests.contract.conftest import Hand
+from tests.support.store import Hand
 
 
 async def test_an_assistant_is_read_as_it_was_added_also_after_reopening(hand: Hand) -> None:

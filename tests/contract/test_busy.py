@@ -13,8 +13,8 @@ from doubletext_server.store.sqlite.rows import read_run
 from doubletext_statemachine import commands, errors
 from doubletext_statemachine.model import Run
 from doubletext_statemachine.words import Strategy
-from tests.contract.conftest import ENQUEUE, GRACE, INTERRUPT, LEASE, REJECT, ROLLBACK, SqliteHand
 from tests.contract.test_failures import failing, io_error
+from tests.support.store import ENQUEUE, GRACE, INTERRUPT, LEASE, REJECT, ROLLBACK, SqliteHand
 
 
 async def refused(sqlite: SqliteHand, **more: Any) -> errors.ThreadBusy:

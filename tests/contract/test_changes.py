@@ -13,7 +13,8 @@ from doubletext_statemachine import commands, errors
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import DEFAULT_REDUCERS
 from doubletext_statemachine.words import CancelAction, Reason
-from tests.contract.conftest import INTERRUPT, REJECT, SECOND, Hand, SqliteHand, everything
+from tests.support.clock import SECOND
+from tests.support.store import INTERRUPT, REJECT, Hand, SqliteHand, everything
 
 
 async def test_what_a_decision_says_of_the_thread_is_what_is_read(hand: Hand) -> None:

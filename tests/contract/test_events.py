@@ -3,7 +3,7 @@
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import Output, RunChanged, StepCommitted
 from doubletext_statemachine.words import Reason
-from tests.contract.conftest import ROLLBACK, Hand, S
+from tests.support.store import ROLLBACK, Hand, S
 
 
 async def test_events_are_numbered_without_gaps_and_bring_what_was_committed(hand: Hand) -> None:

@@ -12,7 +12,7 @@ from doubletext_server.store.sqlite import writes
 from doubletext_statemachine import commands, errors
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Tombstone
-from tests.contract.conftest import ROLLBACK, Hand, SqliteHand, everything
+from tests.support.store import ROLLBACK, Hand, SqliteHand, everything
 
 Apply = Callable[[sqlite3.Connection, commands.Command, Decision, int], None]
 

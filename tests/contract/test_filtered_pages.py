@@ -9,7 +9,7 @@ import pytest
 from doubletext_server.store.sqlite import lists
 from doubletext_statemachine import commands
 from doubletext_statemachine.words import ThreadStatus
-from tests.contract.conftest import Hand, S, pages, text
+from tests.support.store import Hand, S, pages, text
 
 ALL: Final = tuple(ThreadStatus)
 WALKED: Final[list[tuple[str, tuple[ThreadStatus, ...]]]] = [

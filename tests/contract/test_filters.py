@@ -6,7 +6,7 @@ import pytest
 
 from doubletext_statemachine import commands
 from doubletext_statemachine.words import ThreadStatus
-from tests.contract.conftest import Hand, S, pages, text
+from tests.support.store import Hand, S, pages, text
 
 METADATA: Final[dict[str, dict[str, Any]]] = {
     "none": {},

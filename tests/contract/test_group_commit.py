@@ -11,7 +11,7 @@ from doubletext_server.store.sqlite import lane, writes
 from doubletext_server.store.sqlite import store as store_module
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
-from tests.contract.conftest import INTERRUPT, Hand, SqliteHand, everything
+from tests.support.store import INTERRUPT, Hand, SqliteHand, everything
 
 
 async def test_readers_see_nothing_of_a_change_before_it_is_committed(

@@ -15,8 +15,9 @@ from doubletext_statemachine import commands
 from doubletext_statemachine.errors import Refusal
 from doubletext_statemachine.model import Run
 from doubletext_statemachine.words import STATUS_AFTER, CancelAction, Strategy, ThreadStatus
-from tests.contract.conftest import GRAPHS, SECOND, Hand, ManualClock, SqliteHand, everything, text
-from tests.contract.files import opens
+from tests.support.clock import SECOND, ManualClock
+from tests.support.database_files import opens
+from tests.support.store import GRAPHS, Hand, SqliteHand, everything, text
 
 MIGRATION: Final = next(index for index, sql in enumerate(schema.MIGRATIONS) if "TABLE thread_labels" in sql)
 

@@ -8,18 +8,8 @@ from doubletext_statemachine import commands, errors
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Output, StoppingAttempt
 from doubletext_statemachine.words import Reason
-from tests.contract.conftest import (
-    GRACE,
-    INTERRUPT,
-    LEASE,
-    ROLLBACK,
-    SECOND,
-    Hand,
-    S,
-    SqliteHand,
-    columns_of,
-    everything,
-)
+from tests.support.clock import SECOND
+from tests.support.store import GRACE, INTERRUPT, LEASE, ROLLBACK, Hand, S, SqliteHand, columns_of, everything
 
 
 async def remote(hand: Hand, *updates: Any, run_id: str = "r") -> None:

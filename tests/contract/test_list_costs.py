@@ -14,7 +14,7 @@ import pytest
 
 from doubletext_statemachine import commands
 from doubletext_statemachine.words import CancelAction, RunStatus, ThreadStatus
-from tests.contract.conftest import GRAPHS, Hand, S, SqliteHand, pages
+from tests.support.store import GRAPHS, Hand, S, SqliteHand, pages
 
 T = ThreadStatus
 FEW, MANY = 40, 400

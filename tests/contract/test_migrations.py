@@ -14,8 +14,9 @@ from doubletext_server.store.sqlite.store import SqliteStore
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import StoppingAttempt
 from doubletext_statemachine.words import Reason
-from tests.contract.conftest import GRACE, LEASE, SECOND, ManualClock, S
-from tests.contract.files import query
+from tests.support.clock import SECOND, ManualClock
+from tests.support.database_files import query
+from tests.support.store import GRACE, LEASE, S
 
 NOW: Final = ManualClock.now
 # On `t` the run `r` is running and has made a step; on `u` the run `s` was interrupted by `n`, and is awaited.

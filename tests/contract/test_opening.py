@@ -15,8 +15,8 @@ from doubletext_server.store.sqlite.lane import Lane
 from doubletext_statemachine import commands
 from doubletext_statemachine.errors import NotReady
 from doubletext_statemachine.model import Run
-from tests.contract.conftest import GRAPHS, SECOND, SqliteHand
-from tests.contract.files import (
+from tests.support.clock import SECOND
+from tests.support.database_files import (
     a_foreign_database,
     an_empty_file,
     beside,
@@ -27,6 +27,7 @@ from tests.contract.files import (
     refusal,
     untouched,
 )
+from tests.support.store import GRAPHS, SqliteHand
 
 
 def mode(path: Path) -> int:

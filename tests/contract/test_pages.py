@@ -9,7 +9,7 @@ from doubletext_server.store.protocol import State
 from doubletext_server.store.sqlite import lists, reads
 from doubletext_statemachine import commands
 from doubletext_statemachine.words import ThreadStatus
-from tests.contract.conftest import Hand, S, pages
+from tests.support.store import Hand, S, pages
 
 
 async def test_threads_come_newest_first_in_pages_while_others_come_and_go(hand: Hand) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from doubletext_server.store.sqlite import schema
-from tests.contract.files import a_foreign_database, an_empty_file, beside, opens, query, refusal, untouched
+from tests.support.database_files import a_foreign_database, an_empty_file, beside, opens, query, refusal, untouched
 
 
 def an_empty_database(path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from doubletext_statemachine import commands, errors
 from doubletext_statemachine.model import Tombstone
 from doubletext_statemachine.words import Reason
-from tests.contract.conftest import (
+from tests.support.store import (
     INTERRUPT,
     MARKER,
     ROLLBACK,

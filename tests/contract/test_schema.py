@@ -7,8 +7,8 @@ from typing import Final
 import pytest
 
 from doubletext_server.store.sqlite import schema
-from tests.contract.conftest import SqliteHand, columns_of, everything, tables_with
-from tests.contract.files import opened, opens, query, refusal
+from tests.support.database_files import opened, opens, query, refusal
+from tests.support.store import SqliteHand, columns_of, everything, tables_with
 
 # What the schema refuses, should the code forget
 

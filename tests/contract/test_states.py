@@ -11,7 +11,7 @@ from doubletext_statemachine import commands
 from doubletext_statemachine.model import DEFAULT_REDUCERS, Assistant, Reducers
 from doubletext_statemachine.state import fold
 from doubletext_statemachine.words import Reducer
-from tests.contract.conftest import MARKER, ROLLBACK, Hand, SqliteHand, everything, pages, snapshots
+from tests.support.store import MARKER, ROLLBACK, Hand, SqliteHand, everything, pages, snapshots
 
 
 class Log:

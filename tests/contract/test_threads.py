@@ -8,7 +8,7 @@ import pytest
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import Thread
 from doubletext_statemachine.words import RunStatus, ThreadStatus
-from tests.contract.conftest import ROLLBACK, Hand
+from tests.support.store import ROLLBACK, Hand
 
 
 async def test_a_thread_is_read_as_it_was_made_also_after_reopening(hand: Hand) -> None:

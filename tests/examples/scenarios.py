@@ -7,8 +7,8 @@ from typing import Any
 
 from doubletext import Client
 from tests.examples.worker import working
-from tests.process import process
-from tests.service import said
+from tests.support.server import said
+from tests.support.server_process import process
 
 HELD = {"pause": 3600}
 """Input of a run that hangs after the first step of each attempt."""

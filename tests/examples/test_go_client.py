@@ -12,7 +12,7 @@ import pytest
 from doubletext import Client
 from tests.examples import scenarios
 from tests.examples.worker import working
-from tests.process import process
+from tests.support.server_process import process
 
 PATH = os.pathsep.join([os.environ["PATH"], str(Path(sys.executable).parent)])
 

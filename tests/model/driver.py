@@ -15,8 +15,8 @@ from doubletext_server.store.sqlite import schema
 from doubletext_statemachine.commands import Tick
 from tests.model.graph import Player
 from tests.model.leases import Model
-from tests.service import Service, serving
-from tests.worker.hand import Clock
+from tests.support.clock import ManualClock
+from tests.support.server import Service, serving
 
 PATIENCE: Final = 10.0
 """Seconds of real time after which what should have happened is taken for not happening."""
@@ -68,7 +68,7 @@ class Driver:
 
     service: Service
 
-    def __init__(self, folder: Path, clock: Clock, model: Model) -> None:
+    def __init__(self, folder: Path, clock: ManualClock, model: Model) -> None:
         self._folder, self._clock, self._model = folder, clock, model
         self._starts = 0
         self._stack = AsyncExitStack()

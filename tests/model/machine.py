@@ -15,7 +15,7 @@ from tests.model.leases import Model
 from tests.model.moves import rule_of
 from tests.model.oracle import Refused
 from tests.model.records import Json
-from tests.worker.hand import Clock
+from tests.support.clock import ManualClock
 
 LEASE: Final = 15_000_000
 MOMENT: Final = 1000
@@ -35,7 +35,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = Clock()
+        self.clock = ManualClock()
         self.model = Model(self.clock, LEASE, self.own)
         self.runs: list[str] = []
         self.failed = False

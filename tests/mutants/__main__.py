@@ -7,6 +7,7 @@ survives: then a test is missing.
 """
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from tests.mutants.planted import PLANTS, Plant
+from tests.mutants.mutations import PLANTS, Plant
 
 ROOT: Final = Path(__file__).parents[2]
 LEFT_OUT: Final = shutil.ignore_patterns(".git", ".venv", ".bench", "*cache*", "node_modules")
@@ -25,7 +26,7 @@ FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 SOME_TESTS_FAILED: Final = 1
 """pytest's exit code for that; with any other one, nothing was found out."""
 LONGEST: Final = 1200.0
-FIRST: Final = ("unit", "contract", "rpc", "worker", "crash", "model")
+FIRST: Final = ("unit", "contract", "rpc", "worker", "robustness", "model")
 
 
 def folders(root: Path) -> list[str]:
@@ -41,8 +42,13 @@ def found_by(plant: Plant, copy: Path) -> str | None:
     sound = file.read_text("utf-8")
     file.write_text(plant.planted(sound), "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *folders(copy)]
+    # Before the checkout's own packages, which an editable install puts on the path.
+    path = os.pathsep.join(str(folder) for folder in (copy, copy / "server", copy / "statemachine"))
+    environment = {**os.environ, "PYTHONPATH": path}
     try:
-        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=LONGEST, check=False)
+        done = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, text=True, timeout=LONGEST, check=False
+        )
     finally:
         file.write_text(sound, "utf-8")
     if done.returncode == 0:

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.ops.played import play
+from tests.ops.healthy_file import play
 
 ROOT: Final = Path(__file__).parents[2]
 

@@ -17,9 +17,9 @@ from doubletext_server.store.sqlite.backup import CannotBackUp, backup
 from doubletext_server.store.sqlite.store import SqliteStore
 from doubletext_server.store.sqlite.visit import visit
 from doubletext_statemachine import commands
-from tests.contract.conftest import SECOND, ManualClock
-from tests.contract.files import a_foreign_database, an_empty_file, beside, untouched
 from tests.ops.conftest import ROOT
+from tests.support.clock import SECOND, ManualClock
+from tests.support.database_files import a_foreign_database, an_empty_file, beside, untouched
 
 HEADER: Final = slice(18, 20)
 """Where a file says how it is journaled: 1 for the rollback journal, 2 for WAL."""

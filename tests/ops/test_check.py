@@ -12,8 +12,8 @@ from doubletext_server.store.check import Kind, check
 from doubletext_server.store.check.report import SHOWN
 from doubletext_statemachine.words import RunStatus
 from tests.ops.conftest import ROOT, spoil
-from tests.ops.planted_histories import HISTORIES
-from tests.ops.planted_rows import ROWS
+from tests.ops.corrupt_histories import HISTORIES
+from tests.ops.corrupt_rows import ROWS
 
 CORRUPTIONS: Final = {**ROWS, **HISTORIES}
 

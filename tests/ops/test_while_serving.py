@@ -11,8 +11,8 @@ from doubletext import Client
 from doubletext.types import MultitaskStrategy
 from doubletext_server.store.check import check
 from tests.ops.processes import execute
-from tests.process import process
-from tests.service import said
+from tests.support.server import said
+from tests.support.server_process import process
 
 WRITERS: Final = 8
 STRATEGIES: Final[tuple[MultitaskStrategy, ...]] = ("enqueue", "interrupt", "enqueue", "rollback")

@@ -15,8 +15,7 @@ from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext.v1 import worker_service_pb2 as wpb
-from tests.rpc.calls import METHODS, call
-from tests.rpc.request_fields import (
+from tests.support.request_fields import (
     KINDS,
     OPTIONAL_IDS,
     fields,
@@ -27,7 +26,8 @@ from tests.rpc.request_fields import (
     is_number,
     is_struct,
 )
-from tests.rpc.scene import HOUR, LONGEST, MIB, Scene, lists, objects, struct
+from tests.support.requests import HOUR, LONGEST, MIB, Scene, lists, objects, struct
+from tests.support.rpcs import METHODS, call
 
 
 @pytest.mark.parametrize("method", METHODS)

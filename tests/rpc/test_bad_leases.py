@@ -12,10 +12,10 @@ from google.protobuf.struct_pb2 import Struct
 from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import worker_service_pb2 as wpb
 from doubletext_server.grpc.edge import LARGEST_REQUEST
-from tests.rpc.calls import METHODS
-from tests.rpc.request_fields import fields, is_content, is_ids, is_lease
-from tests.rpc.scene import MIB, Scene, changed, struct, workers
 from tests.rpc.test_bad_fields import MALFORMED, bad_structs
+from tests.support.request_fields import fields, is_content, is_ids, is_lease
+from tests.support.requests import MIB, Scene, changed, struct, workers
+from tests.support.rpcs import METHODS
 
 LEASED: Final = [method for method in METHODS if "lease" in METHODS[method].input_type.fields_by_name]
 LARGEST: Final = 2**63 - 1

@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 
 from doubletext.v1 import resources_pb2, run_service_pb2, thread_service_pb2
 from doubletext_server.address import host_and_port
-from tests.fuzz.wire import Wire, framed
-from tests.service import Service
+from tests.support.server import Service
+from tests.support.wire import Wire, framed
 
 NO_TEXT = b"/\xff\xfe"
 

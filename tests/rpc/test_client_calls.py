@@ -6,8 +6,8 @@ from typing import Any, Final, get_args
 import pytest
 
 from doubletext import Client, types
-from tests.rpc.throwaway import all_of, throwaway
-from tests.service import Service, said
+from tests.rpc.fake_server import all_of, throwaway
+from tests.support.server import Service, said
 
 # Waiting
 

@@ -24,7 +24,7 @@ from doubletext import (
     Unavailable,
     errors,
 )
-from tests.rpc.throwaway import status, throwaway
+from tests.rpc.fake_server import status, throwaway
 
 
 @pytest.mark.parametrize("reason", errors.CLASS_OF)

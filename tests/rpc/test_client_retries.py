@@ -8,9 +8,9 @@ import pytest
 
 from doubletext import Client, DoubletextError, Unavailable, errors
 from doubletext_statemachine.errors import NotReady as NotReadyRefusal
-from tests.rpc.calls import METHODS
-from tests.rpc.throwaway import all_of, status, throwaway
-from tests.service import Service
+from tests.rpc.fake_server import all_of, status, throwaway
+from tests.support.rpcs import METHODS
+from tests.support.server import Service
 
 # Every RPC, as the client makes it
 

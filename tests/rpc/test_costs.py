@@ -14,7 +14,7 @@ import pytest
 from doubletext import ThreadBusy
 from doubletext.v1 import run_service_pb2 as pb
 from doubletext.v1.resources_pb2 import MULTITASK_STRATEGY_REJECT
-from tests.service import Service, said, serving
+from tests.support.server import Service, said, serving
 
 FRAME: Final = 4096 + 24
 """A page of the log ahead of the database, with its header (https://www.sqlite.org/fileformat2.html#walformat)."""

@@ -25,8 +25,8 @@ from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
 from doubletext_server.app import App, Config
 from doubletext_server.grpc.errors import STATUS_OF
 from doubletext_statemachine.errors import Refusal
-from tests.rpc.calls import OURS, call, refused
-from tests.service import Service
+from tests.support.rpcs import OURS, call, refused
+from tests.support.server import Service
 
 PROTOS: Final = Path(__file__).parents[2] / "protos" / "doubletext" / "v1"
 

@@ -9,10 +9,10 @@ from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext_server.grpc import wire
-from tests.rpc.calls import METHODS, call
-from tests.rpc.scene import Scene, changed, struct
-from tests.rpc.throwaway import all_of
-from tests.service import Service
+from tests.rpc.fake_server import all_of
+from tests.support.requests import Scene, changed, struct
+from tests.support.rpcs import METHODS, call
+from tests.support.server import Service
 
 # One value as clients in several languages write it, and what is another one though it looks alike.
 EQUAL: Final[list[tuple[Any, list[Any], list[Any]]]] = [

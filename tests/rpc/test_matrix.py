@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from doubletext import ThreadBusy
-from tests.service import Service, gates, told
+from tests.support.server import Service, gates, told
 
 EXECUTORS = ["server", "worker"]
 

@@ -14,9 +14,9 @@ from doubletext_server.store.sqlite import lane
 from doubletext_server.store.sqlite.store import SqliteStore
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import Assistant
-from tests.contract.conftest import ManualClock
-from tests.rpc.calls import METHODS, call, refused
-from tests.rpc.measured import LEASE, Scene, played
+from tests.rpc.metered_server import LEASE, Scene, played
+from tests.support.clock import ManualClock
+from tests.support.rpcs import METHODS, call, refused
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import pytest
 from doubletext.v1 import thread_service_pb2
 from doubletext_server.address import CannotListen
 from doubletext_server.app import App, Config
-from tests.contract.conftest import ManualClock
-from tests.rpc.calls import METHODS, call
-from tests.rpc.measured import played, scrape
-from tests.service import serving
+from tests.rpc.metered_server import played, scrape
+from tests.support.clock import ManualClock
+from tests.support.rpcs import METHODS, call
+from tests.support.server import serving
 
 DOCS: Final = Path(__file__).parents[2] / "docs" / "operations.md"
 

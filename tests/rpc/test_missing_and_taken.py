@@ -10,9 +10,9 @@ from google.protobuf.message import Message
 from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
-from tests.rpc.calls import METHODS
-from tests.rpc.request_fields import OPTIONAL_IDS, fields
-from tests.rpc.scene import HOUR, Scene, changed, struct
+from tests.support.request_fields import OPTIONAL_IDS, fields
+from tests.support.requests import HOUR, Scene, changed, struct
+from tests.support.rpcs import METHODS
 
 # What is not there
 

@@ -9,7 +9,7 @@ import pytest
 from doubletext import Overloaded, TooLarge
 from doubletext_server.grpc import edge
 from doubletext_server.grpc.edge import Limits
-from tests.service import Service, gates, serving
+from tests.support.server import Service, gates, serving
 
 
 async def test_a_burst_of_calls_is_answered_whole(service: Service) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from doubletext.v1 import resources_pb2 as pb
 from doubletext_server.grpc import wire
-from tests.rpc.calls import METHODS, call
-from tests.rpc.scene import MIB, Scene, changed, struct
+from tests.support.requests import MIB, Scene, changed, struct
+from tests.support.rpcs import METHODS, call
 
 
 def encoded(text: str) -> str:

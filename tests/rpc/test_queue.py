@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from doubletext import QueueFull
-from tests.service import Service, gates, serving
+from tests.support.server import Service, gates, serving
 
 EXECUTORS = ["server", "worker"]
 

@@ -23,7 +23,7 @@ from doubletext import Client, Context, NotReady, graph
 from doubletext.samples import BUILT_IN
 from doubletext_server.app import App, Config
 from doubletext_statemachine.words import RunStatus
-from tests.service import Service, gates, said
+from tests.support.server import Service, gates, said
 
 OURS: Final = {
     "doubletext.v1.AssistantService": {"CreateAssistant", "GetAssistant", "ListAssistants", "DeleteAssistant"},

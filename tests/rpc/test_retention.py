@@ -12,24 +12,15 @@ from doubletext import EventsTrimmed, RunNotFound, RunRolledBack, ThreadNotFound
 from doubletext.structs import to_struct
 from doubletext.v1 import resources_pb2, worker_service_pb2
 from doubletext.v1.worker_service_pb2_grpc import WorkerServiceStub
-from doubletext_server.clock import system_clock
 from doubletext_server.engine.retention import DAY, Keep
 from doubletext_server.store.sqlite.store import SqliteStore
-from tests.service import Service, serving
-
-
-class Clock:
-    """The real one, moved ahead at will."""
-
-    ahead = 0
-
-    def __call__(self) -> int:
-        return system_clock() + self.ahead
+from tests.support.clock import ManualClock
+from tests.support.server import Service, serving
 
 
 @asynccontextmanager
-async def kept(tmp_path: Path, keep: Keep, lease: float = 15) -> AsyncIterator[tuple[Service, Clock]]:
-    clock = Clock()
+async def kept(tmp_path: Path, keep: Keep, lease: float = 15) -> AsyncIterator[tuple[Service, ManualClock]]:
+    clock = ManualClock()
     async with serving(tmp_path / "test.db", clock=clock, keep=keep, lease=lease) as service:
         yield service, clock
 
@@ -44,7 +35,7 @@ async def test_what_is_older_than_its_age_is_trimmed_and_the_rest_stays(tmp_path
         rolled_back = await service.started(thread_id, "gone")
         old = await service.say(thread_id, "old", "rollback", request_id="first")
         await service.client.runs.join(thread_id, old["run_id"])
-        clock.ahead = 2 * DAY
+        clock.now += 2 * DAY
         new = await service.say(thread_id, "new", request_id="second")
         joined = await service.client.runs.join(thread_id, new["run_id"])
         before = await service.events(thread_id)
@@ -74,7 +65,7 @@ async def test_nothing_is_trimmed_before_its_time(tmp_path: Path) -> None:
         run = await service.say(thread_id, "a", request_id="a")
         await service.client.runs.join(thread_id, run["run_id"])
         before = await service.events(thread_id)
-        clock.ahead = DAY - 60_000_000
+        clock.now += DAY - 60_000_000
         await service.app.retention.sweep()
         assert await service.events(thread_id) == before
         assert await count(service, "requests") == 1
@@ -84,7 +75,7 @@ async def test_more_than_a_batch_is_trimmed_in_several_commits(tmp_path: Path) -
     async with kept(tmp_path, Keep(age=DAY)) as (service, clock):
         thread_id = await service.thread()
         await asyncio.gather(*(service.client.threads.update_state(thread_id, {}) for _ in range(1203)))
-        clock.ahead = 2 * DAY
+        clock.now += 2 * DAY
         batches = service.app.store.writer.batches
         await service.app.retention.sweep()
         assert service.app.store.writer.batches >= batches + 3
@@ -105,12 +96,12 @@ async def test_a_crowded_thread_is_thinned_out_as_it_grows_and_the_file_stops_gr
         outputs = [resources_pb2.Output(channel="tokens", data=to_struct({"text": "x" * 50}))] * 200
         talk = worker_service_pb2.PublishOutputRequest(lease=claimed.assignment.lease, outputs=outputs)
         pages: list[int] = []
-        for round_ in range(40):
+        for _ in range(40):
             await workers.PublishOutput(talk)
             other = await service.thread()
             run = await service.say(other, "a")
             await service.client.runs.join(other, run["run_id"])
-            clock.ahead = (round_ + 1) * DAY // 8
+            clock.now += DAY // 8
             await service.app.retention.sweep()
             pages.append(await service.app.store.rows.run(lambda c: int(c.execute("PRAGMA page_count").fetchone()[0])))
         assert pages[-1] == pages[19]
@@ -125,9 +116,9 @@ async def test_idle_threads_are_deleted_and_those_with_anything_to_come_are_not(
         await service.client.runs.join(idle, run["run_id"])
         await service.say(waiting, "later", delay=30 * 86_400)
         await service.started(running, "R")
-        clock.ahead = DAY // 2
+        clock.now += DAY // 2
         await service.client.threads.update_state(active, {})
-        clock.ahead = DAY + 1
+        clock.now += DAY // 2 + 1
         await service.app.retention.sweep()
         with pytest.raises(ThreadNotFound):
             await service.client.threads.get(idle)
@@ -136,7 +127,7 @@ async def test_idle_threads_are_deleted_and_those_with_anything_to_come_are_not(
             "busy",
             "busy",
         ]
-        clock.ahead = 2 * DAY
+        clock.now += DAY
         await service.app.retention.sweep()
         with pytest.raises(ThreadNotFound):
             await service.client.threads.get(active)
@@ -145,7 +136,7 @@ async def test_idle_threads_are_deleted_and_those_with_anything_to_come_are_not(
 async def test_threads_are_kept_for_ever_unless_told_otherwise(tmp_path: Path) -> None:
     async with kept(tmp_path, Keep()) as (service, clock):
         thread_id = await service.thread()
-        clock.ahead = 10_000 * DAY
+        clock.now += 10_000 * DAY
         await service.app.retention.sweep()
         assert (await service.client.threads.get(thread_id))["status"] == "idle"
 
@@ -165,8 +156,8 @@ async def test_the_sweep_begins_by_itself_when_the_server_starts(
         return more
 
     monkeypatch.setattr(SqliteStore, "trim", seen)
-    clock = Clock()
-    clock.ahead = 8 * DAY
+    clock = ManualClock()
+    clock.now += 8 * DAY
     async with serving(tmp_path / "test.db", clock=clock) as service:
         await trimmed.wait()
         assert await count(service, "events") == 0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from doubletext import RunNotFound, RunRolledBack, ThreadBusy
-from tests.service import Service
+from tests.support.server import Service
 
 EXECUTORS = ["server", "worker"]
 

@@ -14,9 +14,9 @@ from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext_server.grpc.edge import LARGEST_REQUEST
-from tests.rpc.calls import METHODS, call, refused
-from tests.rpc.request_fields import fields, is_struct
-from tests.rpc.scene import HOUR, LONGEST, MIB, Scene, lists, objects
+from tests.support.request_fields import fields, is_struct
+from tests.support.requests import HOUR, LONGEST, MIB, Scene, lists, objects
+from tests.support.rpcs import METHODS, call, refused
 
 
 async def test_what_is_just_within_the_limits_is_accepted(scene: Scene) -> None:

@@ -10,7 +10,7 @@ from doubletext.v1 import assistant_service_pb2, run_service_pb2
 from doubletext_statemachine.commands import Command, ReleaseRun
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import NotReady
-from tests.service import Service, gates, serving, told
+from tests.support.server import Service, gates, serving, told
 
 EXECUTORS = ["server", "worker"]
 

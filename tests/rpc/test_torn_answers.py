@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from doubletext import RunNotFound, RunRolledBack
-from tests.service import Service, gates
+from tests.support.server import Service, gates
 
 
 def before(service: Service, method: str, happens: Callable[[], Awaitable[Any]]) -> None:

@@ -9,9 +9,9 @@ from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Run, RunChanged, StepCommitted, StoppingAttempt, Thread
 from doubletext_statemachine.words import Strategy
-from tests.unit.entitled import entitled
-from tests.unit.standing import standing, upcoming
-from tests.unit.world import R, S, World
+from tests.unit.command_rules import entitled
+from tests.unit.state_rules import standing, upcoming
+from tests.unit.thread_rows import R, S, World
 
 
 def judge(before: World, request: commands.Command, made: Decision, now: int, after: World) -> None:

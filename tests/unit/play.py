@@ -10,7 +10,7 @@ from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Assistant, Reducers, Run, Thread, Tombstone
 from doubletext_statemachine.words import CancelAction, Reducer, Strategy
 from tests.unit.invariants import judge
-from tests.unit.world import T, World
+from tests.unit.thread_rows import T, World
 
 ENQUEUE, REJECT, INTERRUPT, ROLLBACK = Strategy.ENQUEUE, Strategy.REJECT, Strategy.INTERRUPT, Strategy.ROLLBACK
 

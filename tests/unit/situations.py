@@ -17,7 +17,7 @@ from collections import Counter
 from typing import TypeAlias
 
 from doubletext_statemachine.model import Run
-from tests.unit.world import R, S, World
+from tests.unit.thread_rows import R, S, World
 
 Situation: TypeAlias = tuple[object, ...]
 

@@ -21,7 +21,7 @@ from tests.unit.play import (
     admission,
     busy_thread,
 )
-from tests.unit.world import R, S, T
+from tests.unit.thread_rows import R, S, T
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))

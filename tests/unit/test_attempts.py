@@ -3,7 +3,7 @@
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import Output, RunChanged, StepCommitted
 from tests.unit.play import COUNTERS, OTHER, Play
-from tests.unit.world import R, S
+from tests.unit.thread_rows import R, S
 
 
 def test_a_step_of_the_running_run_is_the_threads_next(play: Play) -> None:

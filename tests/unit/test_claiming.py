@@ -6,7 +6,7 @@ from doubletext_statemachine import commands
 from doubletext_statemachine.arbiter import decide
 from doubletext_statemachine.model import DEFAULT_REDUCERS, Run, RunChanged, StepCommitted, ThreadView
 from tests.unit.play import COUNTERS, GRAPHS, OTHER, START, Play
-from tests.unit.world import S, T
+from tests.unit.thread_rows import S, T
 
 
 def test_a_claim_starts_the_run_with_its_input_as_a_step(play: Play) -> None:

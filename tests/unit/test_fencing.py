@@ -11,7 +11,7 @@ from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Output
 from doubletext_statemachine.words import CancelAction
 from tests.unit.play import INTERRUPT, LEASE, ROLLBACK, Play
-from tests.unit.world import T
+from tests.unit.thread_rows import T
 
 LEASE_REQUESTS: Final[dict[str, tuple[type[commands.LeaseCommand], tuple[Any, ...]]]] = {
     "CommitStep": (commands.CommitStep, ("{}",)),

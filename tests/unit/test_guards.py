@@ -10,7 +10,7 @@ from doubletext_statemachine.errors import LeaseLost, QueueFull, ThreadBusy
 from doubletext_statemachine.lifecycle import Ask, IllegalMove, Trigger
 from doubletext_statemachine.model import Run, StoppingAttempt, ThreadView
 from doubletext_statemachine.words import RunStatus, Strategy
-from tests.unit.asks import ASSISTANT, NOW, a_run, asked, other, outcome
+from tests.unit.moves import ASSISTANT, NOW, a_run, asked, other, outcome
 
 BUSY: Final = {
     "running": other(RunStatus.RUNNING),

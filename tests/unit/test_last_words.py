@@ -10,7 +10,7 @@ from doubletext_statemachine import commands, errors
 from doubletext_statemachine.model import StoppingAttempt
 from doubletext_statemachine.words import CancelAction
 from tests.unit.play import GRACE, INTERRUPT, LEASE, OTHER, ROLLBACK, Play
-from tests.unit.world import R, T
+from tests.unit.thread_rows import R, T
 
 TIME: Final = 5
 

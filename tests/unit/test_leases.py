@@ -5,7 +5,7 @@ import pytest
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import Output, RunChanged
 from tests.unit.play import ASSISTANT, GRAPHS, LEASE, START, Play
-from tests.unit.world import R, S, T
+from tests.unit.thread_rows import R, S, T
 
 
 def test_a_workers_claim_is_a_lease_for_a_time(play: Play) -> None:

@@ -9,7 +9,7 @@ from doubletext_statemachine.errors import LeaseLost, Refusal
 from doubletext_statemachine.lifecycle import IllegalMove, Trigger
 from doubletext_statemachine.model import StoppingAttempt
 from doubletext_statemachine.words import RunStatus, Strategy
-from tests.unit.asks import NOW, a_run, asked, other, outcome, status_named
+from tests.unit.moves import NOW, a_run, asked, other, outcome, status_named
 
 TRIGGERS: Final = ("admit", "claim", "succeed", "fail", "release", "lose", "time_out", "interrupt", "roll_back")
 

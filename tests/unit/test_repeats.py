@@ -6,7 +6,7 @@ import pytest
 
 from doubletext_statemachine import commands, errors
 from tests.unit.play import LEASE, Play
-from tests.unit.world import R, S, T
+from tests.unit.thread_rows import R, S, T
 
 # Steps
 

@@ -9,7 +9,7 @@ from doubletext_statemachine import commands, errors
 from doubletext_statemachine.model import StoppingAttempt
 from doubletext_statemachine.words import CancelAction
 from tests.unit.play import GRACE, GRAPHS, INTERRUPT, OTHER, REJECT, ROLLBACK, Play, busy_thread
-from tests.unit.world import R, S, T
+from tests.unit.thread_rows import R, S, T
 
 # Cancelling
 

@@ -9,7 +9,7 @@ from doubletext_statemachine.arbiter import decide
 from doubletext_statemachine.model import DEFAULT_REDUCERS, StepCommitted, Thread, ThreadView
 from doubletext_statemachine.words import CancelAction
 from tests.unit.play import COUNTERS, REJECT, ROLLBACK, START, Play, admission
-from tests.unit.world import R, S, T
+from tests.unit.thread_rows import R, S, T
 
 
 def test_a_created_thread_is_as_the_request_says() -> None:

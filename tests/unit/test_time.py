@@ -6,7 +6,7 @@ from doubletext_statemachine import commands
 from doubletext_statemachine.arbiter import decide
 from doubletext_statemachine.model import RunChanged, ThreadView
 from tests.unit.play import GRACE, INTERRUPT, START, Play
-from tests.unit.world import R, S, T, World
+from tests.unit.thread_rows import R, S, T, World
 
 
 def test_a_run_times_out_at_its_deadline_and_not_an_instant_before(play: Play) -> None:

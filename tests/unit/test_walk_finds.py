@@ -12,8 +12,8 @@ from doubletext_statemachine.decisions import Draft
 from doubletext_statemachine.lifecycle import Ask, Trigger
 from doubletext_statemachine.model import Output, Run, ThreadView
 from doubletext_statemachine.words import STATUS_AFTER, Reason, RunStatus, ThreadStatus
-from tests.unit.calls import Bounds
-from tests.unit.story import Found
+from tests.unit.counterexample import Found
+from tests.unit.possible_commands import Bounds
 from tests.unit.walk import Walk
 
 Patch: TypeAlias = pytest.MonkeyPatch

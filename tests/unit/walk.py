@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from doubletext_statemachine import commands, errors
 from doubletext_statemachine.arbiter import decide
-from tests.unit.calls import Bounds, calls
-from tests.unit.entitled import refused_rightly
+from tests.unit.command_rules import refused_rightly
+from tests.unit.counterexample import Call, Found
 from tests.unit.invariants import judge
 from tests.unit.play import START
+from tests.unit.possible_commands import Bounds, calls
 from tests.unit.situations import Situation, situation, something_is_ahead
-from tests.unit.standing import standing
-from tests.unit.story import Call, Found
-from tests.unit.world import World
+from tests.unit.state_rules import standing
+from tests.unit.thread_rows import World
 
 
 class Node(NamedTuple):
@@ -56,6 +56,9 @@ class Walk:
         self.nodes[self.of(level[0])] = level[0]
         while level := [further for node in level for further in self.from_here(node)]:
             self.depth += 1
+
+    def figures(self) -> str:
+        return f"{len(self.nodes)} situations, the farthest {self.depth} calls away, and {self.made} calls"
 
     def of(self, node: Node) -> Situation:
         return situation(node.world, node.now, remembers=self.bounds.ever is not None)

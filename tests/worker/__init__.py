@@ -1,1 +1,1 @@
-"""Workers: the protocol with raw stubs, the Python worker, takeovers among processes; a checker of what is on disk."""
+"""Workers: the protocol with raw stubs, the Python worker, and takeovers among processes."""

@@ -12,9 +12,10 @@ from doubletext.v1 import worker_service_pb2 as pb
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.words import Reason, RunStatus
-from tests.rpc.calls import refused
-from tests.service import Service, said
-from tests.worker.hand import GRAPH, Clock, Held, begun, claim, claimed, claimers, say, scene, stub, tick, waiting
+from tests.support.clock import ManualClock
+from tests.support.rpcs import refused
+from tests.support.server import Service, said
+from tests.support.worker import GRAPH, Held, begun, claim, claimed, claimers, say, scene, stub, tick, waiting
 
 
 def is_released(decision: Decision) -> bool:
@@ -22,7 +23,7 @@ def is_released(decision: Decision) -> bool:
 
 
 async def test_an_assignment_has_all_that_executing_the_run_needs(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock, lease=20, config={"tone": "kind"}) as service:
         await service.client.threads.update_state("t", {"before": 1})
         created = await say(service, "hello", metadata={"m": 1})
@@ -254,7 +255,7 @@ async def test_a_claim_that_is_wrong_is_told_all_that_is(service: Service, reque
 
 
 async def test_a_taken_over_run_goes_on_where_its_steps_end(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock) as service:
         first = await begun(service)
         await first.commit("1")

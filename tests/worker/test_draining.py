@@ -7,8 +7,8 @@ from typing import Any
 from doubletext import Worker
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.words import Reason, RunStatus
-from tests.service import Service, gates, scripted
-from tests.worker.hand import claimers
+from tests.support.server import Service, gates, scripted
+from tests.support.worker import claimers
 from tests.worker.test_python_worker import at_work, idle, remotely
 
 

@@ -10,10 +10,10 @@ from google.protobuf.struct_pb2 import Struct
 
 from doubletext.v1 import resources_pb2 as resources
 from doubletext.v1 import worker_service_pb2 as pb
-from tests.rpc.calls import METHODS, Refused, call, refused
-from tests.rpc.scene import lists, objects
-from tests.service import Service
-from tests.worker.hand import Held, begun, claimed, dump, message, scene
+from tests.support.requests import lists, objects
+from tests.support.rpcs import METHODS, Refused, call, refused
+from tests.support.server import Service
+from tests.support.worker import Held, begun, claimed, dump, message, scene
 
 MIB: Final = 1024 * 1024
 

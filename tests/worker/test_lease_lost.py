@@ -6,9 +6,10 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from tests.rpc.calls import Refused, refused
-from tests.service import Service
-from tests.worker.hand import Clock, Held, begun, claimed, dump, say, scene, tick
+from tests.support.clock import ManualClock
+from tests.support.rpcs import Refused, refused
+from tests.support.server import Service
+from tests.support.worker import Held, begun, claimed, dump, say, scene, tick
 
 LEASE = 15
 CALLS: Final[dict[str, Callable[[Held], Any]]] = {
@@ -23,7 +24,7 @@ CALLS: Final[dict[str, Callable[[Held], Any]]] = {
 
 class Scene(NamedTuple):
     service: Service
-    clock: Clock
+    clock: ManualClock
     held: Held
 
     @property
@@ -158,7 +159,7 @@ def assert_lost(error: Refused, run_id: str, epoch: int, current_epoch: int, cau
 async def test_every_call_of_a_lease_that_is_over_is_refused_and_writes_nothing(
     tmp_path: Path, end: Callable[[Scene], Awaitable[None]], cause: str, current: int
 ) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock, lease=LEASE) as service:
         held = await begun(service, timeout=10 if end is timed_out else None)
         await held.commit("in time")

@@ -8,7 +8,7 @@ import pytest
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import NotReady
-from tests.service import Service
+from tests.support.server import Service
 from tests.worker.test_python_worker import at_work, idle, remotely
 
 

@@ -15,8 +15,8 @@ from doubletext.worker import CLAIMS
 from doubletext_server.app import App, Config
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.words import RunStatus
-from tests.service import Service, failing, gates, said, scripted, serving
-from tests.worker.hand import claimers
+from tests.support.server import Service, failing, gates, said, scripted, serving
+from tests.support.worker import claimers
 
 
 @graph

@@ -8,9 +8,10 @@ from google.protobuf.struct_pb2 import Struct
 
 from doubletext.v1 import resources_pb2 as resources
 from doubletext.v1 import worker_service_pb2 as pb
-from tests.rpc.calls import Refused, refused
-from tests.service import said
-from tests.worker.hand import Clock, begun, claim, claimed, dump, message, say, scene, tick
+from tests.support.clock import ManualClock
+from tests.support.rpcs import Refused, refused
+from tests.support.server import said
+from tests.support.worker import begun, claim, claimed, dump, message, say, scene, tick
 
 
 def assert_wrong_number(error: Refused, expected: int) -> None:
@@ -79,7 +80,7 @@ async def test_the_order_of_an_objects_keys_makes_no_other_step(tmp_path: Path) 
 
 
 async def test_a_second_attempt_that_makes_the_same_steps_by_number_adds_only_what_is_missing(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock) as service:
         first = await begun(service)
         await first.commit("1", expected_step=2)
@@ -105,7 +106,7 @@ async def test_a_step_that_is_told_again_after_the_stop_is_refused(tmp_path: Pat
 
 @pytest.mark.parametrize("outcome", ["success", "success with a step", "error"])
 async def test_a_finish_that_is_told_again_answers_as_it_did(tmp_path: Path, outcome: str) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock) as service:
         held = await begun(service, metadata={"m": 1})
 
@@ -137,7 +138,7 @@ async def test_a_finish_that_is_told_again_answers_as_it_did(tmp_path: Path, out
 
 
 async def test_the_outcome_of_one_attempt_is_no_repetition_of_anothers(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock) as service:
         first = await begun(service)
         clock.forward(15)

@@ -9,36 +9,37 @@ import grpc
 import pytest
 
 from doubletext.v1 import worker_service_pb2 as pb
-from tests.rpc.calls import refused
-from tests.service import Service
-from tests.worker.hand import Clock, Held, begun, claim, claimed, dump, say, scene, seconds, tick, watching
+from tests.support.clock import ManualClock
+from tests.support.rpcs import refused
+from tests.support.server import Service
+from tests.support.worker import Held, begun, claim, claimed, dump, say, scene, seconds, tick, watching
 
 EOF: Final = grpc.aio.EOF
 MICROSECOND: Final = 0.000001
 
-Stop = Callable[[Service, Held, Clock], Awaitable[str]]
+Stop = Callable[[Service, Held, ManualClock], Awaitable[str]]
 """Stops the run; returns the id of the run that took its place, if there is one."""
 
 
-async def interrupt(service: Service, held: Held, clock: Clock) -> str:
+async def interrupt(service: Service, held: Held, clock: ManualClock) -> str:
     return (await say(service, "next", "interrupt"))["run_id"]
 
 
-async def rollback(service: Service, held: Held, clock: Clock) -> str:
+async def rollback(service: Service, held: Held, clock: ManualClock) -> str:
     return (await say(service, "next", "rollback"))["run_id"]
 
 
-async def cancel(service: Service, held: Held, clock: Clock) -> str:
+async def cancel(service: Service, held: Held, clock: ManualClock) -> str:
     await service.client.runs.cancel("t", held.lease.run_id)
     return ""
 
 
-async def cancel_with_rollback(service: Service, held: Held, clock: Clock) -> str:
+async def cancel_with_rollback(service: Service, held: Held, clock: ManualClock) -> str:
     await service.client.runs.cancel("t", held.lease.run_id, action="rollback")
     return ""
 
 
-async def time_out(service: Service, held: Held, clock: Clock) -> str:
+async def time_out(service: Service, held: Held, clock: ManualClock) -> str:
     clock.forward(10)
     await tick(service)
     return ""
@@ -56,7 +57,7 @@ stops = pytest.mark.parametrize("stop", REASONS, ids=lambda stop: stop.__name__)
 
 @stops
 async def test_an_open_watch_is_told_at_once_and_ends_with_the_acknowledgement(tmp_path: Path, stop: Stop) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock, stop_grace=7) as service:
         held = await begun(service, timeout=10)
         watch = held.watch()
@@ -73,7 +74,7 @@ async def test_an_open_watch_is_told_at_once_and_ends_with_the_acknowledgement(t
 
 @stops
 async def test_a_watch_that_is_opened_late_is_told_what_is_left(tmp_path: Path, stop: Stop) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock, stop_grace=7) as service:
         held = await begun(service, timeout=10)
         heir = await stop(service, held, clock)
@@ -87,7 +88,7 @@ async def test_a_watch_that_is_opened_late_is_told_what_is_left(tmp_path: Path, 
 
 @stops
 async def test_a_heartbeat_is_told_as_long_as_the_grace_lasts(tmp_path: Path, stop: Stop) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock, stop_grace=7) as service:
         held = await begun(service, timeout=10)
         assert not (await held.beat()).HasField("stop")
@@ -107,7 +108,7 @@ async def test_a_heartbeat_is_told_as_long_as_the_grace_lasts(tmp_path: Path, st
 
 @stops
 async def test_a_stopped_attempt_writes_nothing_more(tmp_path: Path, stop: Stop) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock) as service:
         held = await begun(service, timeout=10)
         await held.commit("in time")
@@ -123,34 +124,34 @@ async def test_a_stopped_attempt_writes_nothing_more(tmp_path: Path, stop: Stop)
         assert after == before
 
 
-async def by_success(held: Held, clock: Clock) -> None:
+async def by_success(held: Held, clock: ManualClock) -> None:
     assert (await refused(held.succeed("done all the same"))).reason == "LEASE_LOST"
 
 
-async def by_error(held: Held, clock: Clock) -> None:
+async def by_error(held: Held, clock: ManualClock) -> None:
     assert (await refused(held.fail())).reason == "LEASE_LOST"
 
 
-async def by_release(held: Held, clock: Clock) -> None:
+async def by_release(held: Held, clock: ManualClock) -> None:
     await held.release()
 
 
 # What nobody says: up to the last microsecond before.
 
 
-async def by_the_end_of_the_grace(held: Held, clock: Clock) -> None:
+async def by_the_end_of_the_grace(held: Held, clock: ManualClock) -> None:
     """5 s after the stop, the lease kept alive."""
     clock.forward(4.9)
     await held.beat()
     clock.forward(0.1 - MICROSECOND)
 
 
-async def by_the_end_of_the_lease(held: Held, clock: Clock) -> None:
+async def by_the_end_of_the_lease(held: Held, clock: ManualClock) -> None:
     """3 s after the claim."""
     clock.forward(2.9 - MICROSECOND)
 
 
-async def by_the_end_of_the_lease_that_was_renewed(held: Held, clock: Clock) -> None:
+async def by_the_end_of_the_lease_that_was_renewed(held: Held, clock: ManualClock) -> None:
     clock.forward(1.5)
     await held.beat()
     clock.forward(3 - MICROSECOND)
@@ -169,9 +170,9 @@ ACKNOWLEDGEMENTS: Final = [
 @pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
 @pytest.mark.parametrize("acknowledge", ACKNOWLEDGEMENTS, ids=lambda each: each.__name__)
 async def test_the_successor_starts_with_the_acknowledgement_and_not_before(
-    tmp_path: Path, strategy: Any, acknowledge: Callable[[Held, Clock], Awaitable[None]]
+    tmp_path: Path, strategy: Any, acknowledge: Callable[[Held, ManualClock], Awaitable[None]]
 ) -> None:
-    clock, lease = Clock(), 3 if "lease" in acknowledge.__name__ else 15
+    clock, lease = ManualClock(), 3 if "lease" in acknowledge.__name__ else 15
     async with scene(tmp_path / "w.db", clock, lease=lease) as service:
         held = await begun(service)
         await held.commit("1")
@@ -197,7 +198,7 @@ async def test_the_successor_starts_with_the_acknowledgement_and_not_before(
 
 
 async def test_an_older_attempt_cannot_acknowledge_for_the_one_that_was_stopped(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock) as service:
         first = await begun(service)
         clock.forward(15)
@@ -233,7 +234,7 @@ async def test_a_run_whose_record_was_deleted_can_still_be_acknowledged(tmp_path
 
 
 async def test_a_watch_ends_with_its_lease(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock) as service:
 
         async def lose(held: Held) -> None:

@@ -10,10 +10,11 @@ import pytest
 from doubletext import Client, RunRolledBack
 from doubletext.types import CreatedRun
 from doubletext_server.clock import system_clock
-from tests.service import said
-from tests.worker.checker import judge
-from tests.worker.processes import Yard, yard
-from tests.worker.record import Record, read, reading
+from doubletext_server.store.check import check
+from tests.support.events import Event, events, reading
+from tests.support.server import said
+from tests.support.store import everything
+from tests.support.worker_process import Yard, yard
 
 STOP, WAKE, KILL, TERM = signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL, signal.SIGTERM
 CALLS: Final = ("commit", "publish", "beat", "watch", "fail", "finish", "release")
@@ -36,21 +37,19 @@ async def contents(client: Client) -> list[str]:
     return [message["content"] for message in state["values"].get("messages", [])]
 
 
-def record(db: Path) -> Record:
-    """The thread `t` as it is on disk, found good."""
+def told(db: Path) -> tuple[Event, ...]:
+    """The events of the thread `t`, from a file that is sound."""
+    assert list(check(str(db)).lines()) == []
     with reading(db) as connection:
-        found = read(connection, "t")
-    assert found is not None
-    assert judge(found) == []
-    return found
+        return events(connection, "t")
 
 
-def changes(record: Record, run_id: str) -> list[str]:
-    return [event.change[1] for event in record.events if event.change and event.run_id == run_id]
+def changes(db: Path, run_id: str) -> list[str]:
+    return [event.change[1] for event in told(db) if event.change and event.run_id == run_id]
 
 
-def time_of(record: Record, run_id: str, nth_start: int) -> int:
-    starts = [e.time for e in record.events if e.run_id == run_id and e.change and e.change[1] == "running"]
+def time_of(found: tuple[Event, ...], run_id: str, nth_start: int) -> int:
+    starts = [e.time for e in found if e.run_id == run_id and e.change and e.change[1] == "running"]
     return starts[nth_start - 1]
 
 
@@ -64,16 +63,16 @@ async def test_every_call_of_a_worker_that_was_stopped_past_its_lease_is_refused
         first.send(STOP)
         assert await second.told("claim") == {"run_id": run["run_id"], "attempt": 2, "step": 2}
         first.send(WAKE)
-        before = record(place.db)
+        before = everything(place.db)
         lost = {"code": "FAILED_PRECONDITION", "reason": "LEASE_LOST", "run_id": run["run_id"], "epoch": "1"}
         for call in CALLS:
             assert await first.told(call) == {**lost, "current_epoch": "2", "cause": "CLAIMED_AGAIN"}, call
-        assert record(place.db) == before
+        assert everything(place.db) == before
         assert await second.told("a 2") == {"reason": "ok"}
         assert await second.told("finish") == {"reason": "ok"}
         for call in CALLS:
             assert await first.told(call) == {**lost, "current_epoch": "2", "cause": "SUCCESS"}, call
-        assert changes(record(place.db), run["run_id"]) == ["pending", "running", "pending", "running", "success"]
+        assert changes(place.db, run["run_id"]) == ["pending", "running", "pending", "running", "success"]
         assert await contents(client) == ["a", "a 1", "a 2"]
 
 
@@ -94,7 +93,7 @@ async def test_a_python_worker_that_was_stopped_past_its_lease_goes_on_with_othe
         assert await second.gone() == 0
         after = await say(client, place, "b")
         assert (await client.runs.join("t", after["run_id"]))["run"]["status"] == "success"
-        assert changes(record(place.db), run["run_id"]) == ["pending", "running", "pending", "running", "success"]
+        assert changes(place.db, run["run_id"]) == ["pending", "running", "pending", "running", "success"]
         assert await contents(client) == ["a", "a 1", "a 2", "a 3", "b", "b 1", "b 2", "b 3"]
 
 
@@ -116,7 +115,7 @@ async def test_a_killed_workers_run_is_taken_over_within_two_leases_and_its_line
         assert await contents(client) == [
             line for text in "abc" for line in (text, *(f"{text} {n}" for n in (1, 2, 3)))
         ]
-        found = record(place.db)
+        found = told(place.db)
         assert 0 < time_of(found, runs[0]["run_id"], 2) - killed < 2 * lease * 1_000_000
         assert time_of(found, runs[1]["run_id"], 1) < time_of(found, runs[2]["run_id"], 1)
 
@@ -133,7 +132,7 @@ async def test_a_run_that_kills_its_worker_each_time_ends_and_frees_its_thread(t
         assert (ended["status"], ended["reason"], ended["attempt"]) == ("error", "MAX_ATTEMPTS", 2)
         assert (await client.runs.join("t", queued["run_id"]))["run"]["status"] == "success"
         assert sorted(worker.process.returncode or 0 for worker in workers) == [-KILL, -KILL, 0]
-        assert changes(record(place.db), deadly["run_id"]) == ["pending", "running", "pending", "running", "error"]
+        assert changes(place.db, deadly["run_id"]) == ["pending", "running", "pending", "running", "error"]
 
 
 async def test_a_killed_server_finds_its_workers_at_their_runs(tmp_path: Path) -> None:
@@ -156,7 +155,7 @@ async def test_a_killed_server_finds_its_workers_at_their_runs(tmp_path: Path) -
                 ended = (await client.runs.join("t", each["run_id"]))["run"]
                 assert (ended["status"], ended["attempt"]) == ("success", 1)
             assert await contents(client) == ["a", "a 1", "a 2", "a 3", "b", "b 1", "b 2", "b 3"]
-            assert changes(record(place.db), run["run_id"]) == ["pending", "running", "success"]
+            assert changes(place.db, run["run_id"]) == ["pending", "running", "success"]
             worker.send(TERM)
             assert await worker.gone() == 0
 
@@ -178,7 +177,7 @@ async def test_a_lease_that_ran_out_while_the_server_was_gone_is_refused(tmp_pat
             while answer["reason"] == "UNAVAILABLE":  # until it has connected anew
                 answer = await first.told(call)
             assert (answer["reason"], answer["cause"]) == ("LEASE_LOST", "CLAIMED_AGAIN")
-        assert changes(record(place.db), run["run_id"]) == ["pending", "running", "pending", "running"]
+        assert changes(place.db, run["run_id"]) == ["pending", "running", "pending", "running"]
 
 
 @pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
@@ -199,7 +198,7 @@ async def test_a_worker_that_dies_before_it_acknowledges_a_stop_leaves_nothing_t
         kept = ["a", "a 1", "a 2"] if strategy == "interrupt" else []
         assert await contents(client) == [*kept, "b", "b 1", "b 2", "b 3"]
         end = "interrupted" if strategy == "interrupt" else "deleted"
-        assert changes(record(place.db), run["run_id"]) == ["pending", "running", end]
+        assert changes(place.db, run["run_id"]) == ["pending", "running", end]
         if strategy == "rollback":
             with pytest.raises(RunRolledBack):
                 await client.runs.get("t", run["run_id"])
@@ -227,7 +226,7 @@ async def test_a_server_that_dies_between_stop_and_acknowledgement_forgets_neith
             await worker.says("stopped")  # it is told by the server that came back
             ended = (await client.runs.join("t", heir["run_id"]))["run"]
             assert (ended["status"], ended["attempt"]) == ("success", 1)
-            found = record(place.db)
+            found = told(place.db)
             assert time_of(found, heir["run_id"], 1) > woken
             end = "interrupted" if strategy == "interrupt" else "deleted"
-            assert changes(found, run["run_id"]) == ["pending", "running", end]
+            assert changes(place.db, run["run_id"]) == ["pending", "running", end]

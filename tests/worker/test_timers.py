@@ -1,21 +1,36 @@
-"""The server's own timers, with short leases on the real clock; and what a restart keeps of leases and stops."""
+"""The server's own timers, and what a restart keeps of leases and stops."""
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import grpc
 import pytest
 
 from doubletext.v1 import resources_pb2 as resources
-from doubletext_server.clock import system_clock
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.words import Reason, RunStatus
-from tests.rpc.calls import refused
-from tests.service import Service, serving
-from tests.worker.hand import Clock, Held, begun, claim, claimed, dump, say, scene, tick, watching
+from tests.support.clock import SECOND, ManualClock, TimerClock
+from tests.support.held_resources import let_go, live
+from tests.support.rpcs import refused
+from tests.support.server import Service, serving
+from tests.support.worker import (
+    Held,
+    begun,
+    claim,
+    claimed,
+    dump,
+    is_watched,
+    say,
+    scene,
+    tick,
+    waiting,
+    watching,
+)
 
-SHORT = 0.4
+LEASE: Final = 6
+"""Seconds: less than a claimer waits, so that it waits still when a lease is over."""
 
 
 def on(service: Service, held: Held) -> Held:
@@ -24,47 +39,66 @@ def on(service: Service, held: Held) -> Held:
 
 
 def renewed(after: int) -> Callable[[Decision], bool]:
+    """A commit by which a lease ends later than that."""
     return lambda decision: any((run.lease_expires or 0) > after for run in decision.moved)
+
+
+def awaited(after: int) -> Callable[[Decision], bool]:
+    """A commit by which a stopped attempt is awaited for longer than until then."""
+
+    def holds(decision: Decision) -> bool:
+        stopping = decision.thread.stopping if decision.thread else None
+        return stopping is not None and stopping.until > after
+
+    return holds
 
 
 def lost(decision: Decision) -> bool:
     return any(run.reason is Reason.LEASE_LOST and run.status is RunStatus.PENDING for run in decision.moved)
 
 
-async def test_a_silent_workers_run_goes_to_one_who_waits(tmp_path: Path) -> None:
-    async with scene(tmp_path / "w.db", lease=SHORT) as service:
+async def test_a_silent_workers_run_goes_to_one_who_waits_the_moment_its_lease_is_over(tmp_path: Path) -> None:
+    clock = TimerClock()
+    async with scene(tmp_path / "w.db", clock, LEASE) as service:
         silent = await begun(service)
         await silent.commit("a 1")
-        expires = silent.lease.expire_time.ToMicroseconds()
-        second = await claimed(service, worker_id="second")
+        waits = asyncio.create_task(claimed(service, worker_id="second"))
+        await waiting(service)
+        clock.forward(LEASE)
+        second = await waits
         assert (second.run.run_id, second.run.attempt) == (silent.lease.run_id, 2)
-        assert expires <= second.run.start_time.ToMicroseconds() < expires + SHORT * 1_000_000
+        assert second.run.start_time == silent.lease.expire_time
         assert (await refused(silent.commit())).metadata["cause"] == "CLAIMED_AGAIN"
         assert (await second.succeed()).run.status == resources.RUN_STATUS_SUCCESS
 
 
 async def test_an_open_watch_keeps_the_lease_alive_and_a_closed_one_does_not(tmp_path: Path) -> None:
-    async with scene(tmp_path / "w.db", lease=SHORT) as service:
-        held = await begun(service)
+    clock = TimerClock()
+    async with scene(tmp_path / "w.db", clock, LEASE) as service:
+        held, before = await begun(service), live(service)
         watch = held.watch()
-        for _ in range(3):  # each renewal is for more than the lease before it had
-            with service.commit(renewed(system_clock() + int(SHORT * 900_000))) as alive:
+        await watching(service, held)
+        for _ in range(4):  # for longer than the lease that it began with
+            with service.commit(renewed(clock.now + LEASE * SECOND)) as alive:
+                clock.forward(LEASE / 3)
                 await alive
         await held.commit("still mine")
+        watch.cancel()
+        await let_go(service, before)
         with service.commit(lost) as over:
-            watch.cancel()
+            clock.forward(LEASE)
             await over
         assert (await refused(held.commit())).metadata["cause"] == "LEASE_LOST"
 
 
 async def test_a_watch_renews_the_lease_once_a_third_of_it_is_over_and_not_before(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock, lease=15) as service:
         held = await begun(service)
         clock.forward(4.9)
         before = dump(service)
         watch = held.watch()
-        while held.lease.run_id not in service.app.hub._watchers:
+        while not is_watched(service, held):
             await service.client.threads.get("t")
         await service.app.store.settled()
         assert dump(service) == before
@@ -76,47 +110,56 @@ async def test_a_watch_renews_the_lease_once_a_third_of_it_is_over_and_not_befor
 
 
 async def test_an_open_watch_keeps_a_stopped_attempt_awaited_and_a_closed_one_does_not(tmp_path: Path) -> None:
-    async with scene(tmp_path / "w.db", lease=SHORT, stop_grace=3600) as service:
-        held = await begun(service)
+    clock = TimerClock()
+    async with scene(tmp_path / "w.db", clock, LEASE, stop_grace=3600) as service:
+        held, before = await begun(service), live(service)
         watch = held.watch()
         await watching(service, held)
-        heir = await say(service, "b", "interrupt")
-        assert (await watch.read()).stop.superseded_by == heir["run_id"]
-        until = system_clock() + int(2 * SHORT * 1_000_000)
-
-        def awaited_longer(decision: Decision) -> bool:
-            drain = decision.thread.stopping if decision.thread else None
-            return drain is not None and drain.until > until
-
-        with service.commit(awaited_longer) as awaited:
-            await awaited
+        successor = await say(service, "b", "interrupt")
+        assert (await watch.read()).stop.superseded_by == successor["run_id"]
+        for _ in range(4):
+            with service.commit(awaited(clock.now + LEASE * SECOND)) as longer:
+                clock.forward(LEASE / 3)
+                await longer
+            await service.client.threads.get("t")  # until this is answered, the server waits for the next third
         assert await claim(service) is None
-        successor = asyncio.create_task(claimed(service))
         watch.cancel()
-        assert (await successor).run.run_id == heir["run_id"]
+        await let_go(service, before)
+        waits = asyncio.create_task(claimed(service))
+        await waiting(service)
+        clock.forward(LEASE)
+        assert (await waits).run.run_id == successor["run_id"]
 
 
 async def test_a_worker_that_is_told_to_stop_and_dies_is_not_awaited_for_its_whole_grace(tmp_path: Path) -> None:
-    async with scene(tmp_path / "w.db", lease=SHORT, stop_grace=3600) as service:
+    clock = TimerClock()
+    async with scene(tmp_path / "w.db", clock, LEASE, stop_grace=3600) as service:
         await begun(service)
-        heir = await say(service, "b", "interrupt")
-        assert (await claimed(service)).run.run_id == heir["run_id"]
+        successor = await say(service, "b", "interrupt")
+        assert await claim(service) is None
+        clock.forward(LEASE)
+        assert (await claimed(service)).run.run_id == successor["run_id"]
         assert await service.statuses("t") == ["interrupted", "running"]
 
 
 async def test_a_grace_ends_by_itself(tmp_path: Path) -> None:
-    async with scene(tmp_path / "w.db", lease=3600, stop_grace=0.2) as service:
+    clock = TimerClock()
+    async with scene(tmp_path / "w.db", clock, lease=3600, stop_grace=5) as service:
         held = await begun(service)
         await say(service, "b", "rollback")
         assert await claim(service) is None
+        clock.forward(5)
         await claimed(service)
         assert (await refused(held.release())).metadata["cause"] == "SUPERSEDED"
 
 
 async def test_a_run_times_out_by_itself_and_its_watch_is_told(tmp_path: Path) -> None:
-    async with scene(tmp_path / "w.db", stop_grace=3600) as service:
-        held = await begun(service, timeout=0.2)
+    clock = TimerClock()
+    async with scene(tmp_path / "w.db", clock, stop_grace=3600) as service:
+        held = await begun(service, timeout=5)
         watch = held.watch()
+        await watching(service, held)
+        clock.forward(5)
         assert (await watch.read()).stop.reason == "TIMEOUT"
         assert await service.statuses("t") == ["timeout"]
         await held.release()
@@ -142,7 +185,7 @@ async def test_leases_go_on_over_a_restart(tmp_path: Path) -> None:
 
 
 async def test_a_lease_that_ran_out_over_a_restart_is_refused_and_taken_over(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock) as service:
         held = await begun(service)
         await held.commit("a 1")
@@ -154,10 +197,13 @@ async def test_a_lease_that_ran_out_over_a_restart_is_refused_and_taken_over(tmp
 
 
 async def test_the_timers_of_leases_and_delays_are_set_again_at_the_start(tmp_path: Path) -> None:
-    async with scene(tmp_path / "w.db", lease=SHORT) as service:
+    clock = TimerClock()
+    async with scene(tmp_path / "w.db", clock, LEASE) as service:
         held = await begun(service)
-        await say(service, "later", thread=(other := await service.thread()), delay=SHORT)
-    async with serving(tmp_path / "w.db", lease=3600) as service:
+        await say(service, "later", thread=(other := await service.thread()), delay=LEASE)
+    async with serving(tmp_path / "w.db", clock=clock, lease=3600) as service:
+        assert await claim(service) is None
+        clock.forward(LEASE)
         claims = [(await claimed(service)).run for _ in range(2)]
         assert {(run.thread_id, run.attempt) for run in claims} == {("t", 2), (other, 1)}
         assert held.lease.run_id in {run.run_id for run in claims}
@@ -168,7 +214,7 @@ async def test_the_timers_of_leases_and_delays_are_set_again_at_the_start(tmp_pa
 async def test_a_restart_between_stop_and_acknowledgement_forgets_neither(
     tmp_path: Path, strategy: str, acknowledges: bool
 ) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with scene(tmp_path / "w.db", clock, stop_grace=7) as service:
         held = await begun(service)
         await held.commit("a 1")

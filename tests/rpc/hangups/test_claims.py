@@ -8,14 +8,16 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from doubletext.v1 import worker_service_pb2 as wpb
-from tests.rpc.hangups.held_lanes import held, waiting
-from tests.rpc.hangups.live import at_rest, let_go
-from tests.rpc.hangups.stage import Stage, bare
-from tests.rpc.hangups.stage import waiting as waiting_runs
+from tests.rpc.hangups.prepared_thread import Stage, bare
+from tests.rpc.hangups.prepared_thread import waiting as waiting_runs
+from tests.rpc.hangups.stopped_lanes import held, waiting
 from tests.rpc.hangups.test_cancelled import strides
 from tests.rpc.test_races import turns
-from tests.service import Service, serving
-from tests.worker.hand import Clock, claim, claimed, stub, tick
+from tests.support.clock import ManualClock
+from tests.support.events import reading
+from tests.support.held_resources import at_rest, let_go
+from tests.support.server import Service, serving
+from tests.support.worker import claim, claimed, stub, tick
 
 LEASE: Final = 3600
 NEVER: Final = ()
@@ -28,7 +30,7 @@ def claiming(service: Service, stage: Stage, seconds: int = LEASE) -> Any:
     return stub(service).ClaimRun(wpb.ClaimRunRequest(worker_id="gone", graphs=[stage.graph], wait=wait))
 
 
-async def is_not_lost(service: Service, clock: Clock, stage: Stage) -> tuple[str, ...]:
+async def is_not_lost(service: Service, clock: ManualClock, stage: Stage) -> tuple[str, ...]:
     """Claim what the caller who is gone left, to its end. Returns what had become of it before."""
     left = stage.facts()
     assert left in (NEVER, HELD, TAKEN_BACK)
@@ -39,20 +41,15 @@ async def is_not_lost(service: Service, clock: Clock, stage: Stage) -> tuple[str
     claims = 1 if left == NEVER else 2
     assert (again.run.run_id, again.lease.epoch) == (stage.run_id("a"), claims)
     assert again.run.attempt == (2 if left == HELD else 1)
-    assert [step.run_id for step in _steps(stage)] == [stage.run_id("a")]
+    with reading(service.app.store.path) as connection:
+        steps = connection.execute("SELECT run_id FROM steps WHERE thread_id = ?", (stage.thread_id,)).fetchall()
+    assert steps == [(stage.run_id("a"),)]
     await again.succeed()
-    stage.assert_sound()
     return left
 
 
-def _steps(stage: Stage) -> Any:
-    thread = stage.read()
-    assert thread is not None
-    return thread.steps
-
-
 async def test_a_claim_whose_caller_hangs_up_at_any_turn_loses_no_run(tmp_path: Path) -> None:
-    clock, seen, answered = Clock(), set(), False
+    clock, seen, answered = ManualClock(), set(), False
     async with serving(tmp_path / "test.db", clock=clock, lease=LEASE) as service:
         before = await at_rest(service)
         for number, held_on in enumerate(strides()):
@@ -68,7 +65,7 @@ async def test_a_claim_whose_caller_hangs_up_at_any_turn_loses_no_run(tmp_path: 
 
 
 async def test_a_claimer_that_hangs_up_as_a_run_comes_loses_it_to_nobody(tmp_path: Path) -> None:
-    clock, seen = Clock(), set()
+    clock, seen = ManualClock(), set()
     async with serving(tmp_path / "test.db", clock=clock, lease=LEASE) as service:
         before = await at_rest(service)
         for number, held_on in enumerate(strides()):
@@ -89,7 +86,7 @@ async def test_a_claimer_that_hangs_up_as_a_run_comes_loses_it_to_nobody(tmp_pat
 
 
 async def test_a_claimer_that_does_not_wait_as_a_run_comes_gets_it_or_leaves_it(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = ManualClock()
     async with serving(tmp_path / "test.db", clock=clock, lease=LEASE) as service:
         for held_on in range(0, 60, 3):
             stage = await bare(service, clock, held_on)
@@ -104,7 +101,7 @@ async def test_a_claimer_that_does_not_wait_as_a_run_comes_gets_it_or_leaves_it(
 @pytest.mark.parametrize("lane", ["writer", "scans"])
 async def test_a_claim_whose_deadline_passes_after_it_was_asked_for_is_taken_back(tmp_path: Path, lane: str) -> None:
     """Before its commit, and between that and the reading of what its caller is to be given."""
-    clock = Clock()
+    clock = ManualClock()
     async with serving(tmp_path / "test.db", clock=clock, lease=LEASE) as service:
         before, stage = await at_rest(service), await waiting_runs(service, clock, 0)
         on = getattr(service.app.store, lane)

@@ -1,6 +1,0 @@
-"""The graph that the server itself executes in the soak."""
-
-from doubletext import Graph
-from tests.worker.graphs import wandering
-
-strolling = Graph(wandering.function, "strolling")

@@ -1,0 +1,80 @@
+"""Database files: making them, opening them, and what opening left of them."""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from doubletext_server.store.sqlite import schema
+from doubletext_server.store.sqlite.store import SqliteStore
+from tests.support.clock import ManualClock
+
+
+async def opened(path: Path) -> SqliteStore:
+    return await SqliteStore.open(str(path), ManualClock())
+
+
+async def opens(path: Path) -> None:
+    """Opens, answers, and closes."""
+    store = await opened(path)
+    await store.threads([], 10, None)
+    await store.close()
+
+
+@contextmanager
+def no_thread_left() -> Iterator[None]:
+    """No thread of a connection is left, which would keep the process from exiting."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+async def refusal(path: Path) -> str:
+    """What opening the file is refused with. It lets go of the lock and of its threads."""
+    with no_thread_left(), pytest.raises(schema.CannotOpen) as refused:
+        await opens(path)
+    if is_file(path):
+        os.close(schema.own(str(path)))
+    message = str(refused.value)
+    assert str(path) in message
+    assert "choose another --db" in message or "newer server" in message
+    return message
+
+
+def query(path: Path, sql: str) -> object:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        row = connection.execute(sql).fetchone()
+        return row and row[0]
+
+
+def is_file(path: Path) -> bool:
+    return path.is_file()
+
+
+def beside(path: Path) -> list[str]:
+    """The files in the path's directory."""
+    return sorted(each.name for each in path.parent.iterdir())
+
+
+@contextmanager
+def untouched(path: Path) -> Iterator[None]:
+    """The file has the same bytes and nothing lies beside it that did not before."""
+    before = {each.name: each.read_bytes() for each in path.parent.iterdir() if each.is_file()}
+    yield
+    after = {each.name: each.read_bytes() for each in path.parent.iterdir() if each.is_file()}
+    assert after == before
+
+
+def an_empty_file(path: Path) -> None:
+    path.touch()
+
+
+def a_foreign_database(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("CREATE TABLE songs (title); INSERT INTO songs VALUES ('mine');")
