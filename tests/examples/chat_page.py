@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Locator, Page, async_playwright
 
 from doubletext import Client
 from doubletext.types import MultitaskStrategy
-from tests.process import process
+from tests.support.server_process import process
 
 FOLDER = Path(__file__).parents[2] / "examples/chat-fastapi"
 
