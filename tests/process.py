@@ -15,7 +15,7 @@ class Process:
 
     def __init__(self, db: Path, *options: str) -> None:
         self.log = db.with_suffix(".log")
-        self._command = ("-m", "server", "serve", "--listen", "127.0.0.1:0", "--db", str(db), *options)
+        self._command = ("-m", "doubletext", "serve", "--listen", "127.0.0.1:0", "--db", str(db), *options)
 
     async def start(self) -> "Process":
         with self.log.open("ab") as log:

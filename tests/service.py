@@ -11,17 +11,17 @@ from typing import Any
 import grpc
 
 from doubletext import AssistantExists, Client, Context, Graph, Worker, graph
+from doubletext.samples import BUILT_IN
 from doubletext.types import CreatedRun
 from doubletext.v1.assistant_service_pb2_grpc import AssistantServiceStub
 from doubletext.v1.run_service_pb2_grpc import RunServiceStub
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
-from server.app import App, Config
-from server.clock import system_clock
-from server.graphs import BUILT_IN
-from server.store.base import EventRecord
-from statemachine.draft import Decision
-from statemachine.model import Output, RunChanged
-from statemachine.status import RunStatus
+from doubletext_server.app import App, Config
+from doubletext_server.clock import system_clock
+from doubletext_server.store.protocol import EventRecord
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.model import Output, RunChanged
+from doubletext_statemachine.words import RunStatus
 
 gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 """What graphs wait for, by the name in their input; cleared for each test."""
@@ -101,12 +101,12 @@ class Service:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         listener = self.app.store.on_commit
 
-        def saw(thread_id: str, decision: Decision) -> None:
+        def on_commit(thread_id: str, decision: Decision) -> None:
             listener(thread_id, decision)
             if not future.done() and holds(decision):
                 future.set_result(None)
 
-        self.app.store.on_commit = saw
+        self.app.store.on_commit = on_commit
         yield future
         self.app.store.on_commit = listener
 

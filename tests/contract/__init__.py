@@ -1,4 +1,4 @@
-"""What server.store.base asks of every store, and what is asked of the one on SQLite besides."""
+"""What doubletext_server.store.protocol asks of every store, and what is asked of the one on SQLite besides."""
 
 import pytest
 

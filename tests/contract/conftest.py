@@ -1,4 +1,4 @@
-"""The stores that tests/contract holds to server.store.base, and a hand to play on them with.
+"""The stores that tests/contract holds to doubletext_server.store.protocol, and a hand to play on them with.
 
 A store that is added to IMPLEMENTATIONS is held to every test that takes a `hand`. Those that take `sqlite` are
 asked of the one on SQLite besides.
@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import pytest
 
-from server.clock import Clock
-from server.store.base import EventRecord, Page, Store
-from server.store.sqlite import SqliteStore
-from statemachine import requests as ask
-from statemachine.draft import Decision
-from statemachine.model import DEFAULT_REDUCERS, Assistant, Output, Reducers, Run, Tombstone
-from statemachine.status import CancelAction, RunStatus, Strategy
+from doubletext_server.clock import Clock
+from doubletext_server.store.protocol import EventRecord, Page, Store
+from doubletext_server.store.sqlite.store import SqliteStore
+from doubletext_statemachine import commands
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.model import DEFAULT_REDUCERS, Assistant, Output, Reducers, Run, Tombstone
+from doubletext_statemachine.words import CancelAction, RunStatus, Strategy
 
 S = RunStatus
 ENQUEUE, REJECT, INTERRUPT, ROLLBACK = Strategy.ENQUEUE, Strategy.REJECT, Strategy.INTERRUPT, Strategy.ROLLBACK
@@ -66,14 +66,14 @@ class Hand:
         self.store = await self.reopen_with(str(self.path), self.clock)
 
     async def create(self, thread_id: str = "t", **more: Any) -> str:
-        await self.store.change(ask.CreateThread(thread_id, **more))
+        await self.store.change(commands.CreateThread(thread_id, **more))
         return thread_id
 
     def admission(
         self, run_id: str, thread_id: str = "t", strategy: Strategy = Strategy.ENQUEUE, given: Any = None, **more: Any
-    ) -> ask.AdmitRun:
+    ) -> commands.AdmitRun:
         assistant = more.pop("assistant", self.assistant)
-        return ask.AdmitRun(
+        return commands.AdmitRun(
             thread_id, run_id, assistant.assistant_id, assistant, text(given or {}), strategy=strategy, **more
         )
 
@@ -83,28 +83,28 @@ class Hand:
     async def claim(self, thread_id: str = "t", worker_id: str | None = None) -> Run:
         """By a worker for LEASE, or by the server itself."""
         lease = None if worker_id is None else LEASE
-        run = (await self.store.change(ask.ClaimRun(thread_id, GRAPHS, worker_id, lease))).run
+        run = (await self.store.change(commands.ClaimRun(thread_id, GRAPHS, worker_id, lease))).run
         assert isinstance(run, Run)
         self.epochs[run.run_id] = run.epoch
         return run
 
     async def commit(self, run_id: str, update: Any, thread_id: str = "t") -> Decision:
-        return await self.store.change(ask.CommitStep(thread_id, run_id, self.epochs[run_id], text(update)))
+        return await self.store.change(commands.CommitStep(thread_id, run_id, self.epochs[run_id], text(update)))
 
     async def publish(self, run_id: str, channel: str, data: Any, thread_id: str = "t") -> Decision:
         return await self.store.change(
-            ask.PublishOutput(thread_id, run_id, self.epochs[run_id], (Output(channel, text(data)),))
+            commands.PublishOutput(thread_id, run_id, self.epochs[run_id], (Output(channel, text(data)),))
         )
 
     async def succeed(self, run_id: str, thread_id: str = "t") -> Decision:
-        return await self.store.change(ask.SucceedRun(thread_id, run_id, self.epochs[run_id]))
+        return await self.store.change(commands.SucceedRun(thread_id, run_id, self.epochs[run_id]))
 
     async def cancel(self, run_id: str, thread_id: str = "t", *, rollback: bool = False) -> Decision:
         action = CancelAction.ROLLBACK if rollback else CancelAction.INTERRUPT
-        return await self.store.change(ask.CancelRun(thread_id, run_id, action))
+        return await self.store.change(commands.CancelRun(thread_id, run_id, action))
 
     async def update(self, values: Any, thread_id: str = "t", reducers: Reducers = DEFAULT_REDUCERS) -> Decision:
-        return await self.store.change(ask.UpdateState(thread_id, text(values), reducers))
+        return await self.store.change(commands.UpdateState(thread_id, text(values), reducers))
 
     async def run_through(self, run_id: str, *updates: Any, thread_id: str = "t", **more: Any) -> None:
         """A run from its admission to success, with a step for each update."""

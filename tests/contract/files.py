@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from server.store import schema
-from server.store.sqlite import SqliteStore
+from doubletext_server.store.sqlite import schema
+from doubletext_server.store.sqlite.store import SqliteStore
 from tests.contract.conftest import ManualClock
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from statemachine import errors
-from statemachine.model import Assistant
-from statemachine.status import Reducer
+from doubletext_statemachine import errors
+from doubletext_statemachine.model import Assistant
+from doubletext_statemachine.words import Reducer
 from tests.contract.conftest import Hand
 
 

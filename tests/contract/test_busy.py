@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from server.store import sqlite as store_module
-from server.store.front import WHOLE_LINE
-from server.store.rows import read_run
-from statemachine import errors
-from statemachine import requests as ask
-from statemachine.model import Run
-from statemachine.status import Strategy
+from doubletext_server.store.sqlite import store as store_module
+from doubletext_server.store.sqlite.front import WHOLE_LINE
+from doubletext_server.store.sqlite.rows import read_run
+from doubletext_statemachine import commands, errors
+from doubletext_statemachine.model import Run
+from doubletext_statemachine.words import Strategy
 from tests.contract.conftest import ENQUEUE, GRACE, INTERRUPT, LEASE, REJECT, ROLLBACK, SqliteHand
 from tests.contract.test_failures import failing, io_error
 
@@ -103,23 +102,23 @@ class Chance:
                 await sqlite.admit(f"r{self.number}", strategy=strategy, delay=delay, request_id=f"q{self.number}")
             case "claim":
                 worker, lease = dice.choice(((None, None), ("w", LEASE)))
-                await sqlite.store.change(ask.ClaimRun("t", frozenset({"g"}), worker, lease))
+                await sqlite.store.change(commands.ClaimRun("t", frozenset({"g"}), worker, lease))
             case "end" if chosen:
-                await sqlite.store.change(ask.SucceedRun("t", chosen.run_id, chosen.epoch))
+                await sqlite.store.change(commands.SucceedRun("t", chosen.run_id, chosen.epoch))
             case "step" if chosen:
-                await sqlite.store.change(ask.CommitStep("t", chosen.run_id, chosen.epoch, "{}"))
+                await sqlite.store.change(commands.CommitStep("t", chosen.run_id, chosen.epoch, "{}"))
             case "cancel" if chosen:
                 await sqlite.cancel(chosen.run_id, rollback=dice.random() < 0.5)
             case "tick":
                 sqlite.clock.now += dice.choice((1, LEASE, GRACE))
-                await sqlite.store.change(ask.Tick("t"))
+                await sqlite.store.change(commands.Tick("t"))
             case "recover":
-                await sqlite.store.change(ask.Recover("t"))
+                await sqlite.store.change(commands.Recover("t"))
             case "thread":
                 changes: dict[str, Any] = {"default_strategy": dice.choice((None, *Strategy))}
-                await sqlite.store.change(ask.UpdateThread("t", changes))
+                await sqlite.store.change(commands.UpdateThread("t", changes))
             case "again" if dice.random() < 0.2:
-                await sqlite.store.change(ask.DeleteThread("t"))
+                await sqlite.store.change(commands.DeleteThread("t"))
                 await sqlite.create()
 
 

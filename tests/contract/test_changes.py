@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from server.store.base import RunRecord
-from statemachine import errors
-from statemachine import requests as ask
-from statemachine.draft import Decision
-from statemachine.model import DEFAULT_REDUCERS
-from statemachine.status import CancelAction, Reason
+from doubletext_server.store.protocol import RunRecord
+from doubletext_statemachine import commands, errors
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.model import DEFAULT_REDUCERS
+from doubletext_statemachine.words import CancelAction, Reason
 from tests.contract.conftest import INTERRUPT, REJECT, SECOND, Hand, SqliteHand, everything
 
 
@@ -22,12 +21,12 @@ async def test_what_a_decision_says_of_the_thread_is_what_is_read(hand: Hand) ->
     await hand.admit("r", given={"n": 1})
     await hand.claim()
     hand.clock.now += 5
-    requests: list[ask.Request] = [
-        ask.UpdateThread("t", {"metadata": '{"b":1}', "default_strategy": INTERRUPT, "max_queued_runs": 2}),
-        ask.CommitStep("t", "r", 1, "{}"),
+    requests: list[commands.Command] = [
+        commands.UpdateThread("t", {"metadata": '{"b":1}', "default_strategy": INTERRUPT, "max_queued_runs": 2}),
+        commands.CommitStep("t", "r", 1, "{}"),
         hand.admission("new", strategy=INTERRUPT),
-        ask.AcknowledgeStop("t", "r", 1),
-        ask.UpdateThread("t", {"default_strategy": None, "max_queued_runs": None}),
+        commands.AcknowledgeStop("t", "r", 1),
+        commands.UpdateThread("t", {"default_strategy": None, "max_queued_runs": None}),
     ]
     for request in requests:
         decision = await hand.store.change(request)
@@ -39,13 +38,13 @@ async def test_what_a_decision_says_of_a_run_is_what_is_read_at_each_move(hand: 
     common: dict[str, Any] = {"given": {"n": [1, "é"]}, "metadata": '{"m":1}', "timeout": 60 * SECOND, "delay": 3}
     moves: list[Callable[[], Awaitable[Decision]]] = [
         partial(hand.admit, "r", **common),
-        partial(hand.store.change, ask.ClaimRun("t", frozenset({"g"}))),
-        partial(hand.store.change, ask.CommitStep("t", "r", 1, "{}")),
-        partial(hand.store.change, ask.ReleaseRun("t", "r", 1)),
-        partial(hand.store.change, ask.ClaimRun("t", frozenset({"g"}))),
-        partial(hand.store.change, ask.Recover("t")),
-        partial(hand.store.change, ask.ClaimRun("t", frozenset({"g"}))),
-        partial(hand.store.change, ask.FailRun("t", "r", 3, "ValueError", "no\n'such'")),
+        partial(hand.store.change, commands.ClaimRun("t", frozenset({"g"}))),
+        partial(hand.store.change, commands.CommitStep("t", "r", 1, "{}")),
+        partial(hand.store.change, commands.ReleaseRun("t", "r", 1)),
+        partial(hand.store.change, commands.ClaimRun("t", frozenset({"g"}))),
+        partial(hand.store.change, commands.Recover("t")),
+        partial(hand.store.change, commands.ClaimRun("t", frozenset({"g"}))),
+        partial(hand.store.change, commands.FailRun("t", "r", 3, "ValueError", "no\n'such'")),
     ]
     statuses = []
     for move in moves:
@@ -100,7 +99,7 @@ async def test_what_is_not_there_is_not_found(hand: Hand) -> None:
         hand.store.state("nobody"),
         hand.store.start_of("nobody", "r"),
         hand.store.states("nobody", 10, None),
-        hand.store.change(ask.DeleteThread("nobody")),
+        hand.store.change(commands.DeleteThread("nobody")),
     ):
         with pytest.raises(errors.ThreadNotFound):
             await reading
@@ -114,12 +113,12 @@ async def test_a_run_is_found_only_on_its_own_thread_by_a_change(hand: Hand) -> 
     await hand.create("t")
     await hand.create("u")
     await hand.admit("r", "t")
-    for request in (ask.CancelRun("u", "r", CancelAction.INTERRUPT), ask.DeleteRun("u", "r")):
+    for request in (commands.CancelRun("u", "r", CancelAction.INTERRUPT), commands.DeleteRun("u", "r")):
         with pytest.raises(errors.RunNotFound):
             await hand.store.change(request)
     await hand.cancel("r", rollback=True)
     with pytest.raises(errors.RunNotFound):
-        await hand.store.change(ask.CancelRun("u", "r", CancelAction.INTERRUPT))
+        await hand.store.change(commands.CancelRun("u", "r", CancelAction.INTERRUPT))
 
 
 async def test_a_refused_change_writes_nothing_at_all(sqlite: SqliteHand) -> None:
@@ -129,15 +128,15 @@ async def test_a_refused_change_writes_nothing_at_all(sqlite: SqliteHand) -> Non
     await sqlite.admit("p")
     sqlite.clock.now += 1
     before = everything(sqlite.path)
-    refusals: list[tuple[ask.Request, type[errors.Refusal]]] = [
+    refusals: list[tuple[commands.Command, type[errors.Refusal]]] = [
         (sqlite.admission("new", strategy=REJECT), errors.ThreadBusy),
         (sqlite.admission("new"), errors.QueueFull),
         (sqlite.admission("new", request_id="q", digest="other"), errors.RequestIdReused),
         (replace(sqlite.admission("new", "u", create_thread=True), assistant=None), errors.AssistantNotFound),
-        (ask.CommitStep("t", "r", 9, "{}"), errors.LeaseLost),
-        (ask.UpdateState("t", "{}", DEFAULT_REDUCERS), errors.ThreadInFlight),
-        (ask.DeleteRun("t", "r"), errors.RunInFlight),
-        (ask.CreateThread("t"), errors.ThreadExists),
+        (commands.CommitStep("t", "r", 9, "{}"), errors.LeaseLost),
+        (commands.UpdateState("t", "{}", DEFAULT_REDUCERS), errors.ThreadInFlight),
+        (commands.DeleteRun("t", "r"), errors.RunInFlight),
+        (commands.CreateThread("t"), errors.ThreadExists),
     ]
     for request, refusal in refusals:
         with pytest.raises(refusal):
@@ -151,14 +150,14 @@ async def test_a_request_that_changes_nothing_writes_nothing(sqlite: SqliteHand)
     await sqlite.run_through("done", request_id="q", digest="d")
     await sqlite.admit("r")
     await sqlite.claim()
-    requests: list[ask.Request] = [
-        ask.Tick("t"),
-        ask.ClaimRun("t", frozenset({"g"})),
-        ask.CancelRun("t", "done", CancelAction.ROLLBACK),
-        ask.AcknowledgeStop("t", "done", 1),
+    requests: list[commands.Command] = [
+        commands.Tick("t"),
+        commands.ClaimRun("t", frozenset({"g"})),
+        commands.CancelRun("t", "done", CancelAction.ROLLBACK),
+        commands.AcknowledgeStop("t", "done", 1),
         sqlite.admission("ignored", request_id="q", digest="d"),
-        *(kind("nobody") for kind in (ask.Tick, ask.Recover)),
-        ask.ClaimRun("nobody", frozenset({"g"})),
+        *(kind("nobody") for kind in (commands.Tick, commands.Recover)),
+        commands.ClaimRun("nobody", frozenset({"g"})),
     ]
     before = sqlite.sqlite.writer.total_changes
     for request in requests:

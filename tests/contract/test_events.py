@@ -1,8 +1,8 @@
 """The events of a thread: numbered without gaps, with what was committed, less what was rolled back."""
 
-from statemachine import requests as ask
-from statemachine.model import Output, RunChanged, StepCommitted
-from statemachine.status import Reason
+from doubletext_statemachine import commands
+from doubletext_statemachine.model import Output, RunChanged, StepCommitted
+from doubletext_statemachine.words import Reason
 from tests.contract.conftest import ROLLBACK, Hand, S
 
 
@@ -61,7 +61,7 @@ async def test_the_events_of_a_rolled_back_run_stay_in_number_and_lose_their_con
     await hand.publish("r", "tokens", {"gone": 2})
     await hand.commit("r", {"gone": 3})
     await hand.admit("new", strategy=ROLLBACK)
-    await hand.store.change(ask.AcknowledgeStop("t", "r", 1))
+    await hand.store.change(commands.AcknowledgeStop("t", "r", 1))
     await hand.claim()
     await hand.publish("new", "tokens", {"kept": 2})
     await hand.commit("new", {"kept": 3})

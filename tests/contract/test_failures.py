@@ -7,21 +7,20 @@ from contextlib import suppress
 
 import pytest
 
-from server.store import sqlite as store_module
-from server.store import writes
-from statemachine import errors
-from statemachine import requests as ask
-from statemachine.draft import Decision
-from statemachine.model import Tombstone
+from doubletext_server.store.sqlite import store as store_module
+from doubletext_server.store.sqlite import writes
+from doubletext_statemachine import commands, errors
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.model import Tombstone
 from tests.contract.conftest import ROLLBACK, Hand, SqliteHand, everything
 
-Apply = Callable[[sqlite3.Connection, ask.Request, Decision, int], None]
+Apply = Callable[[sqlite3.Connection, commands.Command, Decision, int], None]
 
 
 def failing(error: Exception, thread_id: str = "poison") -> Apply:
     """Writes as ever, and then fails, for one thread."""
 
-    def apply(connection: sqlite3.Connection, request: ask.Request, decision: Decision, now: int) -> None:
+    def apply(connection: sqlite3.Connection, request: commands.Command, decision: Decision, now: int) -> None:
         writes.apply(connection, request, decision, now)
         if request.thread_id == thread_id:
             raise error
@@ -45,7 +44,7 @@ async def test_a_change_that_fails_does_so_alone(
     sqlite.store.on_commit = lambda thread_id, decision: heard.append(thread_id)
     monkeypatch.setattr(store_module, "apply", failing(error))
     names = ["a", "b", "poison", "c", "a", "d"]
-    changes = [sqlite.store.change(ask.CreateThread(name)) for name in names]
+    changes = [sqlite.store.change(commands.CreateThread(name)) for name in names]
     outcomes = await asyncio.gather(*changes, return_exceptions=True)
     assert outcomes[2] is error
     assert isinstance(outcomes[4], errors.ThreadExists)

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 import pytest
 
-from statemachine import requests as ask
-from statemachine.status import ThreadStatus
+from doubletext_statemachine import commands
+from doubletext_statemachine.words import ThreadStatus
 from tests.contract.conftest import Hand, S, pages, text
 
 METADATA: Final[dict[str, dict[str, Any]]] = {
@@ -79,12 +79,15 @@ async def test_metadata_fits_that_has_each_key_with_an_equal_value(
 
 async def test_a_threads_new_metadata_takes_the_place_of_the_old(hand: Hand) -> None:
     await hand.create(metadata='{"a":1,"b":1}')
-    for other in (ask.UpdateThread("t", {"max_queued_runs": 5}), ask.UpdateThread("t", {"metadata": '{"a":1,"b":1}'})):
+    for other in (
+        commands.UpdateThread("t", {"max_queued_runs": 5}),
+        commands.UpdateThread("t", {"metadata": '{"a":1,"b":1}'}),
+    ):
         await hand.store.change(other)
         assert await threads(hand, '{"a":1,"b":1}') == ["t"]
-    await hand.store.change(ask.UpdateThread("t", {"metadata": '{"b":1,"c":1}'}))
+    await hand.store.change(commands.UpdateThread("t", {"metadata": '{"b":1,"c":1}'}))
     assert [await threads(hand, text({key: 1})) for key in "abc"] == [[], ["t"], ["t"]]
-    await hand.store.change(ask.UpdateThread("t", {"metadata": "{}"}))
+    await hand.store.change(commands.UpdateThread("t", {"metadata": "{}"}))
     assert [await threads(hand, text({key: 1})) for key in "abc"] == [[], [], []]
 
 
@@ -94,14 +97,14 @@ async def test_a_thread_that_was_deleted_and_made_anew_has_nothing_of_the_old_on
         await hand.admit("r", metadata='{"a":1}')
         await hand.cancel("r")
         assert await threads(hand, '{"a":1}', ThreadStatus.INTERRUPTED) == ["t"]
-        await hand.store.change(ask.DeleteThread("t"))
+        await hand.store.change(commands.DeleteThread("t"))
         assert await threads(hand, '{"a":1}') == []
         await hand.create()
         await hand.admit("s")
         assert await threads(hand, '{"a":1}') == []
         assert await threads(hand, "{}", ThreadStatus.INTERRUPTED) == []
         assert await runs(hand, '{"a":1}') == []
-        await hand.store.change(ask.DeleteThread("t"))
+        await hand.store.change(commands.DeleteThread("t"))
 
 
 async def test_a_run_that_was_rolled_back_or_deleted_is_not_found_by_its_metadata(hand: Hand) -> None:
@@ -112,5 +115,5 @@ async def test_a_run_that_was_rolled_back_or_deleted_is_not_found_by_its_metadat
     await hand.claim()
     await hand.cancel("rolled back", rollback=True)
     await hand.cancel("deleted")
-    await hand.store.change(ask.DeleteRun("t", "deleted"))
+    await hand.store.change(commands.DeleteRun("t", "deleted"))
     assert await runs(hand, '{"a":1}') == ["kept"]

@@ -9,13 +9,13 @@ from typing import Final
 
 import pytest
 
-from server.store import front, schema
-from server.store.rows import ASSISTANT, assistant_row, placeholders
-from server.store.writes import apply, load_view
-from statemachine import requests as ask
-from statemachine.arbiter import decide
-from statemachine.draft import Decision
-from statemachine.line import line
+from doubletext_server.store.sqlite import front, schema
+from doubletext_server.store.sqlite.rows import ASSISTANT, assistant_row, placeholders
+from doubletext_server.store.sqlite.writes import apply, load_view
+from doubletext_statemachine import commands
+from doubletext_statemachine.arbiter import decide
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.queue import line
 from tests.contract.test_list_costs import assert_served_from_indexes
 from tests.unit.lines import AHEAD, SEEDS, THREADS, Applied, Lines
 from tests.unit.play import ASSISTANT as PLAIN
@@ -38,7 +38,7 @@ def connection() -> Iterator[sqlite3.Connection]:
 
 
 def writer(connection: sqlite3.Connection) -> Applied:
-    def write(request: ask.Request, made: Decision, now: int) -> None:
+    def write(request: commands.Command, made: Decision, now: int) -> None:
         if made.writes:
             apply(connection, request, made, now)
 
@@ -74,7 +74,7 @@ def test_a_run_admitted_since_the_clock_was_looked_at_is_not_taken_for_a_delayed
     now = 1_000
     runs = []
     for number in range(3):
-        request = ask.AdmitRun(T, f"r{number}", "a", PLAIN, create_thread=True, delay=50 * (number == 1))
+        request = commands.AdmitRun(T, f"r{number}", "a", PLAIN, create_thread=True, delay=50 * (number == 1))
         apply(connection, request, made := decide(load_view(connection, request, ASSISTANTS, now), request, now), now)
         runs.append(made.admitted)
     assert [front.position(connection, run, now - 1) for run in runs if run] == [1, 3, 2]
@@ -88,11 +88,11 @@ STATEMENTS: Final = {
 }
 
 
-def put(connection: sqlite3.Connection, request: ask.Request, now: int) -> None:
+def put(connection: sqlite3.Connection, request: commands.Command, now: int) -> None:
     apply(connection, request, decide(load_view(connection, request, ASSISTANTS, now), request, now), now)
 
 
-def steps_to_load(connection: sqlite3.Connection, request: ask.Request, now: int) -> int:
+def steps_to_load(connection: sqlite3.Connection, request: commands.Command, now: int) -> int:
     """Of SQLite's machine."""
     counter = itertools.count()
 
@@ -113,11 +113,16 @@ def test_what_is_read_for_a_decision_is_the_same_for_a_longer_line(
     for runs in (FEW, MANY):
         connection.execute("DELETE FROM threads")
         for now in range(runs):
-            put(connection, ask.AdmitRun(T, f"r{now}", "a", PLAIN, max_queued_runs=runs, create_thread=True), now)
+            put(connection, commands.AdmitRun(T, f"r{now}", "a", PLAIN, max_queued_runs=runs, create_thread=True), now)
         if running:
-            put(connection, ask.ClaimRun(T, GRAPHS), runs)
+            put(connection, commands.ClaimRun(T, GRAPHS), runs)
         lease = (T, "r0", 1)
-        for request in (ask.CommitStep(*lease, "{}"), ask.SucceedRun(*lease), ask.ClaimRun(T, GRAPHS), ask.Tick(T)):
+        for request in (
+            commands.CommitStep(*lease, "{}"),
+            commands.SucceedRun(*lease),
+            commands.ClaimRun(T, GRAPHS),
+            commands.Tick(T),
+        ):
             steps.append(steps_to_load(connection, request, runs))
     assert steps[:4] == steps[4:]
 

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from server.store import lane, writes
-from server.store import sqlite as store_module
-from statemachine import requests as ask
-from statemachine.draft import Decision
+from doubletext_server.store.sqlite import lane, writes
+from doubletext_server.store.sqlite import store as store_module
+from doubletext_statemachine import commands
+from doubletext_statemachine.decisions import Decision
 from tests.contract.conftest import INTERRUPT, Hand, SqliteHand, everything
 
 
@@ -19,7 +19,7 @@ async def test_readers_see_nothing_of_a_change_before_it_is_committed(
 ) -> None:
     written, go_on = threading.Event(), threading.Event()
 
-    def apply(connection: sqlite3.Connection, request: ask.Request, decision: Decision, now: int) -> None:
+    def apply(connection: sqlite3.Connection, request: commands.Command, decision: Decision, now: int) -> None:
         writes.apply(connection, request, decision, now)
         written.set()
         assert go_on.wait(30)

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import pytest
 
-from server.store import labels, schema
-from statemachine import requests as ask
-from statemachine.errors import Refusal
-from statemachine.model import Run
-from statemachine.status import STATUS_AFTER, CancelAction, Strategy, ThreadStatus
+from doubletext_server.store.sqlite import labels, schema
+from doubletext_statemachine import commands
+from doubletext_statemachine.errors import Refusal
+from doubletext_statemachine.model import Run
+from doubletext_statemachine.words import STATUS_AFTER, CancelAction, Strategy, ThreadStatus
 from tests.contract.conftest import GRAPHS, SECOND, Hand, ManualClock, SqliteHand, everything, text
 from tests.contract.files import opens
 
@@ -98,30 +98,30 @@ class Play:
             return
         self.done["create"] += 1
 
-    async def request(self, kind: str, thread_id: str) -> ask.Request:
+    async def request(self, kind: str, thread_id: str) -> commands.Command:
         if kind == "admit":
             self.runs += 1
             more: dict[str, Any] = {"metadata": self.metadata(), "create_thread": True}
             strategy = self.dice.choice(list(Strategy))
             return self.hand.admission(f"r{self.runs}", thread_id, strategy, timeout=5 * SECOND, **more)
         if kind in ("claim", "tick", "recover", "delete"):
-            plain = {"tick": ask.Tick, "recover": ask.Recover, "delete": ask.DeleteThread}
-            return plain[kind](thread_id) if kind in plain else ask.ClaimRun(thread_id, GRAPHS)
+            plain = {"tick": commands.Tick, "recover": commands.Recover, "delete": commands.DeleteThread}
+            return plain[kind](thread_id) if kind in plain else commands.ClaimRun(thread_id, GRAPHS)
         if kind in ("relabel", "rename"):
-            return ask.UpdateThread(
+            return commands.UpdateThread(
                 thread_id, {"metadata": self.metadata()} if kind == "relabel" else {"max_queued_runs": 7}
             )
         if kind == "update":
-            return ask.UpdateState(thread_id, "{}", {})
+            return commands.UpdateState(thread_id, "{}", {})
         run = await self.run_of(thread_id)
         key = (thread_id, run.run_id)
         if kind in ("cancel", "roll back"):
-            return ask.CancelRun(*key, CancelAction.ROLLBACK if kind == "roll back" else CancelAction.INTERRUPT)
+            return commands.CancelRun(*key, CancelAction.ROLLBACK if kind == "roll back" else CancelAction.INTERRUPT)
         if kind == "delete run":
-            return ask.DeleteRun(*key)
+            return commands.DeleteRun(*key)
         if kind == "fail":
-            return ask.FailRun(*key, run.epoch, "E", "m")
-        return ask.SucceedRun(*key, run.epoch) if kind == "succeed" else ask.ReleaseRun(*key, run.epoch)
+            return commands.FailRun(*key, run.epoch, "E", "m")
+        return commands.SucceedRun(*key, run.epoch) if kind == "succeed" else commands.ReleaseRun(*key, run.epoch)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -4,11 +4,10 @@ from typing import Any, Final
 
 import pytest
 
-from statemachine import errors
-from statemachine import requests as ask
-from statemachine.draft import Decision
-from statemachine.model import Drain, Output
-from statemachine.status import Reason
+from doubletext_statemachine import commands, errors
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.model import Output, StoppingAttempt
+from doubletext_statemachine.words import Reason
 from tests.contract.conftest import (
     GRACE,
     INTERRUPT,
@@ -39,20 +38,20 @@ DRAIN: Final = ("drain_run_id", "drain_epoch", "drain_until", "drain_grace_until
 async def test_what_a_decision_says_of_a_workers_run_is_what_is_read_at_each_move(hand: Hand) -> None:
     await hand.create()
     await hand.admit("r")
-    claim = ask.ClaimRun("t", frozenset({"g"}), "w", LEASE)
-    moves: list[ask.Request] = [
+    claim = commands.ClaimRun("t", frozenset({"g"}), "w", LEASE)
+    moves: list[commands.Command] = [
         claim,
-        ask.CommitStep("t", "r", 1, "{}", 2),
-        ask.Heartbeat("t", "r", 1, LEASE),
-        ask.ReleaseRun("t", "r", 1),
+        commands.CommitStep("t", "r", 1, "{}", 2),
+        commands.Heartbeat("t", "r", 1, LEASE),
+        commands.ReleaseRun("t", "r", 1),
         claim,
-        ask.Tick("t"),
+        commands.Tick("t"),
         claim,
-        ask.FailRun("t", "r", 3, "E", "m", "digest"),
+        commands.FailRun("t", "r", 3, "E", "m", "digest"),
     ]
     leases = []
     for move in moves:
-        hand.clock.now += LEASE if isinstance(move, ask.Tick) else 7
+        hand.clock.now += LEASE if isinstance(move, commands.Tick) else 7
         decision = await hand.store.change(move)
         record = await hand.record("r")
         assert record.run == decision.run
@@ -69,17 +68,17 @@ async def test_a_lease_survives_the_server(hand: Hand) -> None:
     for _ in range(2):
         await hand.reopen()
         assert await hand.store.unsettled() == ["t"]
-        decision = await hand.store.change(ask.Recover("t"))
-        assert (decision.writes, decision.outlook) == (False, (None, run.lease_expires))
+        decision = await hand.store.change(commands.Recover("t"))
+        assert (decision.writes, decision.upcoming) == (False, (None, run.lease_expires))
         assert (await hand.record("r")).run == run
     hand.clock.now = (run.lease_expires or 0) - 1
-    await hand.store.change(ask.CommitStep("t", "r", 1, "{}", by_worker=True))
+    await hand.store.change(commands.CommitStep("t", "r", 1, "{}", by_worker=True))
     hand.clock.now += 1
     with pytest.raises(errors.LeaseLost, match="EXPIRED"):
-        await hand.store.change(ask.CommitStep("t", "r", 1, "{}", by_worker=True))
+        await hand.store.change(commands.CommitStep("t", "r", 1, "{}", by_worker=True))
     await hand.reopen()
-    assert (await hand.store.change(ask.Recover("t"))).outlook.wake == run.lease_expires
-    await hand.store.change(ask.Tick("t"))
+    assert (await hand.store.change(commands.Recover("t"))).upcoming.wake == run.lease_expires
+    await hand.store.change(commands.Tick("t"))
     run = (await hand.record("r")).run
     assert (run.status, run.reason, run.lease_expires, run.last_step) == (S.PENDING, Reason.LEASE_LOST, None, 3)
 
@@ -93,19 +92,19 @@ async def test_the_wait_for_a_stopped_worker_survives_the_server(hand: Hand, str
     await remote(hand)
     stopped = hand.clock.now
     await hand.admit("next", strategy=strategy)
-    drain = Drain("r", 1, stopped + LEASE, stopped + GRACE, "w")
+    stopping = StoppingAttempt("r", 1, stopped + LEASE, stopped + GRACE, "w")
     for beat in (False, True):
         if beat:
             hand.clock.now += SECOND
-            await hand.store.change(ask.Heartbeat("t", "r", 1, LEASE, by_worker=True))
-            drain = Drain("r", 1, stopped + LEASE + SECOND, stopped + GRACE, "w")
+            await hand.store.change(commands.Heartbeat("t", "r", 1, LEASE, by_worker=True))
+            stopping = StoppingAttempt("r", 1, stopped + LEASE + SECOND, stopped + GRACE, "w")
         await hand.reopen()
-        assert (await hand.store.thread("t")).thread.drain == drain
-        decision = await hand.store.change(ask.Recover("t"))
-        assert (decision.writes, decision.outlook) == (False, (None, drain.until))
-    await hand.store.change(ask.ReleaseRun("t", "r", 1, by_worker=True))
+        assert (await hand.store.thread("t")).thread.stopping == stopping
+        decision = await hand.store.change(commands.Recover("t"))
+        assert (decision.writes, decision.upcoming) == (False, (None, stopping.until))
+    await hand.store.change(commands.ReleaseRun("t", "r", 1, by_worker=True))
     await hand.reopen()
-    assert (await hand.store.thread("t")).thread.drain is None
+    assert (await hand.store.thread("t")).thread.stopping is None
     assert (await hand.claim(worker_id="w")).run_id == "next"
 
 
@@ -115,7 +114,7 @@ async def test_a_thread_that_awaits_a_stopped_worker_is_unsettled_though_nothing
     await hand.cancel("r")
     assert await hand.store.unsettled() == ["t"]
     hand.clock.now += LEASE
-    await hand.store.change(ask.Tick("t"))
+    await hand.store.change(commands.Tick("t"))
     assert await hand.store.unsettled() == []
 
 
@@ -131,17 +130,17 @@ async def test_an_outcome_that_comes_too_late_is_refused_once_the_acknowledgemen
     sqlite.store.on_commit = lambda thread_id, decision: heard.append(decision)
     sqlite.clock.now += 1
     with pytest.raises(errors.LeaseLost, match="SUPERSEDED"):
-        await sqlite.store.change(ask.SucceedRun("t", "r", 1, '{"a":1}', "digest", by_worker=True))
+        await sqlite.store.change(commands.SucceedRun("t", "r", 1, '{"a":1}', "digest", by_worker=True))
     (decision,) = heard
     assert decision.writes
-    assert decision.outlook.ready
+    assert decision.upcoming.ready
     after = everything(sqlite.path)
     (thread,), (acknowledged,) = before.pop("threads"), after.pop("threads")
     assert after == before
     columns = zip(columns_of(sqlite.path, "threads"), thread, acknowledged, strict=True)
     assert {name: new for name, old, new in columns if old != new} == dict.fromkeys(DRAIN)
     with pytest.raises(errors.LeaseLost):
-        await sqlite.store.change(ask.SucceedRun("t", "r", 1, '{"a":1}', "digest", by_worker=True))
+        await sqlite.store.change(commands.SucceedRun("t", "r", 1, '{"a":1}', "digest", by_worker=True))
     assert len(heard) == 1
 
 
@@ -150,11 +149,11 @@ async def test_neither_heartbeats_nor_acknowledgements_are_updates_of_the_thread
     await remote(hand)
     updated = (await hand.store.thread("t")).thread.update_time
     hand.clock.now += 1
-    await hand.store.change(ask.Heartbeat("t", "r", 1, LEASE))
+    await hand.store.change(commands.Heartbeat("t", "r", 1, LEASE))
     assert (await hand.store.thread("t")).thread.update_time == updated
     await hand.cancel("r")
     stopped = hand.clock.now
-    for request in (ask.Heartbeat("t", "r", 1, LEASE), ask.ReleaseRun("t", "r", 1)):
+    for request in (commands.Heartbeat("t", "r", 1, LEASE), commands.ReleaseRun("t", "r", 1)):
         hand.clock.now += 1
         assert (await hand.store.change(request)).writes
         assert (await hand.store.thread("t")).thread.update_time == stopped
@@ -172,10 +171,10 @@ async def test_a_runs_thread_is_known_also_when_it_is_rolled_back_and_that_of_no
         await hand.cancel("on u", "u", rollback=True)
     assert await hand.store.thread_of("nobody") is None
     assert await hand.store.thread_of("t") is None
-    await hand.store.change(ask.DeleteThread("u"))
+    await hand.store.change(commands.DeleteThread("u"))
     assert await hand.store.thread_of("on u") is None
     await hand.cancel("on t")
-    await hand.store.change(ask.DeleteRun("t", "on t"))
+    await hand.store.change(commands.DeleteRun("t", "on t"))
     assert await hand.store.thread_of("on t") is None
 
 
@@ -183,9 +182,9 @@ async def test_the_thread_of_a_deleted_record_is_known_while_its_attempt_is_awai
     await hand.create()
     await remote(hand)
     await hand.cancel("r")
-    await hand.store.change(ask.DeleteRun("t", "r"))
+    await hand.store.change(commands.DeleteRun("t", "r"))
     assert await hand.store.thread_of("r") == "t"
-    await hand.store.change(ask.ReleaseRun("t", "r", 1, by_worker=True))
+    await hand.store.change(commands.ReleaseRun("t", "r", 1, by_worker=True))
     assert await hand.store.thread_of("r") is None
 
 
@@ -195,7 +194,7 @@ OWN: Final = {"a": 1}
 
 
 async def repeat(hand: Hand, step: int, update: str = '{"a":1}') -> Decision:
-    return await hand.store.change(ask.CommitStep("t", "r", hand.epochs["r"], update, step, by_worker=True))
+    return await hand.store.change(commands.CommitStep("t", "r", hand.epochs["r"], update, step, by_worker=True))
 
 
 async def test_a_step_is_repeated_by_the_run_that_made_it_and_by_no_other(hand: Hand) -> None:
@@ -215,7 +214,7 @@ async def test_a_step_is_repeated_by_the_run_that_made_it_and_by_no_other(hand: 
         await hand.reopen()
         if attempt == 1:
             hand.clock.now += LEASE
-            await hand.store.change(ask.Tick("t"))
+            await hand.store.change(commands.Tick("t"))
             assert (await hand.claim(worker_id="v")).epoch == 2
     assert [state.step for state in (await hand.store.states("t", 10, None)).items] == [5, 4, 3, 2, 1]
 
@@ -223,7 +222,7 @@ async def test_a_step_is_repeated_by_the_run_that_made_it_and_by_no_other(hand: 
 async def test_an_outcome_and_a_release_are_recognised_after_reopening_too(hand: Hand) -> None:
     await hand.create()
     await remote(hand)
-    release, finish = ask.ReleaseRun("t", "r", 1), ask.SucceedRun("t", "r", 2, '{"a":1}', "digest")
+    release, finish = commands.ReleaseRun("t", "r", 1), commands.SucceedRun("t", "r", 2, '{"a":1}', "digest")
     for request in (release, finish):
         if request is finish:
             await hand.claim(worker_id="w")
@@ -233,7 +232,7 @@ async def test_an_outcome_and_a_release_are_recognised_after_reopening_too(hand:
     decision = await hand.store.change(finish)
     assert decision.run == (await hand.record("r")).run
     with pytest.raises(errors.LeaseLost, match="SUCCESS"):
-        await hand.store.change(ask.SucceedRun("t", "r", 2, '{"a":1}', "other"))
+        await hand.store.change(commands.SucceedRun("t", "r", 2, '{"a":1}', "other"))
 
 
 async def test_a_workers_request_that_is_refused_or_changes_nothing_writes_nothing(sqlite: SqliteHand) -> None:
@@ -242,23 +241,23 @@ async def test_a_workers_request_that_is_refused_or_changes_nothing_writes_nothi
     await sqlite.admit("s", "own")
     await sqlite.claim("own")
     await remote(sqlite, OWN)
-    idle: list[ask.Request] = [
-        ask.Tick("t"),
-        ask.Recover("t"),
-        ask.CommitStep("t", "r", 1, '{"a":1}', 2),
-        ask.PublishOutput("t", "r", 1, ()),
+    idle: list[commands.Command] = [
+        commands.Tick("t"),
+        commands.Recover("t"),
+        commands.CommitStep("t", "r", 1, '{"a":1}', 2),
+        commands.PublishOutput("t", "r", 1, ()),
     ]
-    refused: list[ask.Request] = [
-        *(ask.CommitStep("t", "r", epoch, "{}") for epoch in (0, 2)),
-        ask.CommitStep("t", "r", 1, "{}", 2),
-        ask.Heartbeat("t", "r", 2, LEASE),
-        ask.FailRun("t", "r", 2, "E", "m", "digest"),
-        ask.CommitStep("own", "s", 1, "{}", by_worker=True),
-        ask.PublishOutput("own", "s", 1, (Output("c", "{}"),), by_worker=True),
-        ask.Heartbeat("own", "s", 1, LEASE, by_worker=True),
-        ask.SucceedRun("own", "s", 1, None, "digest", by_worker=True),
-        ask.ReleaseRun("own", "s", 1, by_worker=True),
-        ask.Heartbeat("nobody", "r", 1, LEASE),
+    refused: list[commands.Command] = [
+        *(commands.CommitStep("t", "r", epoch, "{}") for epoch in (0, 2)),
+        commands.CommitStep("t", "r", 1, "{}", 2),
+        commands.Heartbeat("t", "r", 2, LEASE),
+        commands.FailRun("t", "r", 2, "E", "m", "digest"),
+        commands.CommitStep("own", "s", 1, "{}", by_worker=True),
+        commands.PublishOutput("own", "s", 1, (Output("c", "{}"),), by_worker=True),
+        commands.Heartbeat("own", "s", 1, LEASE, by_worker=True),
+        commands.SucceedRun("own", "s", 1, None, "digest", by_worker=True),
+        commands.ReleaseRun("own", "s", 1, by_worker=True),
+        commands.Heartbeat("nobody", "r", 1, LEASE),
     ]
     before = sqlite.sqlite.writer.total_changes
     for request in idle:

@@ -8,12 +8,12 @@ from typing import Final
 
 import pytest
 
-from server.store import schema
-from server.store.base import RunRecord
-from server.store.sqlite import SqliteStore
-from statemachine import requests as ask
-from statemachine.model import Drain
-from statemachine.status import Reason
+from doubletext_server.store.protocol import RunRecord
+from doubletext_server.store.sqlite import schema
+from doubletext_server.store.sqlite.store import SqliteStore
+from doubletext_statemachine import commands
+from doubletext_statemachine.model import StoppingAttempt
+from doubletext_statemachine.words import Reason
 from tests.contract.conftest import GRACE, LEASE, SECOND, ManualClock, S
 from tests.contract.files import query
 
@@ -59,23 +59,23 @@ async def test_a_file_of_version_1_opens_with_what_ran_and_what_was_awaited(
     assert (record.run.worker_id, record.run.lease_expires, record.run.outcome_digest) == (None, None, None)
     assert (record.input, record.metadata) == ('{"i":1}', '{"m":1}')
     assert (await store.state("t")).values == {"i": 1, "s": 2}
-    assert (await store.thread("t")).thread.drain is None
+    assert (await store.thread("t")).thread.stopping is None
     until = clock.now + SECOND
-    assert (await store.thread("u")).thread.drain == Drain("s", 1, until, until)
+    assert (await store.thread("u")).thread.stopping == StoppingAttempt("s", 1, until, until)
 
 
 async def test_what_a_server_of_version_1_had_in_execution_was_its_own(store: SqliteStore) -> None:
     assert sorted(await store.unsettled()) == ["t", "u"]
-    decision = await store.change(ask.Recover("t"))
-    assert decision.outlook.ready
-    assert (decision.outlook.ready.run_id, decision.outlook.ready.reason) == ("r", Reason.LEASE_LOST)
-    decision = await store.change(ask.Recover("u"))
-    assert decision.outlook.ready
-    assert decision.outlook.ready.run_id == "n"
+    decision = await store.change(commands.Recover("t"))
+    assert decision.upcoming.ready
+    assert (decision.upcoming.ready.run_id, decision.upcoming.ready.reason) == ("r", Reason.LEASE_LOST)
+    decision = await store.change(commands.Recover("u"))
+    assert decision.upcoming.ready
+    assert decision.upcoming.ready.run_id == "n"
     for thread_id, run_id, epoch in (("t", "r", 2), ("u", "n", 1)):
-        run = (await store.change(ask.ClaimRun(thread_id, frozenset({"g"}), "w", LEASE))).run
+        run = (await store.change(commands.ClaimRun(thread_id, frozenset({"g"}), "w", LEASE))).run
         assert run
         assert run.run_id == run_id
-        await store.change(ask.CommitStep(thread_id, run_id, epoch, "{}", by_worker=True))
-        await store.change(ask.SucceedRun(thread_id, run_id, epoch, None, "digest", by_worker=True))
+        await store.change(commands.CommitStep(thread_id, run_id, epoch, "{}", by_worker=True))
+        await store.change(commands.SucceedRun(thread_id, run_id, epoch, None, "digest", by_worker=True))
     assert await store.unsettled() == []

@@ -9,12 +9,12 @@ from typing import Final
 
 import pytest
 
-from server.store import schema
-from server.store.base import RunRecord
-from server.store.lane import Lane
-from statemachine import requests as ask
-from statemachine.errors import NotReady
-from statemachine.model import Run
+from doubletext_server.store.protocol import RunRecord
+from doubletext_server.store.sqlite import schema
+from doubletext_server.store.sqlite.lane import Lane
+from doubletext_statemachine import commands
+from doubletext_statemachine.errors import NotReady
+from doubletext_statemachine.model import Run
 from tests.contract.conftest import GRAPHS, SECOND, SqliteHand
 from tests.contract.files import (
     a_foreign_database,
@@ -85,8 +85,8 @@ async def test_the_file_is_nobodys_once_it_is_closed(path: Path) -> None:
 ROOT: Final = Path(__file__).parents[2]
 HOLD: Final = """
 import asyncio, sys
-from server.clock import system_clock
-from server.store.sqlite import SqliteStore
+from doubletext_server.clock import system_clock
+from doubletext_server.store.sqlite.store import SqliteStore
 
 async def hold():
     store = await SqliteStore.open(sys.argv[1], system_clock)
@@ -201,9 +201,9 @@ async def test_time_goes_on_from_the_newest_change_when_the_clock_was_set_back(s
     """A rollback compares times: what ended while the run was in flight left a state that is cut off."""
     await sqlite.create()
     await sqlite.admit("r")
-    run = (await sqlite.store.change(ask.ClaimRun("t", GRAPHS, "w", 3600 * SECOND))).run
+    run = (await sqlite.store.change(commands.ClaimRun("t", GRAPHS, "w", 3600 * SECOND))).run
     assert isinstance(run, Run)
-    await sqlite.store.change(ask.CommitStep("t", "r", run.epoch, '{"a":1}'))
+    await sqlite.store.change(commands.CommitStep("t", "r", run.epoch, '{"a":1}'))
     before = sqlite.clock.now
     sqlite.clock.now -= 500 * SECOND
     await sqlite.reopen()

@@ -5,10 +5,10 @@ from functools import partial
 
 import pytest
 
-from server.store import lists, reads
-from server.store.base import State
-from statemachine import requests as ask
-from statemachine.status import ThreadStatus
+from doubletext_server.store.protocol import State
+from doubletext_server.store.sqlite import lists, reads
+from doubletext_statemachine import commands
+from doubletext_statemachine.words import ThreadStatus
 from tests.contract.conftest import Hand, S, pages
 
 
@@ -24,7 +24,7 @@ async def test_threads_come_newest_first_in_pages_while_others_come_and_go(hand:
         hand.clock.now += 1
         await hand.create(f"new{next(born)}")
         if (name := next(gone, None)) is not None:
-            await hand.store.change(ask.DeleteThread(name))
+            await hand.store.change(commands.DeleteThread(name))
 
     read: list[str] = []
     sizes = []
@@ -65,7 +65,7 @@ async def test_runs_come_by_sequence_in_pages_while_others_come_and_go(hand: Han
         await hand.admit(name)
         await hand.cancel(name)
         if (name := next(gone, "")) != "":
-            await hand.store.change(ask.DeleteRun("t", name))
+            await hand.store.change(commands.DeleteRun("t", name))
 
     read: list[str] = []
     async for page in pages(lambda after: hand.store.runs("t", [], oldest_first, 3, after), meanwhile):

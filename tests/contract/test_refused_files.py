@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from server.store import schema
+from doubletext_server.store.sqlite import schema
 from tests.contract.files import a_foreign_database, an_empty_file, beside, opens, query, refusal, untouched
 
 

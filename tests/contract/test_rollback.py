@@ -7,10 +7,9 @@ from typing import Final
 
 import pytest
 
-from statemachine import errors
-from statemachine import requests as ask
-from statemachine.model import Tombstone
-from statemachine.status import Reason
+from doubletext_statemachine import commands, errors
+from doubletext_statemachine.model import Tombstone
+from doubletext_statemachine.words import Reason
 from tests.contract.conftest import (
     INTERRUPT,
     MARKER,
@@ -102,7 +101,7 @@ async def mark(hand: Hand, run_id: str, thread_id: str = "t") -> None:
 
 
 async def handed_back_and_cancelled(hand: Hand) -> None:
-    await hand.store.change(ask.Recover("t"))
+    await hand.store.change(commands.Recover("t"))
     await hand.cancel("r", rollback=True)
 
 
@@ -110,7 +109,7 @@ ROLLBACKS: Final[dict[str, Callable[[Hand], Awaitable[object]]]] = {
     "superseded": lambda hand: hand.admit("new", strategy=ROLLBACK),
     "cancelled": lambda hand: hand.cancel("r", rollback=True),
     "handed back first": handed_back_and_cancelled,
-    "thread deleted": lambda hand: hand.store.change(ask.DeleteThread("t")),
+    "thread deleted": lambda hand: hand.store.change(commands.DeleteThread("t")),
 }
 
 
@@ -162,7 +161,7 @@ async def test_what_was_rolled_back_is_nowhere_in_the_file_after_any_mix_of_step
         await asyncio.gather(*changes)
         if dice.random() < 0.3:
             await sqlite.cancel(alive.pop(name), name, rollback=True)
-            await sqlite.store.change(ask.Recover(name))
+            await sqlite.store.change(commands.Recover(name))
     for name, run in alive.items():
         await sqlite.cancel(run, name, rollback=True)
     assert tables_with(sqlite.path, MARKER) == []
@@ -184,7 +183,7 @@ async def test_deleting_a_runs_record_leaves_its_steps(hand: Hand) -> None:
     await hand.create()
     await hand.run_through("r", {"b": 2}, given={"a": 1})
     events = await hand.events()
-    await hand.store.change(ask.DeleteRun("t", "r"))
+    await hand.store.change(commands.DeleteRun("t", "r"))
     assert await hand.store.run("r") is None
     assert await hand.values() == {"a": 1, "b": 2}
     assert await hand.events() == events
@@ -200,7 +199,7 @@ async def test_a_deleted_thread_takes_all_that_was_on_it_and_nothing_else(sqlite
     await sqlite.cancel("s", rollback=True)
     await mark(sqlite, "big")
     await snapshots(sqlite)
-    await sqlite.store.change(ask.DeleteThread("t"))
+    await sqlite.store.change(commands.DeleteThread("t"))
     assert everything(sqlite.path) == before
     assert await sqlite.store.run("s") is None
     await sqlite.create("t")

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from server.store import schema
+from doubletext_server.store.sqlite import schema
 from tests.contract.conftest import SqliteHand, columns_of, everything, tables_with
 from tests.contract.files import opened, opens, query, refusal
 

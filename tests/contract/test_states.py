@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from server.store import reads
-from statemachine import requests as ask
-from statemachine.model import DEFAULT_REDUCERS, Assistant, Reducers
-from statemachine.state import fold
-from statemachine.status import Reducer
+from doubletext_server.store.sqlite import reads
+from doubletext_statemachine import commands
+from doubletext_statemachine.model import DEFAULT_REDUCERS, Assistant, Reducers
+from doubletext_statemachine.state import fold
+from doubletext_statemachine.words import Reducer
 from tests.contract.conftest import MARKER, ROLLBACK, Hand, SqliteHand, everything, pages, snapshots
 
 
@@ -69,7 +69,7 @@ async def test_every_state_is_the_plain_fold_of_its_steps_before_and_after_a_rol
     log.steps = before
     assert not set(await snapshots(sqlite)) & set(above)
     await log.agrees(sqlite)
-    await sqlite.store.change(ask.AcknowledgeStop("t", "r", 1))
+    await sqlite.store.change(commands.AcknowledgeStop("t", "r", 1))
     await sqlite.claim()
     log.steps.append(({}, DEFAULT_REDUCERS))
     for number in range(80, 100):
@@ -183,7 +183,7 @@ async def test_a_snapshot_of_a_deleted_thread_does_not_get_into_the_next_one_of_
     await sqlite.store.state("t")
     await entered.wait()
     sqlite.clock.now += 1
-    await sqlite.store.change(ask.DeleteThread("t"))
+    await sqlite.store.change(commands.DeleteThread("t"))
     await sqlite.create()
     await sqlite.update({"new": 1})
     go_on.set()

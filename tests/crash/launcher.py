@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from server.cli import main
+from doubletext.cli.main import main
 
 PAGES_IN_LOG: Final = 40
 """The log is copied into the database when it has so many pages, not a thousand: several times in a short script."""

@@ -10,8 +10,8 @@ import pytest
 
 from doubletext import Client, DoubletextError, RunRolledBack
 from doubletext.types import CreatedRun, Run
-from server.clock import system_clock
-from server.store.sqlite import SqliteStore
+from doubletext_server.clock import system_clock
+from doubletext_server.store.sqlite.store import SqliteStore
 from tests.process import process
 from tests.service import said
 

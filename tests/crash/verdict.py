@@ -7,7 +7,7 @@ from typing import Any
 
 from doubletext import RunNotFound, RunRolledBack, ThreadNotFound
 from doubletext.types import Event
-from server.store.check import check
+from doubletext_server.store.check import check
 from tests.crash.told import BY_HAND, Caller, Once, Thread, Told
 from tests.worker.checker import TERMINAL, judge, judge_growth
 from tests.worker.record import Record, read, reading, threads

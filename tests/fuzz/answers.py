@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from server.errors import DOMAIN, STATUS_OF
+from doubletext_server.grpc.errors import DOMAIN, STATUS_OF
 from tests.fuzz.wire import Reply
 
 ENCODED: Final = re.compile(rb"(?:[\x20-\x24\x26-\x7e]|%[0-9A-Fa-f]{2})*")

@@ -10,7 +10,7 @@ from google.protobuf.struct_pb2 import ListValue, Struct
 
 from doubletext.structs import from_struct
 from doubletext.v1 import thread_service_pb2 as tpb
-from server.edge import LARGEST_REQUEST
+from doubletext_server.grpc.edge import LARGEST_REQUEST
 from tests.fuzz.answers import reason_of
 from tests.fuzz.requests import struct
 from tests.fuzz.test_messages import path_of

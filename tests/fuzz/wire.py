@@ -141,7 +141,7 @@ class Wire:
             while data := await self._reader.read(65536):
                 seen = self._h2.receive_data(data)
                 for event in seen:
-                    self._saw(event)
+                    self._on_commit(event)
                 self._flush()
                 self._moved.set()
                 if any(isinstance(event, events.ConnectionTerminated) for event in seen):
@@ -155,7 +155,7 @@ class Wire:
                 reply.gone = reply.gone or not reply.done.is_set()
                 reply.done.set()
 
-    def _saw(self, event: Any) -> None:
+    def _on_commit(self, event: Any) -> None:
         reply = self._replies.get(getattr(event, "stream_id", None) or 0)
         if reply is None:
             return

@@ -34,7 +34,7 @@ class Recorder:
     def note(self, kind: str, **what: Any) -> None:
         self._file.write(json.dumps({"kind": kind, **what, "at": time.monotonic()}, separators=(",", ":")) + "\n")
 
-    def saw(self, event: Json, **where: Any) -> None:
+    def on_commit(self, event: Json, **where: Any) -> None:
         """Note an event of a thread."""
         self.note("event", **where, event=event)
         changed = event.get("run_changed", {"to": event["kind"], "reason": ""})

@@ -54,7 +54,7 @@ class Watcher:
         try:
             async for response in stream:
                 place += 1
-                self._saw(dict(convert.event(response.event)), place)
+                self._on_commit(dict(convert.event(response.event)), place)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 self._note("stream ended")
@@ -63,14 +63,14 @@ class Watcher:
         finally:
             stream.cancel()
 
-    def _saw(self, event: Json, place: int) -> None:
+    def _on_commit(self, event: Json, place: int) -> None:
         if place == 1:
             if self.events and not _same(self.events[0], event):
                 self._gone()
             self._note("stream open")
         if place > len(self.events):
             self.events.append(event)
-            self._recorder.saw(event, thread=self.thread, life=self.life)
+            self._recorder.on_commit(event, thread=self.thread, life=self.life)
             self._more.set()
         elif not _same(self.events[place - 1], event):
             self._note("told otherwise", event=event)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from doubletext import DoubletextError
-from server.store import schema
-from statemachine.requests import Tick
+from doubletext_server.store.sqlite import schema
+from doubletext_statemachine.commands import Tick
 from tests.model.graph import Player
 from tests.model.leases import Model
 from tests.service import Service, serving

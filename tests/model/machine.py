@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 from hypothesis.stateful import RuleBasedStateMachine
 
 from doubletext import Client
-from server.store.check import check
+from doubletext_server.store.check import check
 from tests.model.driver import Driver, Stream, outcome
 from tests.model.leases import Model
 from tests.model.moves import rule_of
@@ -131,7 +131,8 @@ class Machine(RuleBasedStateMachine):
         wanted = self.model.events(name) if there else self.model.last_words[name]
         checked = self.checked.get(name, 0)
         seen = await stream.have(len(wanted))
-        assert seen[checked:] == wanted[checked:]
+        for came, left in zip(seen[checked:], wanted[checked:], strict=True):
+            assert came == left or (is_emptied(left) and told(came) == told(left))
         self.checked[name] = len(seen)
         if not there:
             assert (await stream.ended())[1] == "THREAD_NOT_FOUND"
@@ -209,3 +210,10 @@ async def listed(items: AsyncIterator[Any]) -> list[Any]:
 def told(event: Json) -> Any:
     """Of an event, what a later rollback leaves as it is."""
     return event["sequence"], event["kind"], event.get("run_changed")
+
+
+def is_emptied(event: Json) -> bool:
+    """Whether a rollback took the event's content. A watcher may have had it before, or not, when the run started with
+    the very call that ended it."""
+    content = event.get("step_committed", {}).get("update", ()), event.get("output", {}).get("data", ())
+    return None in content

@@ -23,12 +23,12 @@ def plant(what: str, file: str, *edits: str) -> Plant:
     return Plant(what, file, tuple(zip(edits[::2], edits[1::2], strict=True)))
 
 
-ARBITER: Final = "statemachine/arbiter.py"
-DRAFT: Final = "statemachine/draft.py"
-LIFECYCLE: Final = "statemachine/lifecycle.py"
-LINE: Final = "statemachine/line.py"
-LANE: Final = "server/store/lane.py"
-WRITES: Final = "server/store/writes.py"
+ARBITER: Final = "statemachine/doubletext_statemachine/arbiter.py"
+DRAFT: Final = "statemachine/doubletext_statemachine/decisions.py"
+LIFECYCLE: Final = "statemachine/doubletext_statemachine/lifecycle.py"
+LINE: Final = "statemachine/doubletext_statemachine/queue.py"
+LANE: Final = "server/doubletext_server/store/sqlite/lane.py"
+WRITES: Final = "server/doubletext_server/store/sqlite/writes.py"
 
 PLANTS: Final = (
     # Leases
@@ -71,7 +71,7 @@ PLANTS: Final = (
     plant(
         "a heartbeat lets a stopped attempt go on past its grace",
         ARBITER,
-        "until=min(drain.grace_until, draft.now + request.lease)",
+        "until=min(stopping.grace_until, draft.now + request.lease)",
         "until=draft.now + request.lease",
     ),
     # Admission and supersession
@@ -108,8 +108,8 @@ PLANTS: Final = (
     plant(
         "a successor starts a moment late: at the end of the grace it still waits",
         LINE,
-        "if drain is not None and now < drain.until:",
-        "if drain is not None and now <= drain.until:",
+        "if stopping is not None and now < stopping.until:",
+        "if stopping is not None and now <= stopping.until:",
     ),
     plant(
         "runs that are due start in the order in which they became so",
@@ -131,7 +131,7 @@ PLANTS: Final = (
     ),
     plant(
         "a run is refused by a thread as it was before the change that is under way",
-        "server/store/busy.py",
+        "server/doubletext_server/engine/busy.py",
         "return None if thread_id in self._under_way else self._views.get(thread_id)",
         "return self._views.get(thread_id)",
     ),
@@ -154,7 +154,7 @@ PLANTS: Final = (
     ),
     plant(
         "a commit is not synced to the disk",
-        "server/store/schema.py",
+        "server/doubletext_server/store/sqlite/schema.py",
         '"PRAGMA synchronous = FULL"',
         '"PRAGMA synchronous = OFF"',
     ),
@@ -185,19 +185,19 @@ PLANTS: Final = (
     ),
     plant(
         "a run that was offered to a claimer who hung up is offered to nobody else",
-        "server/dispatcher.py",
+        "server/doubletext_server/engine/dispatcher.py",
         "                self.retry(claimer.result(), 0)",
         "                pass",
     ),
     plant(
         "a join answers with the newest state, whatever came after its run",
-        "server/store/sqlite.py",
+        "server/doubletext_server/store/sqlite/store.py",
         "                at = found.run.left_state_at",
         "                at = None",
     ),
     plant(
         "what a watcher reads at the end of the log is not read on from there",
-        "server/feed.py",
+        "server/doubletext_server/engine/eventlog.py",
         "after = page[-1].sequence if page else max(after, head)",
         "after = max(after, head)",
     ),

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import pytest
 
-from server.store.backup import CannotBackUp, backup
-from server.store.check import check
-from server.store.sqlite import SqliteStore
-from server.store.visit import visit
-from statemachine import requests as ask
+from doubletext_server.store.check import check
+from doubletext_server.store.sqlite.backup import CannotBackUp, backup
+from doubletext_server.store.sqlite.store import SqliteStore
+from doubletext_server.store.sqlite.visit import visit
+from doubletext_statemachine import commands
 from tests.contract.conftest import SECOND, ManualClock
 from tests.contract.files import a_foreign_database, an_empty_file, beside, untouched
 from tests.ops.conftest import ROOT
@@ -49,7 +49,7 @@ async def test_a_store_opens_a_backup_and_goes_on(played: Path, tmp_path: Path) 
     store = await SqliteStore.open(str(target), ManualClock(2_000 * SECOND))
     try:
         assert (await store.state("talk")).values["messages"] == ["hi", "so far", "bye"]
-        await store.change(ask.CreateThread("after"))
+        await store.change(commands.CreateThread("after"))
     finally:
         await store.close()
     report = check(str(target))
@@ -58,7 +58,7 @@ async def test_a_store_opens_a_backup_and_goes_on(played: Path, tmp_path: Path) 
 
 HOLD: Final = """
 import sys
-from server.store.visit import visit
+from doubletext_server.store.sqlite.visit import visit
 
 with visit(sys.argv[1]) as connection:
     print("open", flush=True)
@@ -76,12 +76,12 @@ async def test_a_reading_from_another_process_holds_up_no_writer_and_sees_what_w
     path = tmp_path / "store.db"
     store = await SqliteStore.open(str(path), ManualClock())
     try:
-        await store.change(ask.CreateThread("before"))
+        await store.change(commands.CreateThread("before"))
         with reading(path) as reader:
             assert reader.stdout is not None
             assert reader.stdout.readline() == "open\n"
             for number in range(100):
-                await store.change(ask.CreateThread(f"meanwhile {number}"))
+                await store.change(commands.CreateThread(f"meanwhile {number}"))
             out, _ = reader.communicate("\n", timeout=30)
     finally:
         await store.close()
@@ -95,11 +95,11 @@ def test_a_reading_cannot_write(played: Path) -> None:
 
 KILLED: Final = """
 import asyncio, os, sys
-from server.clock import system_clock
-from server.store.sqlite import SqliteStore
-from server.store.visit import visit
-from statemachine import requests as ask
-from statemachine.requests import CreateThread
+from doubletext_server.clock import system_clock
+from doubletext_server.store.sqlite.store import SqliteStore
+from doubletext_server.store.sqlite.visit import visit
+from doubletext_statemachine import commands
+from doubletext_statemachine.commands import CreateThread
 
 async def main():
     store = await SqliteStore.open(sys.argv[1], system_clock)
@@ -172,7 +172,7 @@ def test_a_place_that_is_not_there_is_named(played: Path, tmp_path: Path) -> Non
 
 LIMITED: Final = """
 import resource, sys
-from server.cli import main
+from doubletext.cli.main import main
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 main(["backup", "--db", sys.argv[1], sys.argv[2]])

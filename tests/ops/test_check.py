@@ -8,9 +8,9 @@ from typing import Final
 
 import pytest
 
-from server.store.check import Kind, check
-from server.store.check.report import SHOWN
-from statemachine.status import RunStatus
+from doubletext_server.store.check import Kind, check
+from doubletext_server.store.check.report import SHOWN
+from doubletext_statemachine.words import RunStatus
 from tests.ops.conftest import ROOT, spoil
 from tests.ops.planted_histories import HISTORIES
 from tests.ops.planted_rows import ROWS

@@ -8,13 +8,13 @@ from tests.ops.processes import execute
 
 
 async def test_the_exit_code_says_whether_a_file_is_sound_unsound_or_unreadable(played: Path, copy: Path) -> None:
-    assert await execute("-m", "server", "check", str(played)) == (
+    assert await execute("-m", "doubletext", "check", str(played)) == (
         0,
         "ok: 5 threads, 17 runs, 25 steps, 88 events\n",
     )
     with closing(sqlite3.connect(copy)) as connection, connection:
         connection.execute("UPDATE threads SET last_step = 10 WHERE thread_id = 'talk'")
-    assert await execute("-m", "server", "check", str(copy)) == (
+    assert await execute("-m", "doubletext", "check", str(copy)) == (
         1,
         "counter: thread talk: last_step is 10, but the newest step there is 9\n"
         "wrong: 1 violations in 5 threads, 17 runs, 25 steps, 88 events\n",
@@ -22,7 +22,7 @@ async def test_the_exit_code_says_whether_a_file_is_sound_unsound_or_unreadable(
 
 
 async def unreadable(path: Path) -> str:
-    code, said = await execute("-m", "server", "check", str(path))
+    code, said = await execute("-m", "doubletext", "check", str(path))
     assert (code, said.count("\n")) == (2, 1)
     assert said.startswith("Error: ")
     assert str(path) in said

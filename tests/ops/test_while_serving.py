@@ -9,7 +9,7 @@ from typing import Final
 
 from doubletext import Client
 from doubletext.types import MultitaskStrategy
-from server.store.check import check
+from doubletext_server.store.check import check
 from tests.ops.processes import execute
 from tests.process import process
 from tests.service import said
@@ -19,7 +19,7 @@ STRATEGIES: Final[tuple[MultitaskStrategy, ...]] = ("enqueue", "interrupt", "enq
 
 IN_SMALL_STEPS: Final = """
 import sys
-from server.store import backup
+from doubletext_server.store.sqlite import backup
 
 backup.STEP = 1
 backup.backup(sys.argv[1], sys.argv[2])
@@ -71,13 +71,13 @@ async def test_a_backup_beside_eight_writers_is_sound_and_holds_all_that_was_ack
         await writers.reach(300)
         acknowledged: list[set[str]] = []
         for target, command in (
-            (first, ("-m", "server", "backup", "--db", str(db), str(first))),
+            (first, ("-m", "doubletext", "backup", "--db", str(db), str(first))),
             (second, ("-c", IN_SMALL_STEPS, str(db), str(second))),
         ):
             acknowledged.append(set(writers.acknowledged))
             assert await execute(*command) == (0, f"{first}: {first.stat().st_size} bytes\n" if target is first else "")
             await writers.reach(len(acknowledged[-1]) + WRITERS)
-        live = await execute("-m", "server", "check", str(db))
+        live = await execute("-m", "doubletext", "check", str(db))
         for task in writing:
             task.cancel()
         await asyncio.gather(*writing, return_exceptions=True)
@@ -101,7 +101,7 @@ async def finished(client: Client, thread_id: str) -> None:
 async def test_a_backup_that_is_refused_says_why_and_exits_with_1(played: Path, tmp_path: Path) -> None:
     target = tmp_path / "there.db"
     target.touch()
-    assert await execute("-m", "server", "backup", "--db", str(played), str(target)) == (
+    assert await execute("-m", "doubletext", "backup", "--db", str(played), str(target)) == (
         1,
         f"Error: {target} is there already; choose another name, or move it away\n",
     )

@@ -19,8 +19,8 @@ from doubletext.v1 import (
     thread_service_pb2,
     worker_service_pb2,
 )
-from server.errors import STATUS_OF
-from statemachine import errors as refusals
+from doubletext_server.grpc.errors import STATUS_OF
+from doubletext_statemachine import errors as refusals
 
 OURS: Final[list[MethodDescriptor]] = [
     method

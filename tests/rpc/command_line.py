@@ -14,8 +14,8 @@ from typing import IO, Any, Final
 
 from click.testing import CliRunner, Result
 
-from server.cli import main
-from server.command import Exit
+from doubletext.cli.command import Exit
+from doubletext.cli.main import main
 
 ROOT: Final = Path(__file__).parents[2]
 ANSI: Final = re.compile(r"\x1b")
@@ -48,7 +48,7 @@ number = 5
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "server", *arguments]
+    return [sys.executable, "-m", "doubletext", *arguments]
 
 
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from doubletext.cli.command import Exit
 from doubletext.v1 import worker_service_pb2 as wpb
-from server.command import Exit
 from tests.rpc.command_line import GRAPHS, Server, Verbs, graphs, serving
 from tests.rpc.scene import Scene, workers
 from tests.service import Service, said

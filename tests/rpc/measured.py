@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from doubletext.v1 import worker_service_pb2
 from doubletext.v1.worker_service_pb2_grpc import WorkerServiceStub
-from statemachine import requests as ask
+from doubletext_statemachine import commands
 from tests.contract.conftest import ManualClock
 from tests.service import Service, said, serving
 
@@ -82,7 +82,7 @@ class Scene:
 
     async def tick(self, thread_id: str) -> None:
         """What the thread's timer does once it fires."""
-        await self.service.app.store.change(ask.Tick(thread_id))
+        await self.service.app.store.change(commands.Tick(thread_id))
 
     def passes(self, seconds: float) -> None:
         self.clock.now += int(seconds * SECOND)

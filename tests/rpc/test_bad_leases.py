@@ -11,7 +11,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import worker_service_pb2 as wpb
-from server.edge import LARGEST_REQUEST
+from doubletext_server.grpc.edge import LARGEST_REQUEST
 from tests.rpc.calls import METHODS
 from tests.rpc.request_fields import fields, is_content, is_ids, is_lease
 from tests.rpc.scene import MIB, Scene, changed, struct, workers

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from doubletext.v1 import resources_pb2, run_service_pb2, thread_service_pb2
-from server.address import host_and_port
+from doubletext_server.address import host_and_port
 from tests.fuzz.wire import Wire, framed
 from tests.service import Service
 

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from doubletext import Client, DoubletextError, Unavailable, errors
-from statemachine.errors import NotReady as NotReadyRefusal
+from doubletext_statemachine.errors import NotReady as NotReadyRefusal
 from tests.rpc.calls import METHODS
 from tests.rpc.throwaway import all_of, status, throwaway
 from tests.service import Service

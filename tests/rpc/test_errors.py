@@ -17,14 +17,14 @@ from structlog.testing import capture_logs
 
 from doubletext import Client, InternalError
 from doubletext.errors import CLASS_OF, DoubletextError
+from doubletext.samples import BUILT_IN
 from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
-from server.app import App, Config
-from server.errors import STATUS_OF
-from server.graphs import BUILT_IN
-from statemachine.errors import Refusal
+from doubletext_server.app import App, Config
+from doubletext_server.grpc.errors import STATUS_OF
+from doubletext_statemachine.errors import Refusal
 from tests.rpc.calls import OURS, call, refused
 from tests.service import Service
 

@@ -14,9 +14,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from server.cli import main
-from server.command import EXIT_OF, MEANING, Exit, verb
-from server.errors import STATUS_OF
+from doubletext.cli.command import EXIT_OF, MEANING, Exit, verb
+from doubletext.cli.main import main
+from doubletext_server.grpc.errors import STATUS_OF
 from tests.rpc.command_line import ROOT, Server, Verbs, command
 
 

@@ -8,7 +8,7 @@ from google.protobuf.struct_pb2 import Struct
 from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
-from server import wire
+from doubletext_server.grpc import wire
 from tests.rpc.calls import METHODS, call
 from tests.rpc.scene import Scene, changed, struct
 from tests.rpc.throwaway import all_of

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from doubletext.v1 import run_service_pb2, worker_service_pb2
-from server.edge import LARGEST_REQUEST
-from server.store import lane
-from server.store.sqlite import SqliteStore
-from statemachine import requests as ask
-from statemachine.model import Assistant
+from doubletext_server.grpc.edge import LARGEST_REQUEST
+from doubletext_server.store.sqlite import lane
+from doubletext_server.store.sqlite.store import SqliteStore
+from doubletext_statemachine import commands
+from doubletext_statemachine.model import Assistant
 from tests.contract.conftest import ManualClock
 from tests.rpc.calls import METHODS, call, refused
 from tests.rpc.measured import LEASE, Scene, played
@@ -48,7 +48,7 @@ async def test_each_admission_is_counted_with_its_strategy_and_its_verdict(scene
 async def test_each_refusal_of_a_run_is_counted_with_its_reason(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     app = scene.service.app
 
-    async def fails(request: ask.Request) -> None:
+    async def fails(request: commands.Command) -> None:
         raise LookupError("a bug")
 
     async def refuse(**fields: Any) -> str:
@@ -247,8 +247,8 @@ async def test_a_run_whose_server_died_is_counted_as_lost_by_the_next_one(tmp_pa
     clock, db = ManualClock(), tmp_path / "test.db"
     store = await SqliteStore.open(str(db), clock)
     assistant = await store.add_assistant(Assistant(0, "remote", "remote", clock()))
-    await store.change(ask.AdmitRun("t", "r", "remote", assistant, create_thread=True))
-    await store.change(ask.ClaimRun("t", frozenset({"remote"})))
+    await store.change(commands.AdmitRun("t", "r", "remote", assistant, create_thread=True))
+    await store.change(commands.ClaimRun("t", frozenset({"remote"})))
     await store.close()
     async with played(db, clock) as scene:
         assert await scene.told("leases_lost_total", "runs_.*") == {
@@ -279,8 +279,8 @@ async def test_each_commit_is_counted_with_its_size_and_its_time(scene: Scene, m
     ticks = iter(range(1_000))
     monkeypatch.setattr(lane, "time", SimpleNamespace(perf_counter=lambda: next(ticks) / 4))
     store = scene.service.app.store
-    await store.change(ask.CreateThread("first"))
-    await asyncio.gather(*(store.change(ask.CreateThread(f"t{number}")) for number in range(10)))
+    await store.change(commands.CreateThread("first"))
+    await asyncio.gather(*(store.change(commands.CreateThread(f"t{number}")) for number in range(10)))
     after = await scene.told("commit_batch_size", "commit_seconds")
     assert {name: after[name] - before[name] for name in after} == pytest.approx(
         {

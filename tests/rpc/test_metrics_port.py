@@ -11,8 +11,8 @@ import grpc
 import pytest
 
 from doubletext.v1 import thread_service_pb2
-from server.address import CannotListen
-from server.app import App, Config
+from doubletext_server.address import CannotListen
+from doubletext_server.app import App, Config
 from tests.contract.conftest import ManualClock
 from tests.rpc.calls import METHODS, call
 from tests.rpc.measured import played, scrape

@@ -7,8 +7,8 @@ import grpc
 import pytest
 
 from doubletext import Overloaded, TooLarge
-from server import edge
-from server.edge import Limits
+from doubletext_server.grpc import edge
+from doubletext_server.grpc.edge import Limits
 from tests.service import Service, gates, serving
 
 

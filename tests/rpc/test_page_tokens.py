@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from doubletext.v1 import resources_pb2 as pb
-from server import wire
+from doubletext_server.grpc import wire
 from tests.rpc.calls import METHODS, call
 from tests.rpc.scene import MIB, Scene, changed, struct
 

@@ -9,7 +9,7 @@ import pytest
 from doubletext import ThreadBusy
 from doubletext.structs import to_struct
 from doubletext.v1 import resources_pb2, run_service_pb2
-from server.store.reads import read_values
+from doubletext_server.store.sqlite.reads import read_values
 from tests.service import Service, gates, said
 
 EXECUTORS = ["server", "worker"]

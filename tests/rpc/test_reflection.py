@@ -20,9 +20,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from doubletext import Client, Context, NotReady, graph
-from server.app import App, Config
-from server.graphs import BUILT_IN
-from statemachine.status import RunStatus
+from doubletext.samples import BUILT_IN
+from doubletext_server.app import App, Config
+from doubletext_statemachine.words import RunStatus
 from tests.service import Service, gates, said
 
 OURS: Final = {

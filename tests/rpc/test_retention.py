@@ -12,9 +12,9 @@ from doubletext import EventsTrimmed, RunNotFound, RunRolledBack, ThreadNotFound
 from doubletext.structs import to_struct
 from doubletext.v1 import resources_pb2, worker_service_pb2
 from doubletext.v1.worker_service_pb2_grpc import WorkerServiceStub
-from server.clock import system_clock
-from server.retention import DAY, Keep
-from server.store.sqlite import SqliteStore
+from doubletext_server.clock import system_clock
+from doubletext_server.engine.retention import DAY, Keep
+from doubletext_server.store.sqlite.store import SqliteStore
 from tests.service import Service, serving
 
 

@@ -13,8 +13,8 @@ from typing import Final
 
 import pytest
 
-from server.command import Exit
-from server.store.schema import own
+from doubletext.cli.command import Exit
+from doubletext_server.store.sqlite.schema import own
 from tests.rpc.command_line import ANSI, ROOT, Server, Verbs, command, graphs, run, serving
 
 
@@ -146,7 +146,7 @@ def test_a_graphs_file_that_exits_is_named(folder: Path) -> None:
 def test_a_graphs_file_may_have_the_name_of_a_module(folder: Path) -> None:
     (folder / "names").mkdir()
     (folder / "names" / "json.py").write_text("from doubletext import graph\n@graph\nasync def mine(ctx): pass\n")
-    code = "import server.graphs, sys; server.graphs.load([sys.argv[1]]); import json; json.dumps"
+    code = "import doubletext.samples, sys; doubletext.samples.load([sys.argv[1]]); import json; json.dumps"
     value = f"{folder}/names/json.py:mine"
     python = [sys.executable, "-c", code, value]
     assert subprocess.run(python, cwd=ROOT, stderr=subprocess.DEVNULL, check=False).returncode == 0
@@ -170,7 +170,7 @@ def test_an_address_without_a_proper_port_is_refused(tmp_path: Path, listen: str
 @pytest.mark.parametrize("db", [":memory:", "file:a?mode=memory"])
 def test_a_database_that_would_be_no_file_is_refused(tmp_path: Path, db: str) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "server", "serve", "--listen", "127.0.0.1:0", "--db", db],
+        [sys.executable, "-m", "doubletext", "serve", "--listen", "127.0.0.1:0", "--db", db],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

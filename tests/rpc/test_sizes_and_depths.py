@@ -13,7 +13,7 @@ from doubletext.v1 import assistant_service_pb2 as apb
 from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
-from server.edge import LARGEST_REQUEST
+from doubletext_server.grpc.edge import LARGEST_REQUEST
 from tests.rpc.calls import METHODS, call, refused
 from tests.rpc.request_fields import fields, is_struct
 from tests.rpc.scene import HOUR, LONGEST, MIB, Scene, lists, objects

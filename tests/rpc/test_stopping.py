@@ -7,9 +7,9 @@ import pytest
 
 from doubletext import Context, RunRolledBack, ThreadNotFound, graph
 from doubletext.v1 import assistant_service_pb2, run_service_pb2
-from statemachine.draft import Decision
-from statemachine.errors import NotReady
-from statemachine.requests import ReleaseRun, Request
+from doubletext_statemachine.commands import Command, ReleaseRun
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.errors import NotReady
 from tests.service import Service, gates, serving, told
 
 EXECUTORS = ["server", "worker"]
@@ -295,7 +295,7 @@ async def test_a_run_that_could_not_be_handed_back_is_not_failed_by_the_drain(
         run = await service.started(thread_id, "left")
         change = service.app.store.change
 
-        async def refusing(request: Request) -> Decision:
+        async def refusing(request: Command) -> Decision:
             if isinstance(request, ReleaseRun):
                 raise NotReady(what="unable to write")
             return await change(request)

@@ -12,8 +12,8 @@ import pytest
 from doubletext import Context, EventsTrimmed, RunRolledBack, ThreadNotFound, graph
 from doubletext.types import Event
 from doubletext.v1 import resources_pb2, run_service_pb2, thread_service_pb2
-from server.watch import News
-from server.wire import event as on_the_wire
+from doubletext_server.engine.waiting import News
+from doubletext_server.grpc.wire import event as on_the_wire
 from tests.service import Service, gates, serving
 
 EXECUTORS = ["server", "worker"]

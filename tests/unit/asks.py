@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
-from statemachine import lifecycle
-from statemachine.lifecycle import Ask, IllegalMove, Trigger
-from statemachine.model import Assistant, Run, Thread, ThreadView
-from statemachine.status import RunStatus, Strategy
+from doubletext_statemachine import lifecycle
+from doubletext_statemachine.lifecycle import Ask, IllegalMove, Trigger
+from doubletext_statemachine.model import Assistant, Run, Thread, ThreadView
+from doubletext_statemachine.words import RunStatus, Strategy
 
 NOW: Final = 1_000_000
 ASSISTANT: Final = Assistant(1, "a", "g", 0, max_attempts=3)

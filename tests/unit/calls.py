@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from statemachine import requests as ask
-from statemachine.model import DEFAULT_REDUCERS, Assistant, Output, Run
-from statemachine.status import CancelAction, Strategy
+from doubletext_statemachine import commands
+from doubletext_statemachine.model import DEFAULT_REDUCERS, Assistant, Output, Run
+from doubletext_statemachine.words import CancelAction, Strategy
 from tests.unit.play import GRAPHS
 from tests.unit.world import S, T, World
 
@@ -29,58 +29,58 @@ class Bounds(NamedTuple):
     ever: int | None = None
 
 
-def calls(world: World, bounds: Bounds) -> Iterator[ask.Request]:
+def calls(world: World, bounds: Bounds) -> Iterator[commands.Command]:
     yield from of_the_thread(world, bounds)
     yield from admissions(world, bounds)
     for run in world.in_flight:
-        yield from (ask.CancelRun(T, run.run_id, action) for action in CancelAction)
-        yield ask.DeleteRun(T, run.run_id)
+        yield from (commands.CancelRun(T, run.run_id, action) for action in CancelAction)
+        yield commands.DeleteRun(T, run.run_id)
         if run.status is S.RUNNING:
             yield from by_the_holder(run)
             yield from by_any_attempt(run.run_id, run.epoch - 1, by_worker=run.worker_id is not None)
         elif run.base_step is not None:
             yield from by_any_attempt(run.run_id, run.epoch, by_worker=bounds.workers)
         else:
-            yield ask.CommitStep(T, run.run_id, 0, "{}")
+            yield commands.CommitStep(T, run.run_id, 0, "{}")
         if run.worker_id is None and run.status is S.RUNNING and bounds.workers:
             yield from by_any_attempt(run.run_id, run.epoch, by_worker=True)
     yield from of_what_is_over(world, bounds)
 
 
-def of_the_thread(world: World, bounds: Bounds) -> Iterator[ask.Request]:
+def of_the_thread(world: World, bounds: Bounds) -> Iterator[commands.Command]:
     yield from (
-        ask.CreateThread(T),
-        ask.UpdateThread(T, {"metadata": '{"a":1}'}),
-        ask.UpdateState(T, "{}", DEFAULT_REDUCERS),
-        ask.DeleteThread(T),
-        ask.ExpireThread(T, 0),
-        ask.ExpireThread(T, FAR_AHEAD),
-        ask.ClaimRun(T, GRAPHS),
-        ask.ClaimRun(T, frozenset({HASTY.graph})),
-        ask.Tick(T),
-        ask.Recover(T),
+        commands.CreateThread(T),
+        commands.UpdateThread(T, {"metadata": '{"a":1}'}),
+        commands.UpdateState(T, "{}", DEFAULT_REDUCERS),
+        commands.DeleteThread(T),
+        commands.ExpireThread(T, 0),
+        commands.ExpireThread(T, FAR_AHEAD),
+        commands.ClaimRun(T, GRAPHS),
+        commands.ClaimRun(T, frozenset({HASTY.graph})),
+        commands.Tick(T),
+        commands.Recover(T),
     )
     if bounds.workers:
-        yield from (ask.ClaimRun(T, GRAPHS, "w", lease) for lease in (LEASE, LONG_LEASE))
+        yield from (commands.ClaimRun(T, GRAPHS, "w", lease) for lease in (LEASE, LONG_LEASE))
 
 
-def admissions(world: World, bounds: Bounds) -> Iterator[ask.Request]:
+def admissions(world: World, bounds: Bounds) -> Iterator[commands.Command]:
     """With each strategy, and a delay where it makes a difference; and the newest one over again."""
     number = world.thread.last_sequence if world.thread else 0
     if number:
         again = {"request_id": f"q{number}", "max_queued_runs": bounds.in_flight - 1}
         for digest in (f"r{number}", "other"):
-            yield ask.AdmitRun(T, "again", PATIENT.assistant_id, PATIENT, digest=digest, **again)  # type: ignore[arg-type]
+            yield commands.AdmitRun(T, "again", PATIENT.assistant_id, PATIENT, digest=digest, **again)  # type: ignore[arg-type]
     if bounds.ever is not None and number >= bounds.ever:
         return
     name = f"r{number + 1}"
-    yield ask.AdmitRun(T, name, "nobody", None)
+    yield commands.AdmitRun(T, name, "nobody", None)
     for assistant in (PATIENT, HASTY):
         for strategy in Strategy:
             for delay in (0, DELAY):
                 if delay and strategy in (Strategy.REJECT, Strategy.ROLLBACK):
                     continue
-                yield ask.AdmitRun(
+                yield commands.AdmitRun(
                     T,
                     name,
                     assistant.assistant_id,
@@ -94,49 +94,49 @@ def admissions(world: World, bounds: Bounds) -> Iterator[ask.Request]:
                 )
 
 
-def by_the_holder(run: Run) -> Iterator[ask.Request]:
+def by_the_holder(run: Run) -> Iterator[commands.Command]:
     """Of the running run, by who executes it; steps also over again, and with a number that is not the next."""
     by_worker = run.worker_id is not None
     yield from by_any_attempt(run.run_id, run.epoch, by_worker=by_worker)
     assert run.base_step is not None
     for expected in {run.base_step + 1, run.last_step, run.last_step + 1}:
-        yield ask.CommitStep(T, run.run_id, run.epoch, "{}", expected, by_worker=by_worker)
-    yield ask.CommitStep(T, run.run_id, run.epoch, '{"a":1}', run.last_step, by_worker=by_worker)
-    yield ask.SucceedRun(T, run.run_id, run.epoch, by_worker=by_worker)
+        yield commands.CommitStep(T, run.run_id, run.epoch, "{}", expected, by_worker=by_worker)
+    yield commands.CommitStep(T, run.run_id, run.epoch, '{"a":1}', run.last_step, by_worker=by_worker)
+    yield commands.SucceedRun(T, run.run_id, run.epoch, by_worker=by_worker)
 
 
-def by_any_attempt(name: str, epoch: int, *, by_worker: bool) -> Iterator[ask.Request]:
+def by_any_attempt(name: str, epoch: int, *, by_worker: bool) -> Iterator[commands.Command]:
     """What an attempt may send at any time, whether or not it still holds its run."""
     yield from (
-        ask.CommitStep(T, name, epoch, "{}", by_worker=by_worker),
-        ask.PublishOutput(T, name, epoch, OUTPUT, by_worker=by_worker),
-        ask.SucceedRun(T, name, epoch, "{}", "success", by_worker=by_worker),
-        ask.FailRun(T, name, epoch, "E", "m", "error", by_worker=by_worker),
-        ask.ReleaseRun(T, name, epoch, by_worker=by_worker),
-        ask.AcknowledgeStop(T, name, epoch, by_worker=by_worker),
+        commands.CommitStep(T, name, epoch, "{}", by_worker=by_worker),
+        commands.PublishOutput(T, name, epoch, OUTPUT, by_worker=by_worker),
+        commands.SucceedRun(T, name, epoch, "{}", "success", by_worker=by_worker),
+        commands.FailRun(T, name, epoch, "E", "m", "error", by_worker=by_worker),
+        commands.ReleaseRun(T, name, epoch, by_worker=by_worker),
+        commands.AcknowledgeStop(T, name, epoch, by_worker=by_worker),
     )
     if by_worker:
-        yield ask.Heartbeat(T, name, epoch, LEASE, by_worker=True)
+        yield commands.Heartbeat(T, name, epoch, LEASE, by_worker=True)
 
 
-def of_what_is_over(world: World, bounds: Bounds) -> Iterator[ask.Request]:
+def of_what_is_over(world: World, bounds: Bounds) -> Iterator[commands.Command]:
     """Of the attempt that is awaited; of the newest run that left a record, the newest that left a tombstone, and of an
     idle thread one that never was. With three in flight behind it, what is over is left to the walk that remembers it:
     they have no say in such a call."""
-    drain = world.thread.drain if world.thread else None
-    if drain is not None:
-        yield from by_any_attempt(drain.run_id, drain.epoch, by_worker=drain.worker_id is not None)
-        yield ask.Heartbeat(T, drain.run_id, drain.epoch, LONG_LEASE, by_worker=True)
-        yield from by_any_attempt(drain.run_id, drain.epoch - 1, by_worker=bounds.workers)
-        if drain.worker_id is None and bounds.workers:
-            yield from by_any_attempt(drain.run_id, drain.epoch, by_worker=True)
+    stopping = world.thread.stopping if world.thread else None
+    if stopping is not None:
+        yield from by_any_attempt(stopping.run_id, stopping.epoch, by_worker=stopping.worker_id is not None)
+        yield commands.Heartbeat(T, stopping.run_id, stopping.epoch, LONG_LEASE, by_worker=True)
+        yield from by_any_attempt(stopping.run_id, stopping.epoch - 1, by_worker=bounds.workers)
+        if stopping.worker_id is None and bounds.workers:
+            yield from by_any_attempt(stopping.run_id, stopping.epoch, by_worker=True)
     if bounds.ever is None and len(world.in_flight) > 2:
         return
     over = [run.run_id for run in world.runs.values() if run.end_time is not None]
     never = () if world.in_flight else ("nobody",)
     for name in (*over[-1:], *list(world.graves)[-1:], *never):
         run = world.runs.get(name)
-        yield from (ask.CancelRun(T, name, action) for action in CancelAction)
-        yield ask.DeleteRun(T, name)
-        if drain is None or drain.run_id != name:
+        yield from (commands.CancelRun(T, name, action) for action in CancelAction)
+        yield commands.DeleteRun(T, name)
+        if stopping is None or stopping.run_id != name:
             yield from by_any_attempt(name, run.epoch if run else 1, by_worker=bounds.workers)

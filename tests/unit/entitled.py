@@ -6,38 +6,37 @@ Without this an arbiter that refuses everything would break no invariant.
 from collections.abc import Callable
 from typing import Any, Final
 
-from statemachine import errors
-from statemachine import requests as ask
-from statemachine.draft import Decision
-from statemachine.line import line
-from statemachine.model import Run
-from statemachine.status import CancelAction, Strategy
-from tests.unit.standing import outlook
+from doubletext_statemachine import commands, errors
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.model import Run
+from doubletext_statemachine.queue import line
+from doubletext_statemachine.words import CancelAction, Strategy
+from tests.unit.standing import upcoming
 from tests.unit.world import S, World
 
 
-def entitled(before: World, request: ask.Request, made: Decision, now: int, after: World) -> None:
+def entitled(before: World, request: commands.Command, made: Decision, now: int, after: World) -> None:
     """Whether the Decision does what was asked for, where it may be done."""
     if (hold := _RIGHTS.get(type(request))) is not None:
         hold(before, request, made, now, after)
 
 
-def refused_rightly(before: World, request: ask.Request, refusal: errors.Refusal, now: int) -> None:
+def refused_rightly(before: World, request: commands.Command, refusal: errors.Refusal, now: int) -> None:
     """A refusal names what is the case."""
     assert _REASONS[type(refusal)](before, request, now), f"{type(refusal).__name__} is not what stands in the way"
 
 
-def in_force(before: World, request: ask.Request, now: int) -> bool:
+def in_force(before: World, request: commands.Command, now: int) -> bool:
     """Whether the request comes from the running run's current attempt, in the time of its lease."""
     run = before.running
-    if not isinstance(request, ask.LeaseRequest) or run is None:
+    if not isinstance(request, commands.LeaseCommand) or run is None:
         return False
     in_time = run.lease_expires is None or now < run.lease_expires
     its_own = not (request.by_worker and run.worker_id is None)
     return (run.run_id, run.epoch) == (request.run_id, request.epoch) and in_time and its_own
 
 
-def _admitted(before: World, request: ask.AdmitRun, made: Decision, now: int, after: World) -> None:
+def _admitted(before: World, request: commands.AdmitRun, made: Decision, now: int, after: World) -> None:
     """A run is pending once it is admitted, as the newest, in its place; REJECT has found nobody, ENQUEUE has room; a
     call that repeats an earlier one admits nobody."""
     run = made.admitted
@@ -54,9 +53,9 @@ def _admitted(before: World, request: ask.AdmitRun, made: Decision, now: int, af
         assert _pending(before) < _limit(before, request)
 
 
-def _claimed(before: World, request: ask.ClaimRun, made: Decision, now: int, after: World) -> None:
+def _claimed(before: World, request: commands.ClaimRun, made: Decision, now: int, after: World) -> None:
     """Who heads the line starts, if the claimer has its graph; its input is applied with the first attempt."""
-    ready, _ = outlook(before, now)
+    ready, _ = upcoming(before, now)
     if ready is None or ready.assistant.graph not in request.graphs:
         assert not made.writes
         return
@@ -68,7 +67,7 @@ def _claimed(before: World, request: ask.ClaimRun, made: Decision, now: int, aft
     assert inputs == ([(run.run_id, None)] if ready.base_step is None else [])
 
 
-def _stepped(before: World, request: ask.CommitStep, made: Decision, now: int, after: World) -> None:
+def _stepped(before: World, request: commands.CommitStep, made: Decision, now: int, after: World) -> None:
     """A step is committed, unless it is there already."""
     assert made.step in (len(after.steps), request.expected_step)
     if made.writes:
@@ -78,33 +77,35 @@ def _stepped(before: World, request: ask.CommitStep, made: Decision, now: int, a
         assert before.made(request.run_id, request.expected_step) == request.update
 
 
-def _published(before: World, request: ask.PublishOutput, made: Decision, now: int, after: World) -> None:
+def _published(before: World, request: commands.PublishOutput, made: Decision, now: int, after: World) -> None:
     assert [event.kind for event in made.events] == list(request.outputs)
 
 
-def _beaten(before: World, request: ask.Heartbeat, made: Decision, now: int, after: World) -> None:
+def _beaten(before: World, request: commands.Heartbeat, made: Decision, now: int, after: World) -> None:
     if in_force(before, request, now):
         assert after.runs[request.run_id].lease_expires == now + request.lease
 
 
-def _ended(before: World, request: ask.SucceedRun | ask.FailRun, made: Decision, now: int, after: World) -> None:
+def _ended(
+    before: World, request: commands.SucceedRun | commands.FailRun, made: Decision, now: int, after: World
+) -> None:
     """The running run ends as its attempt says; with a last step, if it has one."""
     if not in_force(before, request, now):
         return
     run = after.runs[request.run_id]
     assert (run.status, run.outcome_digest) == (_OUTCOMES[type(request)], request.digest)
-    last = [request.update] if isinstance(request, ask.SucceedRun) and request.update is not None else []
+    last = [request.update] if isinstance(request, commands.SucceedRun) and request.update is not None else []
     assert [step.update for step in made.steps] == last
     assert after.thread is not None
-    assert after.thread.drain is None
+    assert after.thread.stopping is None
 
 
-def _released(before: World, request: ask.ReleaseRun, made: Decision, now: int, after: World) -> None:
+def _released(before: World, request: commands.ReleaseRun, made: Decision, now: int, after: World) -> None:
     if in_force(before, request, now):
         assert after.runs[request.run_id].status is S.PENDING
 
 
-def _cancelled(before: World, request: ask.CancelRun, made: Decision, now: int, after: World) -> None:
+def _cancelled(before: World, request: commands.CancelRun, made: Decision, now: int, after: World) -> None:
     """A run in flight is stopped; one that is over is returned as it is."""
     run = before.runs.get(request.run_id)
     if run is None or run.end_time is not None:
@@ -118,34 +119,34 @@ def _cancelled(before: World, request: ask.CancelRun, made: Decision, now: int, 
         assert after.steps == before.steps
 
 
-def _ticked(before: World, request: ask.Tick, made: Decision, now: int, after: World) -> None:
+def _ticked(before: World, request: commands.Tick, made: Decision, now: int, after: World) -> None:
     """Nothing of which the time was over is as it was; what is not over stays."""
     assert before.thread is None or after.thread is not None
-    drain, run = before.thread and before.thread.drain, before.running
+    stopping, run = before.thread and before.thread.stopping, before.running
     over = run is not None and any(at is not None and at <= now for at in (run.deadline, run.lease_expires))
-    assert made.writes == (over or (drain is not None and drain.until <= now))
+    assert made.writes == (over or (stopping is not None and stopping.until <= now))
     if run is not None and over:
         assert after.running is None
 
 
-def _recovered(before: World, request: ask.Recover, made: Decision, now: int, after: World) -> None:
+def _recovered(before: World, request: commands.Recover, made: Decision, now: int, after: World) -> None:
     """What the server executed is handed back, or given up; workers keep what they have."""
-    drain, run = before.thread and before.thread.drain, before.running
+    stopping, run = before.thread and before.thread.stopping, before.running
     its_own = run is not None and run.worker_id is None
-    assert made.writes == (its_own or (drain is not None and drain.worker_id is None))
+    assert made.writes == (its_own or (stopping is not None and stopping.worker_id is None))
     assert after.running == (None if its_own else run)
 
 
-def _expired(before: World, request: ask.ExpireThread, made: Decision, now: int, after: World) -> None:
+def _expired(before: World, request: commands.ExpireThread, made: Decision, now: int, after: World) -> None:
     thread = before.thread
-    assert thread is None or before.in_flight or thread.drain or thread.update_time > request.idle_since
+    assert thread is None or before.in_flight or thread.stopping or thread.update_time > request.idle_since
 
 
 def _pending(world: World) -> int:
     return sum(run.status is S.PENDING for run in world.in_flight)
 
 
-def _limit(world: World, request: ask.AdmitRun) -> int:
+def _limit(world: World, request: commands.AdmitRun) -> int:
     return (world.thread and world.thread.max_queued_runs) or request.max_queued_runs
 
 
@@ -153,45 +154,45 @@ def _is_in_flight(run: Run | None) -> bool:
     return run is not None and run.status in (S.PENDING, S.RUNNING)
 
 
-def _full(before: World, request: ask.AdmitRun, now: int) -> bool:
+def _full(before: World, request: commands.AdmitRun, now: int) -> bool:
     return request.strategy is Strategy.ENQUEUE and _pending(before) >= _limit(before, request)
 
 
-def _another(before: World, request: ask.AdmitRun, now: int) -> bool:
+def _another(before: World, request: commands.AdmitRun, now: int) -> bool:
     return before.asked[request.request_id or ""].digest != request.digest
 
 
-def _not_there(before: World, request: ask.CancelRun | ask.DeleteRun, now: int) -> bool:
+def _not_there(before: World, request: commands.CancelRun | commands.DeleteRun, now: int) -> bool:
     known = request.run_id in before.runs
-    return not known and (isinstance(request, ask.DeleteRun) or request.run_id not in before.graves)
+    return not known and (isinstance(request, commands.DeleteRun) or request.run_id not in before.graves)
 
 
-def _lost(before: World, request: ask.LeaseRequest, now: int) -> bool:
+def _lost(before: World, request: commands.LeaseCommand, now: int) -> bool:
     run = before.runs.get(request.run_id)
     digest = getattr(request, "digest", None)
     repeats = run is not None and digest is not None and (run.epoch, run.outcome_digest) == (request.epoch, digest)
     return not in_force(before, request, now) and not repeats
 
 
-def _misnumbered(before: World, request: ask.CommitStep, now: int) -> bool:
+def _misnumbered(before: World, request: commands.CommitStep, now: int) -> bool:
     return in_force(before, request, now) and request.expected_step not in (None, len(before.steps) + 1)
 
 
-_OUTCOMES: Final = {ask.SucceedRun: S.SUCCESS, ask.FailRun: S.ERROR}
+_OUTCOMES: Final = {commands.SucceedRun: S.SUCCESS, commands.FailRun: S.ERROR}
 
-_RIGHTS: Final[dict[type[ask.Request], Callable[[World, Any, Decision, int, World], None]]] = {
-    ask.AdmitRun: _admitted,
-    ask.ClaimRun: _claimed,
-    ask.CommitStep: _stepped,
-    ask.PublishOutput: _published,
-    ask.Heartbeat: _beaten,
-    ask.SucceedRun: _ended,
-    ask.FailRun: _ended,
-    ask.ReleaseRun: _released,
-    ask.CancelRun: _cancelled,
-    ask.Tick: _ticked,
-    ask.Recover: _recovered,
-    ask.ExpireThread: _expired,
+_RIGHTS: Final[dict[type[commands.Command], Callable[[World, Any, Decision, int, World], None]]] = {
+    commands.AdmitRun: _admitted,
+    commands.ClaimRun: _claimed,
+    commands.CommitStep: _stepped,
+    commands.PublishOutput: _published,
+    commands.Heartbeat: _beaten,
+    commands.SucceedRun: _ended,
+    commands.FailRun: _ended,
+    commands.ReleaseRun: _released,
+    commands.CancelRun: _cancelled,
+    commands.Tick: _ticked,
+    commands.Recover: _recovered,
+    commands.ExpireThread: _expired,
 }
 
 _REASONS: Final[dict[type[errors.Refusal], Callable[[World, Any, int], bool]]] = {

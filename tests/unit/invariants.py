@@ -5,23 +5,23 @@ What holds of a World whatever led to it stands in `standing`; what a request ha
 
 from dataclasses import replace
 
-from statemachine import requests as ask
-from statemachine.draft import Decision
-from statemachine.model import Drain, Run, RunChanged, StepCommitted, Thread
-from statemachine.status import Strategy
+from doubletext_statemachine import commands
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.model import Run, RunChanged, StepCommitted, StoppingAttempt, Thread
+from doubletext_statemachine.words import Strategy
 from tests.unit.entitled import entitled
-from tests.unit.standing import outlook, standing
+from tests.unit.standing import standing, upcoming
 from tests.unit.world import R, S, World
 
 
-def judge(before: World, request: ask.Request, made: Decision, now: int, after: World) -> None:
+def judge(before: World, request: commands.Command, made: Decision, now: int, after: World) -> None:
     """Hold one applied Decision against the invariants. Numbers are those of architecture.md."""
     if made.deletes_thread:
         all_are_stopped(before, request, made)
         return
     if not made.writes:
         nothing_is_said(before, made)
-        assert made.thread is None or made.outlook == outlook(after, now)
+        assert made.thread is None or made.upcoming == upcoming(after, now)
         entitled(before, request, made, now, after)
         return
     thread = made.thread
@@ -42,13 +42,13 @@ def judge(before: World, request: ask.Request, made: Decision, now: int, after: 
     entitled(before, request, made, now, after)
 
 
-def all_are_stopped(before: World, request: ask.Request, made: Decision) -> None:
+def all_are_stopped(before: World, request: commands.Command, made: Decision) -> None:
     """A thread is deleted with all its runs, and by itself only when it is idle."""
     assert made.thread is None
     assert {run.run_id for run in made.moved} == {run.run_id for run in before.in_flight}
-    if isinstance(request, ask.ExpireThread):
+    if isinstance(request, commands.ExpireThread):
         assert before.thread
-        assert (before.in_flight, before.thread.drain) == ((), None)
+        assert (before.in_flight, before.thread.stopping) == ((), None)
         assert before.thread.update_time <= request.idle_since
 
 
@@ -61,16 +61,16 @@ def nothing_is_said(before: World, made: Decision) -> None:
 
 def the_outlook_is_told(made: Decision, now: int, after: World) -> None:
     """What the thread waits for is what will be: on it rests that nothing due is forgotten, and nothing polled."""
-    assert made.outlook == outlook(after, now)
+    assert made.upcoming == upcoming(after, now)
     assert made.in_flight == after.in_flight
 
 
 def one_at_a_time_and_in_order(before: World, started: list[Run], now: int) -> None:
     """1 and 4: none starts before the old attempt has acknowledged or its time is over; then by `sequence` among those
     that are due, one that was handed back before all."""
-    drain = before.thread and before.thread.drain
-    if started and drain:
-        assert now >= drain.until
+    stopping = before.thread and before.thread.stopping
+    if started and stopping:
+        assert now >= stopping.until
     for run in started:
         waiting = [each for each in before.in_flight if each.due_time <= now or each.base_step is not None]
         assert run.run_id == min(waiting, key=lambda each: (each.base_step is None, each.sequence)).run_id
@@ -91,10 +91,10 @@ def terminal_is_final(before: World, made: Decision, now: int, after: World) -> 
         assert (run.end_time == now) if run.status not in (S.PENDING, S.RUNNING) else run.end_time is None
 
 
-def only_a_lease_writes(before: World, request: ask.Request, made: Decision, now: int) -> None:
+def only_a_lease_writes(before: World, request: commands.Command, made: Decision, now: int) -> None:
     """5: the current attempt of the running run, as long as its lease lasts; and of one that was stopped and is
     awaited, nothing but whether it still is."""
-    if not isinstance(request, ask.LeaseRequest):
+    if not isinstance(request, commands.LeaseCommand):
         assert made.refusal is None
         return
     holder, thread = before.running, before.thread
@@ -106,16 +106,18 @@ def only_a_lease_writes(before: World, request: ask.Request, made: Decision, now
         return
     assert thread is not None
     assert made.thread is not None
-    drain = thread.drain
-    assert drain is not None
-    assert (drain.run_id, drain.epoch) == (request.run_id, request.epoch)
-    assert not (request.by_worker and drain.worker_id is None)
+    stopping = thread.stopping
+    assert stopping is not None
+    assert (stopping.run_id, stopping.epoch) == (request.run_id, request.epoch)
+    assert not (request.by_worker and stopping.worker_id is None)
     assert (made.moved, made.steps, made.events, made.cut_to, made.removes_run) == ([], [], [], None, None)
-    assert made.thread == thread._replace(drain=made.thread.drain)
-    assert (made.refusal is not None) == isinstance(request, (ask.SucceedRun, ask.FailRun))
+    assert made.thread == thread._replace(stopping=made.thread.stopping)
+    assert (made.refusal is not None) == isinstance(request, (commands.SucceedRun, commands.FailRun))
 
 
-def a_lease_is_of_one_attempt(before: World, request: ask.Request, started: list[Run], now: int, after: World) -> None:
+def a_lease_is_of_one_attempt(
+    before: World, request: commands.Command, started: list[Run], now: int, after: World
+) -> None:
     """A claim raises the epoch and uses up an attempt, of which there are so many; only handing back undoes that. A
     worker has a lease while it executes, and nobody else has one."""
     for run in after.runs.values():
@@ -132,26 +134,26 @@ def a_lease_is_of_one_attempt(before: World, request: ask.Request, started: list
             assert (run.reason is R.MAX_ATTEMPTS) == (run.attempt == run.assistant.max_attempts)
             assert (run.reason is R.MAX_ATTEMPTS) == (run.status is S.ERROR)
             if old.lease_expires is None:
-                assert isinstance(request, ask.Recover)
+                assert isinstance(request, commands.Recover)
             else:
-                assert isinstance(request, ask.Tick)
+                assert isinstance(request, commands.Tick)
                 assert old.lease_expires <= now
         elif old.status is S.RUNNING and run.status is S.PENDING:
             assert released
 
 
-def a_stopped_attempt_is_awaited(before: World, request: ask.Request, made: Decision, now: int) -> None:
+def a_stopped_attempt_is_awaited(before: World, request: commands.Command, made: Decision, now: int) -> None:
     """From the stop on until it acknowledges, or its lease or its grace is over, which the Decision then tells; a
     heartbeat makes it longer, within the grace."""
     assert made.thread is not None
-    old, new = before.thread.drain if before.thread else None, made.thread.drain
-    given_up = new is None and isinstance(request, (ask.Tick, ask.ClaimRun))
+    old, new = before.thread.stopping if before.thread else None, made.thread.stopping
+    given_up = new is None and isinstance(request, (commands.Tick, commands.ClaimRun))
     assert made.overdue == (old if given_up else None)
     if new is None or new == old:
         return
     assert new.until <= new.grace_until
     if old is not None:
-        assert isinstance(request, ask.Heartbeat)
+        assert isinstance(request, commands.Heartbeat)
         assert now < old.until
         assert new == replace(old, until=min(old.grace_until, now + request.lease))
         return
@@ -160,7 +162,7 @@ def a_stopped_attempt_is_awaited(before: World, request: ask.Request, made: Deci
     lease_expires = before.runs[stopped.run_id].lease_expires
     grace_until = now + stopped.assistant.stop_grace
     until = grace_until if lease_expires is None else min(grace_until, lease_expires)
-    assert new == Drain(stopped.run_id, stopped.epoch, until, grace_until, stopped.worker_id)
+    assert new == StoppingAttempt(stopped.run_id, stopped.epoch, until, grace_until, stopped.worker_id)
 
 
 def steps_are_whole(before: World, made: Decision, thread: Thread, after: World) -> None:
@@ -175,7 +177,7 @@ def steps_are_whole(before: World, made: Decision, thread: Thread, after: World)
     assert thread.last_step == len(after.steps)
 
 
-def supersession_is_atomic(before: World, request: ask.Request, made: Decision) -> None:
+def supersession_is_atomic(before: World, request: commands.Command, made: Decision) -> None:
     """7: what is superseded is so by the run admitted in the same Decision, which leaves nobody else in flight; and its
     answer lists them."""
     ended = {run.run_id: run for run in made.moved if run.reason is R.SUPERSEDED}
@@ -193,7 +195,7 @@ def supersession_is_atomic(before: World, request: ask.Request, made: Decision) 
         assert run.sequence < admitted.sequence
 
 
-def events_tell_all(before: World, request: ask.Request, made: Decision, thread: Thread, now: int) -> None:
+def events_tell_all(before: World, request: commands.Command, made: Decision, thread: Thread, now: int) -> None:
     """8: each has the next number; and only what they tell, or what is set or deleted, is an update of the thread."""
     earlier = before.thread
     first = (earlier.last_event if earlier else 0) + 1
@@ -209,5 +211,5 @@ def events_tell_all(before: World, request: ask.Request, made: Decision, thread:
     assert sorted(told, key=str) == sorted(expected, key=str)
     stepped = [(e.run_id, e.kind.step) for e in made.events if isinstance(e.kind, StepCommitted)]
     assert stepped == [(step.run_id, step.step) for step in made.steps]
-    updates = made.events or isinstance(request, (ask.CreateThread, ask.UpdateThread, ask.DeleteRun))
+    updates = made.events or isinstance(request, (commands.CreateThread, commands.UpdateThread, commands.DeleteRun))
     assert earlier is None or thread.update_time == (now if updates else earlier.update_time)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from statemachine import requests as ask
-from statemachine.arbiter import decide
-from statemachine.draft import Decision
-from statemachine.errors import Refusal
-from statemachine.line import line
-from statemachine.model import DEFAULT_REDUCERS, Output, Run, ThreadView
-from statemachine.status import CancelAction, Strategy
+from doubletext_statemachine import commands
+from doubletext_statemachine.arbiter import decide
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.errors import Refusal
+from doubletext_statemachine.model import DEFAULT_REDUCERS, Output, Run, ThreadView
+from doubletext_statemachine.queue import line
+from doubletext_statemachine.words import CancelAction, Strategy
 from tests.unit.play import ASSISTANT, GRACE, GRAPHS, LEASE, OTHER, Play, admission
 from tests.unit.world import S, T, World
 
@@ -23,18 +23,20 @@ MOVES: Final = 24
 AHEAD: Final = (0, 5, GRACE + 1)
 """How much later a request may come: at once; when some of the delayed runs are due; when all time is up."""
 
-KINDS: Final = {kind for kind in vars(ask).values() if isinstance(kind, type) and issubclass(kind, ask.Request)} - {
-    ask.Request,
-    ask.RunRequest,
-    ask.LeaseRequest,
+KINDS: Final = {
+    kind for kind in vars(commands).values() if isinstance(kind, type) and issubclass(kind, commands.Command)
+} - {
+    commands.Command,
+    commands.RunCommand,
+    commands.LeaseCommand,
 }
 SITUATIONS: Final = {"running", "handed back", "none due", "one due", "some due", "draining", "overtaken"}
 SEEDS: Final = range(3)
 THREADS: Final = 6
-Applied = Callable[[ask.Request, Decision, int], object]
+Applied = Callable[[commands.Command, Decision, int], object]
 
 
-def requests(world: World, dice: random.Random) -> Iterator[ask.Request]:
+def requests(world: World, dice: random.Random) -> Iterator[commands.Command]:
     yield from of_the_thread(world)
     assert world.thread is not None
     number = world.thread.last_sequence + 1
@@ -44,7 +46,7 @@ def requests(world: World, dice: random.Random) -> Iterator[ask.Request]:
     for strategy in (Strategy.REJECT, Strategy.INTERRUPT, Strategy.ROLLBACK, None):
         yield admission(f"r{number}", strategy, assistant, delay=dice.choice(DELAYS))
     over = [run for run in world.runs.values() if run.end_time is not None]
-    awaited = world.thread.drain.run_id if world.thread.drain else "nobody"
+    awaited = world.thread.stopping.run_id if world.thread.stopping else "nobody"
     for name in dict.fromkeys([awaited, *[run.run_id for run in over[-2:]], *list(world.graves)[-1:]]):
         run = world.runs.get(name)
         yield from of_a_run(name, run.epoch if run else 1, dice)
@@ -52,38 +54,38 @@ def requests(world: World, dice: random.Random) -> Iterator[ask.Request]:
         yield from of_a_run(run.run_id, run.epoch, dice, by_worker=run.worker_id is not None)
 
 
-def of_the_thread(world: World) -> Iterator[ask.Request]:
+def of_the_thread(world: World) -> Iterator[commands.Command]:
     yield from (
-        ask.CreateThread(T),
-        ask.UpdateThread(T, {"max_queued_runs": 7}),
-        ask.DeleteThread(T),
-        ask.ExpireThread(T, 1 << 60),
-        ask.UpdateState(T, "{}", DEFAULT_REDUCERS),
-        ask.ClaimRun(T, GRAPHS),
-        ask.ClaimRun(T, frozenset({"h"}), "w", LEASE),
-        ask.Tick(T),
-        ask.Recover(T),
+        commands.CreateThread(T),
+        commands.UpdateThread(T, {"max_queued_runs": 7}),
+        commands.DeleteThread(T),
+        commands.ExpireThread(T, 1 << 60),
+        commands.UpdateState(T, "{}", DEFAULT_REDUCERS),
+        commands.ClaimRun(T, GRAPHS),
+        commands.ClaimRun(T, frozenset({"h"}), "w", LEASE),
+        commands.Tick(T),
+        commands.Recover(T),
     )
     for request_id in list(world.asked)[-1:]:
         yield from (admission("again", request_id=request_id, digest=digest) for digest in ("", "another"))
 
 
-def of_a_run(name: str, epoch: int, dice: random.Random, *, by_worker: bool = True) -> Iterator[ask.Request]:
-    yield from (ask.CancelRun(T, name, action) for action in CancelAction)
-    yield ask.DeleteRun(T, name)
+def of_a_run(name: str, epoch: int, dice: random.Random, *, by_worker: bool = True) -> Iterator[commands.Command]:
+    yield from (commands.CancelRun(T, name, action) for action in CancelAction)
+    yield commands.DeleteRun(T, name)
     lease = (T, name, epoch - (dice.random() < 0.1))
     if epoch == 0:  # it has never been claimed, and each of these is refused
-        yield ask.CommitStep(*lease, "{}")
+        yield commands.CommitStep(*lease, "{}")
         return
     yield from (
-        ask.CommitStep(*lease, "{}", by_worker=by_worker),
-        ask.CommitStep(*lease, "{}", dice.randrange(1, 6), by_worker=by_worker),
-        ask.PublishOutput(*lease, (Output("c", "{}"),), by_worker=by_worker),
-        ask.Heartbeat(*lease, LEASE, by_worker=True),
-        ask.SucceedRun(*lease, "{}", "digest", by_worker=by_worker),
-        ask.FailRun(*lease, "E", "m", by_worker=by_worker),
-        ask.ReleaseRun(*lease, by_worker=by_worker),
-        ask.AcknowledgeStop(*lease, by_worker=by_worker),
+        commands.CommitStep(*lease, "{}", by_worker=by_worker),
+        commands.CommitStep(*lease, "{}", dice.randrange(1, 6), by_worker=by_worker),
+        commands.PublishOutput(*lease, (Output("c", "{}"),), by_worker=by_worker),
+        commands.Heartbeat(*lease, LEASE, by_worker=True),
+        commands.SucceedRun(*lease, "{}", "digest", by_worker=by_worker),
+        commands.FailRun(*lease, "E", "m", by_worker=by_worker),
+        commands.ReleaseRun(*lease, by_worker=by_worker),
+        commands.AcknowledgeStop(*lease, by_worker=by_worker),
     )
 
 
@@ -104,43 +106,45 @@ class Lines:
         dice, play = self.dice, Play.__new__(Play)
         play.now, play.world = 1_000, World()
         strategy = dice.choice([None, *Strategy])
-        self.put(play, ask.CreateThread(T, default_strategy=strategy, max_queued_runs=dice.choice([None, None, 5])))
+        self.put(
+            play, commands.CreateThread(T, default_strategy=strategy, max_queued_runs=dice.choice([None, None, 5]))
+        )
         for delay in dice.choice(OPENINGS):
             self.put(play, self.one_more(play.world, delay))
-        self.put(play, ask.ClaimRun(T, GRAPHS))
+        self.put(play, commands.ClaimRun(T, GRAPHS))
         for _ in range(MOVES):
             play.now += dice.choice([0, 0, 1, 1, 4])
             self.put(play, self.move(play.world))
             yield play.world, play.now
-        self.put(play, ask.DeleteThread(T))
+        self.put(play, commands.DeleteThread(T))
 
-    def asked(self, world: World) -> Iterator[tuple[ask.Request, int]]:
+    def asked(self, world: World) -> Iterator[tuple[commands.Command, int]]:
         """Some of the requests, and how much later each comes."""
         for request in requests(world, self.dice):
             if self.dice.random() < 0.4:
                 yield request, self.dice.choice(AHEAD)
 
-    def move(self, world: World) -> ask.Request:
+    def move(self, world: World) -> commands.Command:
         """Mostly one more run; else anything that does not clear the line."""
         dice = self.dice
         if dice.random() < 0.45:
             return self.one_more(world, dice.choice(DELAYS))
         if dice.random() < 0.4:
-            return dice.choice([ask.ClaimRun(T, GRAPHS), ask.ClaimRun(T, GRAPHS, "w", LEASE)])
+            return dice.choice([commands.ClaimRun(T, GRAPHS), commands.ClaimRun(T, GRAPHS, "w", LEASE)])
         if world.running is not None and dice.random() < 0.3:
             key, epoch = (T, world.running.run_id), world.running.epoch
-            stop = ask.CancelRun(*key, dice.choice(list(CancelAction)))
-            return dice.choice([stop, stop, ask.SucceedRun(*key, epoch), *[ask.ReleaseRun(*key, epoch)] * 2])
-        clears = (ask.DeleteThread, ask.ExpireThread, ask.CreateThread, ask.AdmitRun)
+            stop = commands.CancelRun(*key, dice.choice(list(CancelAction)))
+            return dice.choice([stop, stop, commands.SucceedRun(*key, epoch), *[commands.ReleaseRun(*key, epoch)] * 2])
+        clears = (commands.DeleteThread, commands.ExpireThread, commands.CreateThread, commands.AdmitRun)
         return dice.choice([each for each in requests(world, dice) if not isinstance(each, clears)])
 
-    def one_more(self, world: World, delay: int) -> ask.Request:
+    def one_more(self, world: World, delay: int) -> commands.Command:
         assert world.thread is not None
         number = world.thread.last_sequence + 1
         assistant = self.dice.choice([ASSISTANT, OTHER])
         return admission(f"r{number}", assistant=assistant, delay=delay, request_id=f"q{number}")
 
-    def put(self, play: Play, request: ask.Request) -> None:
+    def put(self, play: Play, request: commands.Command) -> None:
         try:
             made = play.decide(request)
         except Refusal:
@@ -148,12 +152,12 @@ class Lines:
         self.applied(request, made, play.now)
         play.world = play.world.after(request, made, play.now)
 
-    def same(self, some: ThreadView, every: ThreadView, request: ask.Request, now: int) -> None:
+    def same(self, some: ThreadView, every: ThreadView, request: commands.Command, now: int) -> None:
         """The same is decided, of some runs in flight and of all of them, and on the claim that may follow."""
         decided, of_some = answer(every, request, now), answer(some, request, now)
         assert of_some == decided, (request, now)
         assert claim_after(of_some[0], now) == claim_after(decided[0], now), (request, now)
-        if len(some.runs) < len(every.runs) or type(request) in (ask.DeleteThread, ask.ExpireThread):
+        if len(some.runs) < len(every.runs) or type(request) in (commands.DeleteThread, commands.ExpireThread):
             self.met.update({type(request).__name__, *what_stands(every, now)})
 
     def not_met(self) -> set[str]:
@@ -172,11 +176,11 @@ def what_stands(view: ThreadView, now: int) -> set[str]:
     }
     counted = "none due" if not due else "one due" if due == 1 else "some due"
     before = sum(run.sequence < each.sequence for each in view.runs if each.base_step is not None for run in unstarted)
-    others = {"draining": view.thread.drain is not None, "overtaken": before >= 3}
+    others = {"draining": view.thread.stopping is not None, "overtaken": before >= 3}
     return started | {counted} | {name for name, stands in others.items() if stands}
 
 
-def answer(view: ThreadView, request: ask.Request, now: int) -> tuple[Decision | None, object]:
+def answer(view: ThreadView, request: commands.Command, now: int) -> tuple[Decision | None, object]:
     try:
         made = decide(view, request, now)
     except Refusal as refusal:
@@ -185,24 +189,24 @@ def answer(view: ThreadView, request: ask.Request, now: int) -> tuple[Decision |
 
 
 def claim_after(made: Decision | None, now: int) -> Decision | None:
-    if made is None or made.outlook.ready is None:
+    if made is None or made.upcoming.ready is None:
         return None
-    return decide(ThreadView(made.thread, made.in_flight), ask.ClaimRun(T, GRAPHS), now)
+    return decide(ThreadView(made.thread, made.in_flight), commands.ClaimRun(T, GRAPHS), now)
 
 
 def _told(refusal: Refusal | None) -> object:
     return refusal and (type(refusal), str(refusal), refusal.facts)
 
 
-def front_of(view: ThreadView, request: ask.Request, now: int) -> ThreadView:
+def front_of(view: ThreadView, request: commands.Command, now: int) -> ThreadView:
     """No more than what a ThreadView promises to have, of one that has all."""
     waiting = line(view.runs, now)
     front, rest = waiting[:2], waiting[2:]
     runs = tuple(run for run in view.runs if run.status is S.RUNNING or run in front)
-    counts = isinstance(request, (ask.AdmitRun, ask.UpdateState))
-    ahead = sum(_stands_before(run, request, now) for run in rest) if isinstance(request, ask.AdmitRun) else 0
+    counts = isinstance(request, (commands.AdmitRun, commands.UpdateState))
+    ahead = sum(_stands_before(run, request, now) for run in rest) if isinstance(request, commands.AdmitRun) else 0
     return replace(view, runs=runs, behind=len(rest) if counts else 0, ahead=ahead)
 
 
-def _stands_before(run: Run, request: ask.AdmitRun, now: int) -> bool:
+def _stands_before(run: Run, request: commands.AdmitRun, now: int) -> bool:
     return run.base_step is not None or run.due_time <= now + request.delay

@@ -4,12 +4,11 @@ from typing import Any, Final
 
 import pytest
 
-from statemachine import errors
-from statemachine import requests as ask
-from statemachine.arbiter import decide
-from statemachine.draft import Decision
-from statemachine.model import Assistant, Reducers, Run, Thread, Tombstone
-from statemachine.status import CancelAction, Reducer, Strategy
+from doubletext_statemachine import commands, errors
+from doubletext_statemachine.arbiter import decide
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.model import Assistant, Reducers, Run, Thread, Tombstone
+from doubletext_statemachine.words import CancelAction, Reducer, Strategy
 from tests.unit.invariants import judge
 from tests.unit.world import T, World
 
@@ -30,12 +29,12 @@ class Play:
     def __init__(self, **thread: Any) -> None:
         self.now = START
         self.world = World()
-        self.put(ask.CreateThread(T, **thread))
+        self.put(commands.CreateThread(T, **thread))
 
-    def decide(self, request: ask.Request) -> Decision:
+    def decide(self, request: commands.Command) -> Decision:
         return decide(self.world.view(request), request, self.now)
 
-    def put(self, request: ask.Request) -> Decision:
+    def put(self, request: commands.Command) -> Decision:
         made = self.decide(request)
         after = self.world.after(request, made, self.now)
         judge(self.world, request, made, self.now, after)
@@ -46,7 +45,7 @@ class Play:
         return self.put(admission(name, strategy, **more))
 
     def claim(self, *graphs: str) -> Run | None:
-        run = self.put(ask.ClaimRun(T, frozenset(graphs) or GRAPHS)).run
+        run = self.put(commands.ClaimRun(T, frozenset(graphs) or GRAPHS)).run
         assert not isinstance(run, Tombstone)
         return run
 
@@ -61,7 +60,7 @@ class Play:
         self.admit(name, **more)
         run = self.claimed(name)
         for _ in range(steps):
-            self.put(ask.CommitStep(T, name, run.epoch, "{}"))
+            self.put(commands.CommitStep(T, name, run.epoch, "{}"))
         return self.world.runs[name]
 
     def run(self, name: str) -> Run:
@@ -69,7 +68,7 @@ class Play:
 
     def take(self, name: str, *, lease: int = LEASE, worker: str = "w") -> Run:
         """The next run, which is `name`, claimed by a worker."""
-        run = self.put(ask.ClaimRun(T, GRAPHS, worker, lease)).run
+        run = self.put(commands.ClaimRun(T, GRAPHS, worker, lease)).run
         assert isinstance(run, Run), f"nothing to claim, {name} expected"
         assert run.run_id == name
         return run
@@ -79,28 +78,28 @@ class Play:
         self.admit(name, **more)
         self.take(name, lease=lease)
         for _ in range(steps):
-            self.put(self.wire(ask.CommitStep, name, "{}"))
+            self.put(self.wire(commands.CommitStep, name, "{}"))
         return self.world.runs[name]
 
     def wire(self, kind: type[Any], name: str, *more: Any, epoch: int | None = None, **named: Any) -> Any:
         """A worker's request, under the epoch of its run, or of the attempt that is awaited."""
         if epoch is None:
-            drain = self.thread.drain
-            epoch = drain.epoch if drain and drain.run_id == name else self.run(name).epoch
+            stopping = self.thread.stopping
+            epoch = stopping.epoch if stopping and stopping.run_id == name else self.run(name).epoch
         return kind(T, name, epoch, *more, by_worker=True, **named)
 
     def beat(self, name: str, lease: int = LEASE) -> Decision:
-        return self.put(self.wire(ask.Heartbeat, name, lease))
+        return self.put(self.wire(commands.Heartbeat, name, lease))
 
     def held(self, kind: type[Any], name: str, *more: Any, epoch: int | None = None) -> Any:
         """A request under the run's lease."""
         return kind(T, name, self.run(name).epoch if epoch is None else epoch, *more)
 
     def succeed(self, name: str) -> Decision:
-        return self.put(self.held(ask.SucceedRun, name))
+        return self.put(self.held(commands.SucceedRun, name))
 
     def cancel(self, name: str, action: CancelAction = CancelAction.INTERRUPT) -> Decision:
-        return self.put(ask.CancelRun(T, name, action))
+        return self.put(commands.CancelRun(T, name, action))
 
     @property
     def thread(self) -> Thread:
@@ -116,7 +115,7 @@ class Play:
         alive = {name: run.status.value for name, run in self.world.runs.items() if run.status}
         return {**alive, **dict.fromkeys(self.world.graves, "deleted")}
 
-    def refused(self, request: ask.Request, refusal: type[errors.Refusal]) -> dict[str, str]:
+    def refused(self, request: commands.Command, refusal: type[errors.Refusal]) -> dict[str, str]:
         """The facts of the refusal that the request meets."""
         with pytest.raises(refusal) as met:
             self.decide(request)
@@ -125,8 +124,8 @@ class Play:
 
 def admission(
     name: str, strategy: Strategy | None = ENQUEUE, assistant: Assistant = ASSISTANT, **more: Any
-) -> ask.AdmitRun:
-    return ask.AdmitRun(T, name, assistant.assistant_id, assistant, strategy=strategy, **more)
+) -> commands.AdmitRun:
+    return commands.AdmitRun(T, name, assistant.assistant_id, assistant, strategy=strategy, **more)
 
 
 def busy_thread() -> Play:

@@ -16,7 +16,7 @@ A `Situation` is what the walk tells threads apart by, so what is left out here 
 from collections import Counter
 from typing import TypeAlias
 
-from statemachine.model import Run
+from doubletext_statemachine.model import Run
 from tests.unit.world import R, S, World
 
 Situation: TypeAlias = tuple[object, ...]
@@ -24,13 +24,13 @@ Situation: TypeAlias = tuple[object, ...]
 
 def situation(world: World, now: int, *, remembers: bool) -> Situation:
     """`remembers`: what is left of the runs that are over is part of it."""
-    thread, drain = world.thread, world.thread.drain if world.thread else None
+    thread, stopping = world.thread, world.thread.stopping if world.thread else None
     if thread is None:
         return ()
     unstarted = [(run.assistant.key, _left(run.due_time, now)) for run in world.in_flight if run.base_step is None]
     started = [_started(run, now) for run in world.in_flight if run.base_step is not None]
-    awaited = drain and (drain.worker_id, _left(drain.until, now), _left(drain.grace_until, now))
-    past = _past(world, drain.run_id if drain else None) if remembers else _has_a_past(world)
+    awaited = stopping and (stopping.worker_id, _left(stopping.until, now), _left(stopping.grace_until, now))
+    past = _past(world, stopping.run_id if stopping else None) if remembers else _has_a_past(world)
     return awaited, *started, *unstarted, past
 
 
@@ -74,6 +74,6 @@ def something_is_ahead(world: World, now: int) -> bool:
     moments: list[int | None] = []
     for run in world.in_flight:
         moments += (run.due_time,) if run.status is S.PENDING else (run.deadline, run.lease_expires)
-    if world.thread is not None and world.thread.drain is not None:
-        moments += (world.thread.drain.until, world.thread.drain.grace_until)
+    if world.thread is not None and world.thread.stopping is not None:
+        moments += (world.thread.stopping.until, world.thread.stopping.grace_until)
     return any(moment is not None and moment > now for moment in moments)

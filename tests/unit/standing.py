@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from statemachine import line
-from statemachine.model import Run, Thread, ThreadView
-from statemachine.status import ThreadStatus, thread_status
+from doubletext_statemachine import queue as line
+from doubletext_statemachine.model import Run, Thread, ThreadView
+from doubletext_statemachine.words import ThreadStatus, thread_status
 from tests.unit.world import S, World
 
 AFTER: Final = {
@@ -31,10 +31,10 @@ def one_runs_at_a_time(world: World, thread: Thread) -> None:
     attempt behind it, and who has was due."""
     running = [run for run in world.in_flight if run.status is S.RUNNING]
     assert len(running) <= 1
-    assert not (thread.drain and running), "a run is running beside a stopped attempt"
+    assert not (thread.stopping and running), "a run is running beside a stopped attempt"
     started = [run for run in world.in_flight if run.base_step is not None]
     assert len(started) <= 1
-    assert not (thread.drain and started), "a run that has steps waits beside a stopped attempt"
+    assert not (thread.stopping and started), "a run that has steps waits beside a stopped attempt"
     for run in world.in_flight:
         if run.base_step is None:
             assert (run.status, run.attempt, run.epoch, run.reason) == (S.PENDING, 0, 0, None)
@@ -81,19 +81,19 @@ def the_status_is_derived(world: World) -> None:
 
 def time_is_told(world: World, thread: Thread, now: int) -> None:
     """1 and 4: who may start at this moment is who heads the line, and nobody while an attempt is awaited."""
-    assert line.outlook(ThreadView(thread, world.in_flight), now) == outlook(world, now)
+    assert line.upcoming(ThreadView(thread, world.in_flight), now) == upcoming(world, now)
 
 
-def outlook(world: World, now: int) -> tuple[Run | None, int | None]:
+def upcoming(world: World, now: int) -> tuple[Run | None, int | None]:
     """What is in flight can go on: it runs until its time or its lease is over, or may be claimed, or there is a moment
     to wait for; and so it is with a stopped attempt, whether or not somebody waits behind it."""
     flying, running = world.in_flight, world.running
-    drain = world.thread.drain if world.thread else None
+    stopping = world.thread.stopping if world.thread else None
     if running:
         return None, min((at for at in (running.deadline, running.lease_expires) if at is not None), default=None)
-    if drain and now < drain.until:
-        return None, drain.until
-    over = drain.until if drain else None
+    if stopping and now < stopping.until:
+        return None, stopping.until
+    over = stopping.until if stopping else None
     if due := [run for run in flying if run.due_time <= now]:
         return min(due, key=lambda run: (run.base_step is None, run.sequence)), over
-    return None, over if drain else min((run.due_time for run in flying), default=None)
+    return None, over if stopping else min((run.due_time for run in flying), default=None)

@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, Final, TypeAlias
 
-from statemachine import errors
-from statemachine import requests as ask
-from statemachine.arbiter import decide
-from statemachine.draft import Decision
-from statemachine.model import Event, Run, RunChanged, StepCommitted
+from doubletext_statemachine import commands, errors
+from doubletext_statemachine.arbiter import decide
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.model import Event, Run, RunChanged, StepCommitted
 from tests.unit.play import START
 from tests.unit.world import World
 
-Call: TypeAlias = tuple[int, ask.Request]
+Call: TypeAlias = tuple[int, commands.Command]
 """When, and what."""
 
 JUDGES: Final = ("tests.unit.invariants", "tests.unit.standing", "tests.unit.entitled")
@@ -76,7 +75,7 @@ def _played(calls: Sequence[Call]) -> tuple[list[str], World, World | None]:
     return told, before, after
 
 
-def in_words(request: ask.Request) -> str:
+def in_words(request: commands.Command) -> str:
     who, what = _WORDS[type(request)]
     return f"{who(request) if callable(who) else who}: {what(request)}"
 
@@ -87,9 +86,9 @@ def _answer(made: Decision) -> str:
     parts = [_event(event) for event in made.events]
     if made.cut_to is not None:
         parts.append(f"steps after {made.cut_to} cut off")
-    drain = made.thread.drain if made.thread else None
-    if drain is not None:
-        parts.append(f"{drain.run_id} is awaited until {drain.until - START}")
+    stopping = made.thread.stopping if made.thread else None
+    if stopping is not None:
+        parts.append(f"{stopping.run_id} is awaited until {stopping.until - START}")
     if made.refusal is not None:
         parts.append(f"refused: {type(made.refusal).__name__}")
     return ", ".join(parts) or ("written" if made.writes else "nothing is written")
@@ -111,10 +110,10 @@ def _thread(world: World) -> Iterator[str]:
         yield "there is none"
         return
     yield f"steps of: {' '.join(run_id or 'UpdateState' for run_id in world.steps) or 'nobody'}"
-    if thread.drain is not None:
-        drain = thread.drain
-        ends = f"until {drain.until - START}, or {drain.grace_until - START} at most"
-        yield f"awaited: {drain.run_id} epoch {drain.epoch} of {drain.worker_id or 'the server'}, {ends}"
+    if thread.stopping is not None:
+        stopping = thread.stopping
+        ends = f"until {stopping.until - START}, or {stopping.grace_until - START} at most"
+        yield f"awaited: {stopping.run_id} epoch {stopping.epoch} of {stopping.worker_id or 'the server'}, {ends}"
     yield from (_run(run) for run in world.runs.values())
     yield from (f"{grave.run_id} deleted ({grave.reason.value})" for grave in world.graves.values())
 
@@ -131,48 +130,51 @@ def _run(run: Run) -> str:
     return ", ".join(parts)
 
 
-def _admission(request: ask.AdmitRun) -> str:
+def _admission(request: commands.AdmitRun) -> str:
     strategy = request.strategy.value if request.strategy else "default"
     delay = f" delayed by {request.delay}" if request.delay else ""
     return f"CreateRun {request.run_id} {strategy}{delay} of {request.assistant_id}, request_id {request.request_id}"
 
 
-def _leased(request: ask.LeaseRequest) -> str:
+def _leased(request: commands.LeaseCommand) -> str:
     return "worker" if request.by_worker else "server"
 
 
-def _step(request: ask.CommitStep) -> str:
+def _step(request: commands.CommitStep) -> str:
     expected = "" if request.expected_step is None else f" expected {request.expected_step}"
     return f"CommitStep {_attempt(request)} {request.update}{expected}"
 
 
-def _attempt(request: ask.LeaseRequest) -> str:
+def _attempt(request: commands.LeaseCommand) -> str:
     return f"{request.run_id} epoch {request.epoch}"
 
 
-def _claim(request: ask.ClaimRun) -> str:
+def _claim(request: commands.ClaimRun) -> str:
     lease = "" if request.lease is None else f" with a lease of {request.lease}"
     return f"ClaimRun of {'/'.join(sorted(request.graphs))}{lease}"
 
 
 Words: TypeAlias = tuple[str | Callable[[Any], str], Callable[[Any], str]]
-_WORDS: Final[dict[type[ask.Request], Words]] = {
-    ask.CreateThread: ("client", lambda request: "CreateThread"),
-    ask.UpdateThread: ("client", lambda request: f"UpdateThread {request.changes}"),
-    ask.DeleteThread: ("client", lambda request: "DeleteThread"),
-    ask.UpdateState: ("client", lambda request: "UpdateState"),
-    ask.AdmitRun: ("client", _admission),
-    ask.CancelRun: ("client", lambda request: f"CancelRun {request.run_id} {request.action.value}"),
-    ask.DeleteRun: ("client", lambda request: f"DeleteRun {request.run_id}"),
-    ask.ClaimRun: (lambda request: "worker" if request.worker_id else "server", _claim),
-    ask.CommitStep: (_leased, _step),
-    ask.PublishOutput: (_leased, lambda request: f"PublishOutput {_attempt(request)}"),
-    ask.Heartbeat: (_leased, lambda request: f"Heartbeat {_attempt(request)} for {request.lease}"),
-    ask.SucceedRun: (_leased, lambda request: f"FinishRun {_attempt(request)} success {request.update or ''}".rstrip()),
-    ask.FailRun: (_leased, lambda request: f"FinishRun {_attempt(request)} error"),
-    ask.ReleaseRun: (_leased, lambda request: f"ReleaseRun {_attempt(request)}"),
-    ask.AcknowledgeStop: (_leased, lambda request: f"the stop is acknowledged for {_attempt(request)}"),
-    ask.Tick: ("timer", lambda request: "time is up"),
-    ask.Recover: ("server", lambda request: "starts again, and all that it executed itself is gone"),
-    ask.ExpireThread: ("retention", lambda request: f"the thread, if idle since {request.idle_since}"),
+_WORDS: Final[dict[type[commands.Command], Words]] = {
+    commands.CreateThread: ("client", lambda request: "CreateThread"),
+    commands.UpdateThread: ("client", lambda request: f"UpdateThread {request.changes}"),
+    commands.DeleteThread: ("client", lambda request: "DeleteThread"),
+    commands.UpdateState: ("client", lambda request: "UpdateState"),
+    commands.AdmitRun: ("client", _admission),
+    commands.CancelRun: ("client", lambda request: f"CancelRun {request.run_id} {request.action.value}"),
+    commands.DeleteRun: ("client", lambda request: f"DeleteRun {request.run_id}"),
+    commands.ClaimRun: (lambda request: "worker" if request.worker_id else "server", _claim),
+    commands.CommitStep: (_leased, _step),
+    commands.PublishOutput: (_leased, lambda request: f"PublishOutput {_attempt(request)}"),
+    commands.Heartbeat: (_leased, lambda request: f"Heartbeat {_attempt(request)} for {request.lease}"),
+    commands.SucceedRun: (
+        _leased,
+        lambda request: f"FinishRun {_attempt(request)} success {request.update or ''}".rstrip(),
+    ),
+    commands.FailRun: (_leased, lambda request: f"FinishRun {_attempt(request)} error"),
+    commands.ReleaseRun: (_leased, lambda request: f"ReleaseRun {_attempt(request)}"),
+    commands.AcknowledgeStop: (_leased, lambda request: f"the stop is acknowledged for {_attempt(request)}"),
+    commands.Tick: ("timer", lambda request: "time is up"),
+    commands.Recover: ("server", lambda request: "starts again, and all that it executed itself is gone"),
+    commands.ExpireThread: ("retention", lambda request: f"the thread, if idle since {request.idle_since}"),
 }

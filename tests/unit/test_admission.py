@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from statemachine import errors
-from statemachine import requests as ask
-from statemachine.arbiter import decide
-from statemachine.model import Assistant, RunChanged, Thread, ThreadView
-from statemachine.status import CancelAction, RunStatus, Strategy
+from doubletext_statemachine import commands, errors
+from doubletext_statemachine.arbiter import decide
+from doubletext_statemachine.model import Assistant, RunChanged, Thread, ThreadView
+from doubletext_statemachine.words import CancelAction, RunStatus, Strategy
 from tests.unit.play import (
     ASSISTANT,
     ENQUEUE,
@@ -31,7 +30,7 @@ def test_on_an_idle_thread_every_strategy_starts_the_run(play: Play, strategy: S
     assert made.admitted == made.run == play.run("r")
     assert (made.admitted.sequence, made.admitted.status, made.queue_position) == (1, S.PENDING, 1)
     assert made.superseded == []
-    assert made.outlook.ready == made.admitted
+    assert made.upcoming.ready == made.admitted
     assert [event.kind for event in made.events] == [RunChanged(None, S.PENDING)]
     assert play.claimed("r").status is S.RUNNING
 
@@ -156,7 +155,7 @@ def test_a_pending_run_is_superseded_without_having_run(
     (run,) = made.superseded
     assert (run.run_id, run.status, run.attempt, run.start_time, run.last_step) == ("P", status, 0, None, 0)
     assert made.cut_to is None
-    assert play.thread.drain is None
+    assert play.thread.stopping is None
     assert play.claimed("new").base_step == 0
 
 
@@ -174,12 +173,12 @@ def test_the_events_of_a_supersession_tell_of_the_new_run_first() -> None:
 def test_a_run_that_was_handed_back_is_rolled_back_with_its_steps(play: Play) -> None:
     play.admit("early", delay=100)
     play.start("r", steps=2)
-    play.put(play.held(ask.ReleaseRun, "r"))
+    play.put(play.held(commands.ReleaseRun, "r"))
     made = play.admit("new", ROLLBACK)
     assert made.cut_to == 0
     assert [run.run_id for run in made.superseded] == ["early", "r"]
     assert {run.run_id: run.base_step for run in made.superseded} == {"early": 0, "r": 0}
-    assert play.thread.drain is None
+    assert play.thread.stopping is None
 
 
 def test_a_superseded_run_may_itself_have_superseded_another(play: Play) -> None:
@@ -231,7 +230,7 @@ def test_a_repeated_call_names_its_run_even_when_that_is_over(play: Play, end: s
     else:
         play.succeed("r")
     if end == "deleted":
-        play.put(ask.DeleteRun(T, "r"))
+        play.put(commands.DeleteRun(T, "r"))
     assert play.admit("ignored", request_id="q", digest="d").repeated == "r"
 
 

@@ -2,18 +2,18 @@
 
 import pytest
 
-from statemachine import requests as ask
-from statemachine.arbiter import decide
-from statemachine.model import DEFAULT_REDUCERS, Run, RunChanged, StepCommitted, ThreadView
+from doubletext_statemachine import commands
+from doubletext_statemachine.arbiter import decide
+from doubletext_statemachine.model import DEFAULT_REDUCERS, Run, RunChanged, StepCommitted, ThreadView
 from tests.unit.play import COUNTERS, GRAPHS, OTHER, START, Play
 from tests.unit.world import S, T
 
 
 def test_a_claim_starts_the_run_with_its_input_as_a_step(play: Play) -> None:
-    play.put(ask.UpdateState(T, "{}", DEFAULT_REDUCERS))
+    play.put(commands.UpdateState(T, "{}", DEFAULT_REDUCERS))
     play.admit("r", assistant=OTHER)
     play.now += 3
-    made = play.put(ask.ClaimRun(T, GRAPHS))
+    made = play.put(commands.ClaimRun(T, GRAPHS))
     run = made.run
     assert isinstance(run, Run)
     assert run == run._replace(
@@ -22,15 +22,15 @@ def test_a_claim_starts_the_run_with_its_input_as_a_step(play: Play) -> None:
     (step,) = made.steps
     assert (step.step, step.run_id, step.update, step.reducers) == (2, "r", None, COUNTERS)
     assert [event.kind for event in made.events] == [RunChanged(S.PENDING, S.RUNNING), StepCommitted(2)]
-    assert made.outlook == (None, play.now + 30)
+    assert made.upcoming == (None, play.now + 30)
 
 
 @pytest.mark.parametrize("hand_back", ["release", "recover"])
 def test_a_run_that_is_claimed_again_has_its_input_once_and_a_new_epoch(play: Play, hand_back: str) -> None:
     play.start("r", steps=1, timeout=20)
-    play.put(play.held(ask.ReleaseRun, "r") if hand_back == "release" else ask.Recover(T))
+    play.put(play.held(commands.ReleaseRun, "r") if hand_back == "release" else commands.Recover(T))
     play.now += 5
-    made = play.put(ask.ClaimRun(T, GRAPHS))
+    made = play.put(commands.ClaimRun(T, GRAPHS))
     run = play.run("r")
     assert made.steps == []
     assert play.steps() == ("r", "r")
@@ -41,9 +41,9 @@ def test_a_run_that_is_claimed_again_has_its_input_once_and_a_new_epoch(play: Pl
 
 def test_a_claimer_of_other_graphs_starts_nothing(play: Play) -> None:
     play.admit("r")
-    made = play.put(ask.ClaimRun(T, frozenset({"h"})))
+    made = play.put(commands.ClaimRun(T, frozenset({"h"})))
     assert (made.run, made.writes) == (None, False)
-    assert made.outlook.ready == play.run("r")
+    assert made.upcoming.ready == play.run("r")
 
 
 def test_a_claimer_does_not_get_a_run_that_waits_behind_one_of_another_graph(play: Play) -> None:
@@ -61,7 +61,7 @@ def test_nothing_is_claimed_beside_a_running_run(play: Play) -> None:
 
 def test_nothing_is_claimed_on_a_thread_without_runs_or_without_a_thread(play: Play) -> None:
     assert play.claim() is None
-    assert not decide(ThreadView(None), ask.ClaimRun(T, GRAPHS), START).writes
+    assert not decide(ThreadView(None), commands.ClaimRun(T, GRAPHS), START).writes
 
 
 # Order, delay, and those that were handed back
@@ -69,18 +69,18 @@ def test_nothing_is_claimed_on_a_thread_without_runs_or_without_a_thread(play: P
 
 def test_a_delayed_run_starts_when_it_is_due_and_not_an_instant_before(play: Play) -> None:
     made = play.admit("r", delay=10)
-    assert made.outlook == (None, START + 10)
+    assert made.upcoming == (None, START + 10)
     play.now = START + 9
     assert play.claim() is None
     play.now = START + 10
-    assert play.put(ask.Tick(T)).outlook.ready == play.run("r")
+    assert play.put(commands.Tick(T)).upcoming.ready == play.run("r")
     assert play.claimed("r")
 
 
 def test_a_delayed_run_holds_up_none_that_was_admitted_after_it(play: Play) -> None:
     play.admit("delayed", delay=10)
     made = play.admit("prompt")
-    assert (made.queue_position, made.outlook.ready) == (1, play.run("prompt"))
+    assert (made.queue_position, made.upcoming.ready) == (1, play.run("prompt"))
     play.claimed("prompt")
 
 
@@ -96,7 +96,7 @@ def test_a_delayed_run_that_became_due_goes_before_those_admitted_after_it(play:
 def test_delayed_runs_wait_in_order_of_when_they_are_due(play: Play) -> None:
     play.admit("late", delay=20)
     made = play.admit("soon", delay=10)
-    assert (made.queue_position, made.outlook.wake) == (1, START + 10)
+    assert (made.queue_position, made.upcoming.wake) == (1, START + 10)
     assert play.admit("between", delay=15).queue_position == 2
     play.now += 20
     assert [play.claimed(name).run_id for name in ("late",)] == ["late"]
@@ -106,7 +106,7 @@ def test_a_run_that_was_handed_back_goes_before_all_others(play: Play) -> None:
     play.admit("first", delay=10)
     play.start("r", steps=1)
     play.now += 10
-    play.put(play.held(ask.ReleaseRun, "r"))
+    play.put(play.held(commands.ReleaseRun, "r"))
     assert play.admit("new").queue_position == 3
     play.claimed("r")
     play.succeed("r")

@@ -6,37 +6,36 @@ from typing import Any, Final
 
 import pytest
 
-from statemachine import errors
-from statemachine import requests as ask
-from statemachine.draft import Decision
-from statemachine.model import Output
-from statemachine.status import CancelAction
+from doubletext_statemachine import commands, errors
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.model import Output
+from doubletext_statemachine.words import CancelAction
 from tests.unit.play import INTERRUPT, LEASE, ROLLBACK, Play
 from tests.unit.world import T
 
-LEASE_REQUESTS: Final[dict[str, tuple[type[ask.LeaseRequest], tuple[Any, ...]]]] = {
-    "CommitStep": (ask.CommitStep, ("{}",)),
-    "CommitStep of a number": (ask.CommitStep, ("{}", 2)),
-    "PublishOutput": (ask.PublishOutput, ((Output("c", "{}"),),)),
-    "PublishOutput of nothing": (ask.PublishOutput, ((),)),
-    "Heartbeat": (ask.Heartbeat, (LEASE,)),
-    "SucceedRun": (ask.SucceedRun, ()),
-    "SucceedRun with a step": (ask.SucceedRun, ("{}", "digest")),
-    "FailRun": (ask.FailRun, ("E", "m", "digest")),
-    "ReleaseRun": (ask.ReleaseRun, ()),
+LEASE_REQUESTS: Final[dict[str, tuple[type[commands.LeaseCommand], tuple[Any, ...]]]] = {
+    "CommitStep": (commands.CommitStep, ("{}",)),
+    "CommitStep of a number": (commands.CommitStep, ("{}", 2)),
+    "PublishOutput": (commands.PublishOutput, ((Output("c", "{}"),),)),
+    "PublishOutput of nothing": (commands.PublishOutput, ((),)),
+    "Heartbeat": (commands.Heartbeat, (LEASE,)),
+    "SucceedRun": (commands.SucceedRun, ()),
+    "SucceedRun with a step": (commands.SucceedRun, ("{}", "digest")),
+    "FailRun": (commands.FailRun, ("E", "m", "digest")),
+    "ReleaseRun": (commands.ReleaseRun, ()),
 }
 
 
 def lose(play: Play) -> Decision:
     """Whoever executes `r` dies, which shows at a restart of the server, or at the end of the worker's lease."""
     play.now += LEASE
-    play.put(ask.Tick(T))
-    return play.put(ask.Recover(T))
+    play.put(commands.Tick(T))
+    return play.put(commands.Recover(T))
 
 
 def time_out(play: Play) -> None:
     play.now += 5
-    play.put(ask.Tick(T))
+    play.put(commands.Tick(T))
 
 
 STOPS: Final[dict[str, tuple[Callable[[Play], object], str, int]]] = {
@@ -50,19 +49,19 @@ STOPS: Final[dict[str, tuple[Callable[[Play], object], str, int]]] = {
 ENDS: Final[dict[str, tuple[Callable[[Play], object], str, int]]] = {
     **STOPS,
     "succeeded": (lambda play: play.succeed("r"), "SUCCESS", 1),
-    "failed": (lambda play: play.put(play.held(ask.FailRun, "r", "E", "m")), "ERROR", 1),
-    "was released": (lambda play: play.put(play.held(ask.ReleaseRun, "r")), "RELEASED", 1),
+    "failed": (lambda play: play.put(play.held(commands.FailRun, "r", "E", "m")), "ERROR", 1),
+    "was released": (lambda play: play.put(play.held(commands.ReleaseRun, "r")), "RELEASED", 1),
     "was lost": (lose, "LEASE_LOST", 1),
     "was lost too often": (lambda play: (lose(play), play.claim(), lose(play)), "MAX_ATTEMPTS", 2),
     "was released and claimed again": (
-        lambda play: (play.put(play.held(ask.ReleaseRun, "r")), play.claim()),
+        lambda play: (play.put(play.held(commands.ReleaseRun, "r")), play.claim()),
         "CLAIMED_AGAIN",
         2,
     ),
     "was lost and claimed again": (lambda play: (lose(play), play.claim()), "CLAIMED_AGAIN", 2),
     "was lost and claimed by a worker": (lambda play: (lose(play), play.take("r", lease=99)), "CLAIMED_AGAIN", 2),
-    "was recorded no more": (lambda play: (play.succeed("r"), play.put(ask.DeleteRun(T, "r"))), "DELETED", 0),
-    "lost its thread": (lambda play: play.put(ask.DeleteThread(T)), "DELETED", 0),
+    "was recorded no more": (lambda play: (play.succeed("r"), play.put(commands.DeleteRun(T, "r"))), "DELETED", 0),
+    "lost its thread": (lambda play: play.put(commands.DeleteThread(T)), "DELETED", 0),
 }
 
 
@@ -87,7 +86,7 @@ def test_an_attempt_whose_run_is_over_changes_nothing_and_is_told_why(
     happened, cause, current = ENDS[end]
     executed(play, by_worker=by_worker, timeout=5 if end == "timed out" else None)
     happened(play)
-    play.put(ask.AcknowledgeStop(T, "r", 1))
+    play.put(commands.AcknowledgeStop(T, "r", 1))
     request, more = LEASE_REQUESTS[kind]
     late = request(T, "r", 1, *more, by_worker=by_worker)
     if (kind, end) == ("ReleaseRun", "was released"):
@@ -105,7 +104,7 @@ def test_a_stopped_attempt_is_fenced_at_once_and_not_only_when_its_grace_is_over
     happened, cause, current = STOPS[end]
     executed(play, by_worker=by_worker, timeout=5 if end == "timed out" else None)
     happened(play)
-    assert play.thread.drain
+    assert play.thread.stopping
     request, more = LEASE_REQUESTS[kind]
     facts = play.refused(request(T, "r", 1, *more, by_worker=by_worker), errors.LeaseLost)
     assert facts == {"run_id": "r", "epoch": "1", "current_epoch": str(current), "cause": cause}
@@ -137,8 +136,10 @@ def test_of_a_lease_that_is_both_replaced_and_over_the_claim_is_the_cause(play: 
     lose(play)
     play.take("r")
     play.now += LEASE
-    assert play.refused(play.wire(ask.CommitStep, "r", "{}", epoch=1), errors.LeaseLost)["cause"] == "CLAIMED_AGAIN"
-    assert play.refused(play.wire(ask.CommitStep, "r", "{}", epoch=2), errors.LeaseLost)["cause"] == "EXPIRED"
+    assert (
+        play.refused(play.wire(commands.CommitStep, "r", "{}", epoch=1), errors.LeaseLost)["cause"] == "CLAIMED_AGAIN"
+    )
+    assert play.refused(play.wire(commands.CommitStep, "r", "{}", epoch=2), errors.LeaseLost)["cause"] == "EXPIRED"
 
 
 @pytest.mark.parametrize("kind", list(LEASE_REQUESTS))
@@ -161,8 +162,8 @@ def test_the_servers_own_stopped_attempt_is_not_a_workers_to_acknowledge(play: P
     happened(play)
     request, more = LEASE_REQUESTS[kind]
     assert play.refused(request(T, "r", 1, *more, by_worker=True), errors.LeaseLost)["cause"] == cause
-    assert not play.put(ask.AcknowledgeStop(T, "r", 1, by_worker=True)).writes
-    assert play.thread.drain
+    assert not play.put(commands.AcknowledgeStop(T, "r", 1, by_worker=True)).writes
+    assert play.thread.stopping
 
 
 @pytest.mark.parametrize("kind", list(LEASE_REQUESTS))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from statemachine.arbiter import stops_all
+from doubletext_statemachine.arbiter import stops_all
 from tests.unit.lines import SEEDS, THREADS, Lines, front_of
 
 

@@ -5,11 +5,11 @@ from typing import Any, Final
 
 import pytest
 
-from statemachine import lifecycle
-from statemachine.errors import LeaseLost, QueueFull, ThreadBusy
-from statemachine.lifecycle import Ask, IllegalMove, Trigger
-from statemachine.model import Drain, Run, ThreadView
-from statemachine.status import RunStatus, Strategy
+from doubletext_statemachine import lifecycle
+from doubletext_statemachine.errors import LeaseLost, QueueFull, ThreadBusy
+from doubletext_statemachine.lifecycle import Ask, IllegalMove, Trigger
+from doubletext_statemachine.model import Run, StoppingAttempt, ThreadView
+from doubletext_statemachine.words import RunStatus, Strategy
 from tests.unit.asks import ASSISTANT, NOW, a_run, asked, other, outcome
 
 BUSY: Final = {
@@ -22,7 +22,7 @@ BUSY: Final = {
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_every_strategy_admits_to_an_idle_thread(strategy: Strategy) -> None:
-    ask = asked(a_run(None, strategy=strategy), drain=Drain("gone", 1, NOW + 1, NOW + 1))
+    ask = asked(a_run(None, strategy=strategy), stopping=StoppingAttempt("gone", 1, NOW + 1, NOW + 1))
     assert lifecycle.strategy_admits(ask)
     assert outcome("admit", ask) == "pending"
 
@@ -97,8 +97,11 @@ FIRST_IN_LINE: Final = {
     "due the next instant": (asked(a_run(due_time=NOW + 1)), False),
     "a later one was handed back": (asked(a_run(), other(sequence=2, base_step=0)), False),
     "handed back, behind an earlier one": (asked(a_run(base_step=0), other(sequence=0)), True),
-    "a stopped attempt has one more instant": (asked(a_run(), drain=Drain("x", 1, NOW + 1, NOW + 1)), False),
-    "a stopped attempt's grace ends this instant": (asked(a_run(), drain=Drain("x", 1, NOW, NOW)), True),
+    "a stopped attempt has one more instant": (
+        asked(a_run(), stopping=StoppingAttempt("x", 1, NOW + 1, NOW + 1)),
+        False,
+    ),
+    "a stopped attempt's grace ends this instant": (asked(a_run(), stopping=StoppingAttempt("x", 1, NOW, NOW)), True),
     "no such thread": (Ask(a_run(), ThreadView(None), NOW), False),
 }
 

@@ -6,10 +6,9 @@ from typing import Any, Final
 
 import pytest
 
-from statemachine import errors
-from statemachine import requests as ask
-from statemachine.model import Drain
-from statemachine.status import CancelAction
+from doubletext_statemachine import commands, errors
+from doubletext_statemachine.model import StoppingAttempt
+from doubletext_statemachine.words import CancelAction
 from tests.unit.play import GRACE, INTERRUPT, LEASE, OTHER, ROLLBACK, Play
 from tests.unit.world import R, T
 
@@ -23,7 +22,7 @@ STOPS: Final[dict[str, tuple[Callable[[Play], object], str]]] = {
         lambda play: (play.admit("next"), play.cancel("r", CancelAction.ROLLBACK)),
         "CANCELLED",
     ),
-    "timeout": (lambda play: (play.admit("next"), play.put(ask.Tick(T))), "TIMEOUT"),
+    "timeout": (lambda play: (play.admit("next"), play.put(commands.Tick(T))), "TIMEOUT"),
 }
 
 
@@ -57,31 +56,31 @@ def test_a_silent_worker_holds_up_the_next_run_to_the_end_of_its_lease_or_its_gr
 ) -> None:
     play = stop(how, lease)
     until = play.now + wait
-    assert play.thread.drain == Drain("r", 1, until, play.now + GRACE, "w")
-    assert play.put(ask.Tick(T)).outlook == (None, until)
+    assert play.thread.stopping == StoppingAttempt("r", 1, until, play.now + GRACE, "w")
+    assert play.put(commands.Tick(T)).upcoming == (None, until)
     play.now = until - 1
     assert play.claim() is None
-    assert not play.put(ask.Tick(T)).writes
+    assert not play.put(commands.Tick(T)).writes
     play.now = until
-    made = play.put(ask.Tick(T))
-    assert made.outlook == (play.run("next"), None)
-    assert play.thread.drain is None
+    made = play.put(commands.Tick(T))
+    assert made.upcoming == (play.run("next"), None)
+    assert play.thread.stopping is None
     play.take("next")
 
 
 def test_the_next_run_starts_at_that_instant_though_no_timer_has_fired(stopped: Play) -> None:
     stopped.now += LEASE
     stopped.take("next")
-    assert stopped.thread.drain is None
+    assert stopped.thread.stopping is None
 
 
 def test_the_wait_ends_by_time_also_when_nobody_waits_behind_it(play: Play) -> None:
     play.remote("r")
-    assert play.cancel("r").outlook == (None, play.now + LEASE)
+    assert play.cancel("r").upcoming == (None, play.now + LEASE)
     play.now += LEASE
-    made = play.put(ask.Tick(T))
-    assert (made.writes, made.events, made.outlook, play.thread.drain) == (True, [], (None, None), None)
-    assert not play.put(ask.Tick(T)).writes
+    made = play.put(commands.Tick(T))
+    assert (made.writes, made.events, made.upcoming, play.thread.stopping) == (True, [], (None, None), None)
+    assert not play.put(commands.Tick(T)).writes
 
 
 @pytest.mark.parametrize("waiting", ["nobody", "one that is due", "one that is delayed"])
@@ -92,23 +91,23 @@ def test_a_wait_that_is_over_when_it_begins_is_ended_at_once(play: Play, over: s
         play.admit("p", delay=100 if waiting == "one that is delayed" else 0)
     play.now += LEASE if over == "the lease was over" else 0
     made = play.cancel("r")
-    assert made.outlook.wake is not None
-    assert made.outlook.wake <= play.now
-    assert (made.outlook.ready is not None) == (waiting == "one that is due")
-    play.put(ask.Tick(T))
-    assert play.thread.drain is None
+    assert made.upcoming.wake is not None
+    assert made.upcoming.wake <= play.now
+    assert (made.upcoming.ready is not None) == (waiting == "one that is due")
+    play.put(commands.Tick(T))
+    assert play.thread.stopping is None
 
 
 def test_a_worker_is_awaited_when_the_servers_process_dies_and_the_server_itself_is_not(stopped: Play) -> None:
-    drain = stopped.thread.drain
-    assert drain
-    made = stopped.put(ask.Recover(T))
-    assert (made.writes, stopped.thread.drain, made.outlook) == (False, drain, (None, drain.until))
+    stopping = stopped.thread.stopping
+    assert stopping
+    made = stopped.put(commands.Recover(T))
+    assert (made.writes, stopped.thread.stopping, made.upcoming) == (False, stopping, (None, stopping.until))
     own = Play()
     own.start("r")
     own.cancel("r")
-    assert own.put(ask.Recover(T)).writes
-    assert own.thread.drain is None
+    assert own.put(commands.Recover(T)).writes
+    assert own.thread.stopping is None
 
 
 # Heartbeats
@@ -120,10 +119,10 @@ def test_a_heartbeat_makes_the_wait_longer_up_to_the_grace_and_tells_of_the_stop
         stopped.now = stop_time + passed
         thread = stopped.thread
         made = stopped.beat("r")
-        drain = Drain("r", 1, stop_time + until, stop_time + GRACE, "w")
-        assert made.thread == stopped.thread == thread._replace(drain=drain)
+        stopping = StoppingAttempt("r", 1, stop_time + until, stop_time + GRACE, "w")
+        assert made.thread == stopped.thread == thread._replace(stopping=stopping)
         assert (made.run, made.moved, made.events) == (named, [], [])
-        assert made.outlook == (None, stop_time + until)
+        assert made.upcoming == (None, stop_time + until)
 
 
 @pytest.mark.parametrize("beats", [False, True])
@@ -131,29 +130,29 @@ def test_a_heartbeat_comes_too_late_at_the_instant_that_the_wait_is_over(how: st
     play = stop(how)
     if beats:
         play.beat("r", 10 * GRACE)
-    drain = play.thread.drain
-    assert drain
-    assert drain.until == play.now + (GRACE if beats else LEASE)
-    play.now = drain.until
-    assert play.refused(play.wire(ask.Heartbeat, "r", LEASE), errors.LeaseLost)["cause"] == STOPS[how][1]
+    stopping = play.thread.stopping
+    assert stopping
+    assert stopping.until == play.now + (GRACE if beats else LEASE)
+    play.now = stopping.until
+    assert play.refused(play.wire(commands.Heartbeat, "r", LEASE), errors.LeaseLost)["cause"] == STOPS[how][1]
     play.now -= 1
     play.beat("r")
 
 
 def test_a_heartbeat_of_another_attempt_makes_nothing_longer(stopped: Play) -> None:
     for epoch in (0, 2):
-        stopped.refused(stopped.wire(ask.Heartbeat, "r", LEASE, epoch=epoch), errors.LeaseLost)
-    stopped.refused(stopped.wire(ask.Heartbeat, "next", LEASE, epoch=1), errors.LeaseLost)
+        stopped.refused(stopped.wire(commands.Heartbeat, "r", LEASE, epoch=epoch), errors.LeaseLost)
+    stopped.refused(stopped.wire(commands.Heartbeat, "next", LEASE, epoch=1), errors.LeaseLost)
 
 
 # The acknowledgement
 
-LAST_WORDS: Final[dict[str, tuple[type[ask.LeaseRequest], tuple[Any, ...]]]] = {
-    "SucceedRun": (ask.SucceedRun, (None, "digest")),
-    "SucceedRun with a step": (ask.SucceedRun, ('{"a":1}', "digest")),
-    "FailRun": (ask.FailRun, ("E", "m", "digest")),
-    "ReleaseRun": (ask.ReleaseRun, ()),
-    "AcknowledgeStop": (ask.AcknowledgeStop, ()),
+LAST_WORDS: Final[dict[str, tuple[type[commands.LeaseCommand], tuple[Any, ...]]]] = {
+    "SucceedRun": (commands.SucceedRun, (None, "digest")),
+    "SucceedRun with a step": (commands.SucceedRun, ('{"a":1}', "digest")),
+    "FailRun": (commands.FailRun, ("E", "m", "digest")),
+    "ReleaseRun": (commands.ReleaseRun, ()),
+    "AcknowledgeStop": (commands.AcknowledgeStop, ()),
 }
 
 
@@ -167,10 +166,10 @@ def test_the_next_run_starts_as_soon_as_the_worker_has_acknowledged(how: str, wo
     play.now += passed
     made = play.put(play.wire(kind, "r", *more))
     assert made.writes
-    assert made.thread == play.thread == thread._replace(drain=None)
+    assert made.thread == play.thread == thread._replace(stopping=None)
     assert (play.world.runs.get("r"), play.steps()) == (stopped, steps)
-    assert made.outlook == (play.run("next"), None)
-    if kind in (ask.SucceedRun, ask.FailRun):
+    assert made.upcoming == (play.run("next"), None)
+    if kind in (commands.SucceedRun, commands.FailRun):
         assert isinstance(made.refusal, errors.LeaseLost)
         current = "0" if stopped is None else "1"
         assert made.refusal.facts == {
@@ -188,11 +187,11 @@ def test_the_last_word_is_spoken_once(stopped: Play, word: str) -> None:
     epoch = 1
     stopped.put(stopped.wire(kind, "r", *more))
     again = kind(T, "r", epoch, *more, by_worker=True)
-    if kind is ask.AcknowledgeStop:
+    if kind is commands.AcknowledgeStop:
         assert not stopped.put(again).writes
     else:
         stopped.refused(again, errors.LeaseLost)
-    stopped.refused(ask.Heartbeat(T, "r", epoch, LEASE, by_worker=True), errors.LeaseLost)
+    stopped.refused(commands.Heartbeat(T, "r", epoch, LEASE, by_worker=True), errors.LeaseLost)
 
 
 @pytest.mark.parametrize("word", list(LAST_WORDS))
@@ -200,7 +199,7 @@ def test_the_last_word_is_spoken_once(stopped: Play, word: str) -> None:
 def test_the_last_word_of_another_attempt_lets_nobody_start(stopped: Play, word: str, run_id: str, epoch: int) -> None:
     kind, more = LAST_WORDS[word]
     request = kind(T, run_id, epoch, *more, by_worker=True)
-    if kind is ask.AcknowledgeStop:
+    if kind is commands.AcknowledgeStop:
         assert not stopped.put(request).writes
     else:
         stopped.refused(request, errors.LeaseLost)
@@ -211,11 +210,11 @@ def test_the_last_word_of_another_attempt_lets_nobody_start(stopped: Play, word:
 def test_an_attempt_whose_record_was_deleted_is_awaited_all_the_same(play: Play, word: str) -> None:
     play.remote("r")
     play.admit("next", INTERRUPT)
-    play.put(ask.DeleteRun(T, "r"))
+    play.put(commands.DeleteRun(T, "r"))
     assert play.beat("r").run is None
     kind, more = LAST_WORDS[word]
     made = play.put(play.wire(kind, "r", *more))
-    assert (play.thread.drain, made.outlook.ready) == (None, play.run("next"))
+    assert (play.thread.stopping, made.upcoming.ready) == (None, play.run("next"))
     if made.refusal is not None:
         assert (made.refusal.facts["cause"], made.refusal.facts["current_epoch"]) == ("DELETED", "0")
 
@@ -223,13 +222,13 @@ def test_an_attempt_whose_record_was_deleted_is_awaited_all_the_same(play: Play,
 # Never again
 
 DEEDS: Final[dict[str, Callable[[Play], object]]] = {
-    "dies": lambda play: play.put(ask.Tick(T)),
-    "goes on": lambda play: play.refused(ask.CommitStep(T, "r", 1, "{}", by_worker=True), errors.LeaseLost),
-    "succeeds": lambda play: play.put(play.wire(ask.SucceedRun, "r", None, "digest")),
-    "fails": lambda play: play.put(play.wire(ask.FailRun, "r", "E", "m", "digest")),
-    "hands it back": lambda play: play.put(play.wire(ask.ReleaseRun, "r")),
+    "dies": lambda play: play.put(commands.Tick(T)),
+    "goes on": lambda play: play.refused(commands.CommitStep(T, "r", 1, "{}", by_worker=True), errors.LeaseLost),
+    "succeeds": lambda play: play.put(play.wire(commands.SucceedRun, "r", None, "digest")),
+    "fails": lambda play: play.put(play.wire(commands.FailRun, "r", "E", "m", "digest")),
+    "hands it back": lambda play: play.put(play.wire(commands.ReleaseRun, "r")),
     "beats on": lambda play: play.beat("r"),
-    "dies with the server": lambda play: play.put(ask.Recover(T)),
+    "dies with the server": lambda play: play.put(commands.Recover(T)),
 }
 
 
@@ -239,12 +238,12 @@ def test_a_stopped_run_is_never_tried_again_whatever_its_worker_does(how: str, d
     ended = play.world.runs.get("r") or play.world.graves["r"]
     DEEDS[deed](play)
     play.now += GRACE
-    play.put(ask.Recover(T))
-    play.put(ask.Tick(T))
+    play.put(commands.Recover(T))
+    play.put(commands.Tick(T))
     play.take("next")
-    play.put(play.wire(ask.SucceedRun, "next"))
+    play.put(play.wire(commands.SucceedRun, "next"))
     play.now += 10 * GRACE
-    assert play.put(ask.Tick(T)).outlook == (None, None)
+    assert play.put(commands.Tick(T)).upcoming == (None, None)
     assert play.claim() is None
     assert (play.world.runs.get("r") or play.world.graves["r"]) == ended
     assert ended.reason is R(STOPS[how][1])

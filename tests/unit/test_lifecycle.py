@@ -4,11 +4,11 @@ from typing import Final
 
 import pytest
 
-from statemachine import lifecycle
-from statemachine.errors import LeaseLost, Refusal
-from statemachine.lifecycle import IllegalMove, Trigger
-from statemachine.model import Drain
-from statemachine.status import RunStatus, Strategy
+from doubletext_statemachine import lifecycle
+from doubletext_statemachine.errors import LeaseLost, Refusal
+from doubletext_statemachine.lifecycle import IllegalMove, Trigger
+from doubletext_statemachine.model import StoppingAttempt
+from doubletext_statemachine.words import RunStatus, Strategy
 from tests.unit.asks import NOW, a_run, asked, other, outcome, status_named
 
 TRIGGERS: Final = ("admit", "claim", "succeed", "fail", "release", "lose", "time_out", "interrupt", "roll_back")
@@ -100,7 +100,9 @@ def test_an_admitted_run_gets_its_first_status_only_by_admission() -> None:
 def test_stopping_a_run_needs_nobodys_consent(trigger: str, status: str) -> None:
     """No guard: neither the lease, nor the line, nor the strategy, nor the clock has a say."""
     run = a_run(RunStatus(status), strategy=Strategy.REJECT, timeout=None, due_time=NOW + 1, attempt=3)
-    ask = asked(run, other(sequence=0), epoch=None, drain=Drain("r0", 1, NOW + 1, NOW + 1), max_queued_runs=1)
+    ask = asked(
+        run, other(sequence=0), epoch=None, stopping=StoppingAttempt("r0", 1, NOW + 1, NOW + 1), max_queued_runs=1
+    )
     assert outcome(trigger, ask) == {"interrupt": "interrupted", "roll_back": "deleted"}[trigger]
 
 

@@ -4,8 +4,7 @@ from typing import Any, Final
 
 import pytest
 
-from statemachine import errors
-from statemachine import requests as ask
+from doubletext_statemachine import commands, errors
 from tests.unit.play import LEASE, Play
 from tests.unit.world import R, S, T
 
@@ -13,7 +12,7 @@ from tests.unit.world import R, S, T
 
 
 def commit(play: Play, update: str, expected: int | None, epoch: int | None = None) -> Any:
-    return play.wire(ask.CommitStep, "r", update, expected, epoch=epoch)
+    return play.wire(commands.CommitStep, "r", update, expected, epoch=epoch)
 
 
 @pytest.mark.parametrize("expected", [None, 2])
@@ -45,7 +44,7 @@ def test_a_repeated_step_of_an_earlier_attempt_is_known_to_the_next_one(play: Pl
     play.remote("r")
     play.put(commit(play, '{"a":1}', 2))
     play.now += LEASE
-    play.put(ask.Tick(T))
+    play.put(commands.Tick(T))
     play.take("r")
     made = play.put(commit(play, '{"a":1}', 2, epoch=2))
     assert (made.writes, made.step) == (False, 2)
@@ -67,7 +66,7 @@ NO_STEP_TO_REPEAT: Final = {
 
 @pytest.mark.parametrize("what", list(NO_STEP_TO_REPEAT))
 def test_a_number_that_is_not_the_next_ones_nor_of_the_very_step_is_refused(play: Play, what: str) -> None:
-    play.put(ask.UpdateState(T, "{}", {}))
+    play.put(commands.UpdateState(T, "{}", {}))
     play.remote("r")
     play.put(commit(play, '{"a":1}', 3))
     play.put(commit(play, '{"a":2}', 4))
@@ -88,10 +87,10 @@ def test_a_step_is_repeated_only_under_a_lease_that_holds(play: Play) -> None:
 
 # Ends
 
-OUTCOMES: Final[dict[str, tuple[type[ask.LeaseRequest], tuple[Any, ...]]]] = {
-    "success": (ask.SucceedRun, (None, "nothing")),
-    "success with a step": (ask.SucceedRun, ('{"a":1}', "a step")),
-    "error": (ask.FailRun, ("E", "m", "an error")),
+OUTCOMES: Final[dict[str, tuple[type[commands.LeaseCommand], tuple[Any, ...]]]] = {
+    "success": (commands.SucceedRun, (None, "nothing")),
+    "success with a step": (commands.SucceedRun, ('{"a":1}', "a step")),
+    "error": (commands.FailRun, ("E", "m", "an error")),
 }
 
 
@@ -124,7 +123,7 @@ def test_another_outcome_than_the_first_is_refused(play: Play, outcome: str, oth
 @pytest.mark.parametrize("epoch", [0, 1, 3])
 def test_an_outcome_is_repeated_only_under_the_epoch_that_had_it(play: Play, outcome: str, epoch: int) -> None:
     play.remote("r")
-    play.put(play.wire(ask.ReleaseRun, "r"))
+    play.put(play.wire(commands.ReleaseRun, "r"))
     play.take("r")
     kind, more = OUTCOMES[outcome]
     play.put(play.wire(kind, "r", *more))
@@ -136,7 +135,7 @@ def test_an_outcome_without_a_digest_is_not_taken_for_a_repeated_one(play: Play)
     play.start("r")
     play.succeed("r")
     assert play.run("r").outcome_digest is None
-    assert play.refused(play.held(ask.SucceedRun, "r"), errors.LeaseLost)["cause"] == "SUCCESS"
+    assert play.refused(play.held(commands.SucceedRun, "r"), errors.LeaseLost)["cause"] == "SUCCESS"
 
 
 # Handing back
@@ -144,32 +143,32 @@ def test_an_outcome_without_a_digest_is_not_taken_for_a_repeated_one(play: Play)
 
 def test_a_run_is_handed_back_once_however_often_it_is_asked(play: Play) -> None:
     play.remote("r", steps=1)
-    play.put(play.wire(ask.ReleaseRun, "r"))
+    play.put(play.wire(commands.ReleaseRun, "r"))
     run = play.run("r")
     for _ in range(2):
-        made = play.put(play.wire(ask.ReleaseRun, "r"))
-        assert (made.writes, made.outlook.ready, play.run("r")) == (False, run, run)
+        made = play.put(play.wire(commands.ReleaseRun, "r"))
+        assert (made.writes, made.upcoming.ready, play.run("r")) == (False, run, run)
 
 
 @pytest.mark.parametrize("epoch", [0, 2])
 def test_handing_back_is_repeated_only_under_the_epoch_that_did_it(play: Play, epoch: int) -> None:
     play.remote("r")
-    play.put(play.wire(ask.ReleaseRun, "r"))
-    facts = play.refused(play.wire(ask.ReleaseRun, "r", epoch=epoch), errors.LeaseLost)
+    play.put(play.wire(commands.ReleaseRun, "r"))
+    facts = play.refused(play.wire(commands.ReleaseRun, "r", epoch=epoch), errors.LeaseLost)
     assert facts == {"run_id": "r", "epoch": str(epoch), "current_epoch": "1", "cause": "RELEASED"}
 
 
 def test_a_run_that_was_lost_is_not_taken_for_one_handed_back(play: Play) -> None:
     play.remote("r")
     play.now += LEASE
-    play.put(ask.Tick(T))
+    play.put(commands.Tick(T))
     assert play.run("r").reason is R.LEASE_LOST
-    assert play.refused(play.wire(ask.ReleaseRun, "r"), errors.LeaseLost)["cause"] == "LEASE_LOST"
+    assert play.refused(play.wire(commands.ReleaseRun, "r"), errors.LeaseLost)["cause"] == "LEASE_LOST"
 
 
 def test_a_run_that_was_claimed_again_is_not_handed_back_by_the_one_before(play: Play) -> None:
     play.remote("r")
-    play.put(play.wire(ask.ReleaseRun, "r"))
+    play.put(play.wire(commands.ReleaseRun, "r"))
     play.take("r")
-    assert play.refused(play.wire(ask.ReleaseRun, "r", epoch=1), errors.LeaseLost)["cause"] == "CLAIMED_AGAIN"
+    assert play.refused(play.wire(commands.ReleaseRun, "r", epoch=1), errors.LeaseLost)["cause"] == "CLAIMED_AGAIN"
     assert play.run("r").status is S.RUNNING

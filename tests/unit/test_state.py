@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import pytest
 
-from statemachine.model import DEFAULT_REDUCERS, Reducers
-from statemachine.state import REDUCE, Values, as_list, fold
-from statemachine.status import Reducer
+from doubletext_statemachine.model import DEFAULT_REDUCERS, Reducers
+from doubletext_statemachine.state import REDUCE, Values, as_list, fold
+from doubletext_statemachine.words import Reducer
 
 REPLACE: Final[Reducers] = {"k": Reducer.REPLACE}
 APPEND: Final[Reducers] = {"k": Reducer.APPEND}

@@ -4,11 +4,10 @@ from typing import Any, Final
 
 import pytest
 
-from statemachine import errors
-from statemachine import requests as ask
-from statemachine.arbiter import decide
-from statemachine.model import DEFAULT_REDUCERS, StepCommitted, Thread, ThreadView
-from statemachine.status import CancelAction
+from doubletext_statemachine import commands, errors
+from doubletext_statemachine.arbiter import decide
+from doubletext_statemachine.model import DEFAULT_REDUCERS, StepCommitted, Thread, ThreadView
+from doubletext_statemachine.words import CancelAction
 from tests.unit.play import COUNTERS, REJECT, ROLLBACK, START, Play, admission
 from tests.unit.world import R, S, T
 
@@ -19,7 +18,7 @@ def test_a_created_thread_is_as_the_request_says() -> None:
 
 
 def test_a_thread_is_not_created_twice(play: Play) -> None:
-    assert play.refused(ask.CreateThread(T), errors.ThreadExists) == {"thread_id": T}
+    assert play.refused(commands.CreateThread(T), errors.ThreadExists) == {"thread_id": T}
 
 
 @pytest.mark.parametrize(
@@ -30,15 +29,15 @@ def test_updating_a_thread_sets_what_is_named_and_nothing_else(changes: dict[str
     play = Play(metadata='{"a":1}', default_strategy=REJECT, max_queued_runs=3)
     play.start("r")
     before, play.now = play.thread, play.now + 1
-    made = play.put(ask.UpdateThread(T, changes))
+    made = play.put(commands.UpdateThread(T, changes))
     assert made.thread == before._replace(update_time=play.now, **changes)
     assert made.events == []
 
 
 THREAD_REQUESTS: Final = {
-    "UpdateThread": ask.UpdateThread(T, {"metadata": "{}"}),
-    "DeleteThread": ask.DeleteThread(T),
-    "UpdateState": ask.UpdateState(T, "{}", DEFAULT_REDUCERS),
+    "UpdateThread": commands.UpdateThread(T, {"metadata": "{}"}),
+    "DeleteThread": commands.DeleteThread(T),
+    "UpdateState": commands.UpdateState(T, "{}", DEFAULT_REDUCERS),
     "AdmitRun": admission("r"),
 }
 
@@ -53,15 +52,15 @@ def test_a_thread_that_is_not_there_is_not_found(name: str) -> None:
 def test_deleting_a_thread_stops_and_fences_its_runs(play: Play) -> None:
     play.start("r")
     play.admit("p")
-    made = play.put(ask.DeleteThread(T))
+    made = play.put(commands.DeleteThread(T))
     assert [(run.run_id, run.status, run.reason) for run in made.moved] == [
         ("r", S.DELETED, R.THREAD_DELETED),
         ("p", S.DELETED, R.THREAD_DELETED),
     ]
     assert made.deletes_thread
     assert made.thread is None
-    assert made.outlook == (None, None)
-    facts = play.refused(ask.CommitStep(T, "r", 1, "{}"), errors.LeaseLost)
+    assert made.upcoming == (None, None)
+    facts = play.refused(commands.CommitStep(T, "r", 1, "{}"), errors.LeaseLost)
     assert facts == {"run_id": "r", "epoch": "1", "current_epoch": "0", "cause": "DELETED"}
 
 
@@ -71,7 +70,7 @@ def test_a_thread_expires_when_nothing_has_happened_on_it_since_a_time(
 ) -> None:
     play.start("r")
     play.succeed("r")
-    made = play.put(ask.ExpireThread(T, play.thread.update_time + idle_for))
+    made = play.put(commands.ExpireThread(T, play.thread.update_time + idle_for))
     assert (made.deletes_thread, made.writes, made.moved) == (expires, expires, [])
 
 
@@ -83,14 +82,14 @@ def test_a_thread_on_which_something_is_about_to_happen_does_not_expire(play: Pl
     if busy == "awaited":
         play.cancel("r")
     play.now += 1_000_000
-    assert not play.put(ask.ExpireThread(T, play.now)).writes
+    assert not play.put(commands.ExpireThread(T, play.now)).writes
     if busy == "awaited":
-        play.put(ask.Tick(T))
-        assert play.put(ask.ExpireThread(T, play.now)).deletes_thread
+        play.put(commands.Tick(T))
+        assert play.put(commands.ExpireThread(T, play.now)).deletes_thread
 
 
 def test_an_update_of_the_state_is_one_step_of_nobodys_with_the_given_reducers(play: Play) -> None:
-    made = play.put(ask.UpdateState(T, '{"count":1}', COUNTERS))
+    made = play.put(commands.UpdateState(T, '{"count":1}', COUNTERS))
     (step,) = made.steps
     assert (step.step, step.run_id, step.update, step.reducers) == (1, None, '{"count":1}', COUNTERS)
     assert [event.kind for event in made.events] == [StepCommitted(1)]
@@ -102,8 +101,8 @@ def test_the_state_is_not_updated_while_a_run_is_in_flight(play: Play, busy: str
     if busy in ("running", "handed back"):
         play.claimed("r")
     if busy == "handed back":
-        play.put(play.held(ask.ReleaseRun, "r"))
-    facts = play.refused(ask.UpdateState(T, "{}", DEFAULT_REDUCERS), errors.ThreadInFlight)
+        play.put(play.held(commands.ReleaseRun, "r"))
+    facts = play.refused(commands.UpdateState(T, "{}", DEFAULT_REDUCERS), errors.ThreadInFlight)
     assert facts["active_run_id"] == "r"
     assert facts["active_run_status"] == ("running" if busy == "running" else "pending")
 
@@ -111,7 +110,7 @@ def test_the_state_is_not_updated_while_a_run_is_in_flight(play: Play, busy: str
 def test_the_state_may_be_updated_while_a_stopped_attempt_is_awaited(play: Play) -> None:
     play.start("r")
     play.cancel("r")
-    assert play.put(ask.UpdateState(T, "{}", DEFAULT_REDUCERS)).steps[0].step == 2
+    assert play.put(commands.UpdateState(T, "{}", DEFAULT_REDUCERS)).steps[0].step == 2
 
 
 # Deleting the record of a run
@@ -121,7 +120,7 @@ def test_deleting_a_run_takes_its_record_and_leaves_the_steps(play: Play) -> Non
     play.start("r", steps=1)
     play.succeed("r")
     play.now += 1
-    made = play.put(ask.DeleteRun(T, "r"))
+    made = play.put(commands.DeleteRun(T, "r"))
     assert (made.removes_run, made.cut_to, made.events) == ("r", None, [])
     assert play.thread.update_time == play.now
     assert (play.statuses(), play.world.steps) == ({}, ("r", "r"))
@@ -129,12 +128,12 @@ def test_deleting_a_run_takes_its_record_and_leaves_the_steps(play: Play) -> Non
 
 def test_a_run_in_flight_is_not_deleted(play: Play) -> None:
     play.admit("r")
-    assert play.refused(ask.DeleteRun(T, "r"), errors.RunInFlight) == {"run_id": "r", "status": "pending"}
+    assert play.refused(commands.DeleteRun(T, "r"), errors.RunInFlight) == {"run_id": "r", "status": "pending"}
     play.claimed("r")
-    assert play.refused(ask.DeleteRun(T, "r"), errors.RunInFlight) == {"run_id": "r", "status": "running"}
+    assert play.refused(commands.DeleteRun(T, "r"), errors.RunInFlight) == {"run_id": "r", "status": "running"}
 
 
 def test_a_run_that_was_rolled_back_has_no_record_to_delete(play: Play) -> None:
     play.start("r")
     play.cancel("r", CancelAction.ROLLBACK)
-    assert play.refused(ask.DeleteRun(T, "r"), errors.RunNotFound)["run_id"] == "r"
+    assert play.refused(commands.DeleteRun(T, "r"), errors.RunNotFound)["run_id"] == "r"

@@ -7,9 +7,9 @@ from contextlib import closing
 import pytest
 
 from doubletext.v1 import resources_pb2 as pb
-from server import wire
-from server.store import schema
-from statemachine.status import IN_FLIGHT, STATUS_AFTER, STOPPED, TERMINAL, RunStatus, Strategy, ThreadStatus
+from doubletext_server.grpc import wire
+from doubletext_server.store.sqlite import schema
+from doubletext_statemachine.words import IN_FLIGHT, STATUS_AFTER, STOPPED, TERMINAL, RunStatus, Strategy, ThreadStatus
 
 
 def test_each_status_is_either_in_flight_or_terminal() -> None:

@@ -21,8 +21,7 @@ from typing import Final
 
 import pytest
 
-from statemachine import errors
-from statemachine import requests as ask
+from doubletext_statemachine import commands, errors
 from tests.unit.calls import Bounds, calls
 from tests.unit.situations import Situation
 from tests.unit.walk import Node, Walk
@@ -32,10 +31,12 @@ WALKS: Final = {
     "four runs in flight, of any number": (Bounds(4, workers=True), 9_000),
     "three runs, and what is left of each": (Bounds(3, workers=True, ever=3), 10_000),
 }
-KINDS: Final = {kind for kind in vars(ask).values() if isinstance(kind, type) and issubclass(kind, ask.Request)} - {
-    ask.Request,
-    ask.RunRequest,
-    ask.LeaseRequest,
+KINDS: Final = {
+    kind for kind in vars(commands).values() if isinstance(kind, type) and issubclass(kind, commands.Command)
+} - {
+    commands.Command,
+    commands.RunCommand,
+    commands.LeaseCommand,
 }
 REFUSALS: Final = {
     errors.ThreadBusy,
@@ -77,11 +78,11 @@ class Likes(Walk):
 
     def of(self, node: Node) -> Situation:
         key = super().of(node)
-        drain = node.world.thread.drain if node.world.thread else None
+        stopping = node.world.thread.stopping if node.world.thread else None
         done = [
             (run.reason, run.attempt, run.epoch, run.last_step - (run.base_step or 0)) for run in node.world.in_flight
         ]
-        self.alike[key][*done, drain and drain.grace_until - node.now] = node
+        self.alike[key][*done, stopping and stopping.grace_until - node.now] = node
         return key
 
     def leads_to(self, node: Node) -> Counter[object]:
@@ -95,14 +96,14 @@ class Likes(Walk):
         return answers
 
 
-def _can_be_asked_of_all_alike(world: World, request: ask.Request) -> bool:
+def _can_be_asked_of_all_alike(world: World, request: commands.Command) -> bool:
     """Nothing that names what is over: how much of that there is differs."""
-    if isinstance(request, ask.AdmitRun):
+    if isinstance(request, commands.AdmitRun):
         return request.request_id not in world.asked
-    if not isinstance(request, ask.RunRequest):
+    if not isinstance(request, commands.RunCommand):
         return True
-    drain = world.thread.drain if world.thread else None
-    awaited = isinstance(request, ask.LeaseRequest) and drain is not None and request.run_id == drain.run_id
+    stopping = world.thread.stopping if world.thread else None
+    awaited = isinstance(request, commands.LeaseCommand) and stopping is not None and request.run_id == stopping.run_id
     return awaited or any(run.run_id == request.run_id for run in world.in_flight)
 
 

@@ -6,12 +6,12 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import pytest
 
-from statemachine import arbiter, lifecycle, line
-from statemachine import requests as ask
-from statemachine.draft import Draft
-from statemachine.lifecycle import Ask, Trigger
-from statemachine.model import Output, Run, ThreadView
-from statemachine.status import STATUS_AFTER, Reason, RunStatus, ThreadStatus
+from doubletext_statemachine import arbiter, commands, lifecycle
+from doubletext_statemachine import queue as line
+from doubletext_statemachine.decisions import Draft
+from doubletext_statemachine.lifecycle import Ask, Trigger
+from doubletext_statemachine.model import Output, Run, ThreadView
+from doubletext_statemachine.words import STATUS_AFTER, Reason, RunStatus, ThreadStatus
 from tests.unit.calls import Bounds
 from tests.unit.story import Found
 from tests.unit.walk import Walk
@@ -31,11 +31,11 @@ class Planted(NamedTuple):
 def claims_see(patch: Patch, change: Callable[[ThreadView], ThreadView]) -> None:
     """Who claims, and the guard of a claim, take the thread for another one."""
     for module in (arbiter, lifecycle):
-        patch.setattr(module, "outlook", lambda view, now: line.outlook(change(view), now))
+        patch.setattr(module, "upcoming", lambda view, now: line.upcoming(change(view), now))
 
 
 def a_stopped_attempt_is_not_awaited(patch: Patch) -> None:
-    claims_see(patch, lambda view: replace(view, thread=view.thread and view.thread._replace(drain=None)))
+    claims_see(patch, lambda view: replace(view, thread=view.thread and view.thread._replace(stopping=None)))
 
 
 def a_running_run_is_overlooked(patch: Patch) -> None:
@@ -53,13 +53,13 @@ def who_is_handed_back_loses_its_place(patch: Patch) -> None:
 
 
 def an_acknowledgement_ends_the_run_again(patch: Patch) -> None:
-    def acknowledge(draft: Draft, request: ask.AcknowledgeStop) -> None:
-        if isinstance(named := draft.view.named, Run) and draft.drain is not None:
+    def acknowledge(draft: Draft, request: commands.AcknowledgeStop) -> None:
+        if isinstance(named := draft.view.named, Run) and draft.stopping is not None:
             draft.made.moved.append(named._replace(error_type="Acknowledged"))
         original(draft, request)
 
-    original = arbiter._DECIDE[ask.AcknowledgeStop]
-    patch.setitem(arbiter._DECIDE, ask.AcknowledgeStop, acknowledge)
+    original = arbiter._DECIDE[commands.AcknowledgeStop]
+    patch.setitem(arbiter._DECIDE, commands.AcknowledgeStop, acknowledge)
 
 
 def what_is_over_can_be_cancelled(patch: Patch) -> None:

@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from statemachine import errors
-from statemachine import requests as ask
-from statemachine.arbiter import decide
+from doubletext_statemachine import commands, errors
+from doubletext_statemachine.arbiter import decide
 from tests.unit.calls import Bounds, calls
 from tests.unit.entitled import refused_rightly
 from tests.unit.invariants import judge
@@ -27,7 +26,7 @@ class Node(NamedTuple):
     world: World
     now: int
     parent: "Node | None" = None
-    call: ask.Request | None = None
+    call: commands.Command | None = None
 
     def path(self) -> list[Call]:
         """The calls that lead here, each with its time."""
@@ -80,7 +79,7 @@ class Walk:
             node = node._replace(now=node.now + 1)
             self.held(node)
 
-    def put(self, node: Node, request: ask.Request) -> World:
+    def put(self, node: Node, request: commands.Command) -> World:
         """The thread after the call, judged."""
         world, now = node.world, node.now
         try:

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from statemachine import requests as ask
-from statemachine.draft import Decision
-from statemachine.model import Json, Repeated, Run, Thread, ThreadView, Tombstone
-from statemachine.status import Reason, RunStatus
+from doubletext_statemachine import commands
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.model import Json, Repeated, Run, Thread, ThreadView, Tombstone
+from doubletext_statemachine.words import Reason, RunStatus
 
 S, R = RunStatus, Reason
 
@@ -35,12 +35,12 @@ class World:
     def running(self) -> Run | None:
         return next((run for run in self.in_flight if run.status is S.RUNNING), None)
 
-    def view(self, request: ask.Request) -> ThreadView:
+    def view(self, request: commands.Command) -> ThreadView:
         named: Run | Tombstone | None = None
-        if isinstance(request, ask.RunRequest):
+        if isinstance(request, commands.RunCommand):
             named = self.runs.get(request.run_id) or self.graves.get(request.run_id)
-        repeated = self.asked.get(request.request_id or "") if isinstance(request, ask.AdmitRun) else None
-        made = self.made(request.run_id, request.expected_step) if isinstance(request, ask.CommitStep) else None
+        repeated = self.asked.get(request.request_id or "") if isinstance(request, commands.AdmitRun) else None
+        made = self.made(request.run_id, request.expected_step) if isinstance(request, commands.CommitStep) else None
         return ThreadView(self.thread, self.in_flight, named, repeated, made)
 
     def made(self, run_id: str, step: int | None) -> Json | None:
@@ -48,13 +48,13 @@ class World:
         its_own = step is not None and 0 < step <= len(self.steps) and self.steps[step - 1] == run_id
         return self.updates[step - 1] if its_own and step else None
 
-    def after(self, request: ask.Request, made: Decision, now: int) -> "World":
+    def after(self, request: commands.Command, made: Decision, now: int) -> "World":
         if not made.writes:
             return self
         if made.deletes_thread:
             return World()
         runs, graves, asked = dict(self.runs), dict(self.graves), dict(self.asked)
-        if made.admitted is not None and isinstance(request, ask.AdmitRun):
+        if made.admitted is not None and isinstance(request, commands.AdmitRun):
             runs[made.admitted.run_id] = made.admitted
             if request.request_id:
                 asked[request.request_id] = Repeated(made.admitted.run_id, request.digest)

@@ -14,8 +14,8 @@ from doubletext.types import CreatedRun
 from doubletext.v1 import resources_pb2 as resources
 from doubletext.v1 import worker_service_pb2 as pb
 from doubletext.v1.worker_service_pb2_grpc import WorkerServiceStub
-from server.clock import system_clock
-from statemachine.requests import Tick
+from doubletext_server.clock import system_clock
+from doubletext_statemachine.commands import Tick
 from tests.service import Service, said, serving
 
 GRAPH = "remote"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server.store import reads
+from doubletext_server.store.sqlite import reads
 
 
 @dataclass(frozen=True)

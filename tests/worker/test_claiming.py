@@ -9,9 +9,9 @@ import pytest
 from doubletext import convert
 from doubletext.v1 import resources_pb2 as resources
 from doubletext.v1 import worker_service_pb2 as pb
-from statemachine import requests as ask
-from statemachine.draft import Decision
-from statemachine.status import Reason, RunStatus
+from doubletext_statemachine import commands
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.words import Reason, RunStatus
 from tests.rpc.calls import refused
 from tests.service import Service, said
 from tests.worker.hand import GRAPH, Clock, Held, begun, claim, claimed, claimers, say, scene, stub, tick, waiting
@@ -147,8 +147,8 @@ async def test_a_claim_whose_caller_hangs_up_during_its_commit_is_taken_back(tmp
         hung_up = asyncio.Event()
         take_back = service.app.workers._take_back
 
-        async def slow(request: ask.Request) -> Decision:
-            if isinstance(request, ask.ClaimRun) and request.worker_id == "gone":
+        async def slow(request: commands.Command) -> Decision:
+            if isinstance(request, commands.ClaimRun) and request.worker_id == "gone":
                 reached.set()
                 await go_on.wait()
             return await change(request)

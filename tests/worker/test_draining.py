@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from doubletext import Worker
-from statemachine.draft import Decision
-from statemachine.status import Reason, RunStatus
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.words import Reason, RunStatus
 from tests.service import Service, gates, scripted
 from tests.worker.hand import claimers
 from tests.worker.test_python_worker import at_work, idle, remotely

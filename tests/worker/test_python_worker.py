@@ -12,9 +12,9 @@ import pytest
 
 from doubletext import Client, Context, Graph, InvalidField, Worker, graph
 from doubletext.worker import CLAIMS
-from server.app import App, Config
-from statemachine.draft import Decision
-from statemachine.status import RunStatus
+from doubletext_server.app import App, Config
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.words import RunStatus
 from tests.service import Service, failing, gates, said, scripted, serving
 from tests.worker.hand import claimers
 

@@ -9,7 +9,7 @@ import pytest
 
 from doubletext import Client, RunRolledBack
 from doubletext.types import CreatedRun
-from server.clock import system_clock
+from doubletext_server.clock import system_clock
 from tests.service import said
 from tests.worker.checker import judge
 from tests.worker.processes import Yard, yard

@@ -8,9 +8,9 @@ import grpc
 import pytest
 
 from doubletext.v1 import resources_pb2 as resources
-from server.clock import system_clock
-from statemachine.draft import Decision
-from statemachine.status import Reason, RunStatus
+from doubletext_server.clock import system_clock
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.words import Reason, RunStatus
 from tests.rpc.calls import refused
 from tests.service import Service, serving
 from tests.worker.hand import Clock, Held, begun, claim, claimed, dump, say, scene, tick, watching
@@ -85,7 +85,7 @@ async def test_an_open_watch_keeps_a_stopped_attempt_awaited_and_a_closed_one_do
         until = system_clock() + int(2 * SHORT * 1_000_000)
 
         def awaited_longer(decision: Decision) -> bool:
-            drain = decision.thread.drain if decision.thread else None
+            drain = decision.thread.stopping if decision.thread else None
             return drain is not None and drain.until > until
 
         with service.commit(awaited_longer) as awaited:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from server.store.lane import Lane
+from doubletext_server.store.sqlite.lane import Lane
 
 LONGEST = 30
 """Seconds: should the test hang, the thread must end all the same."""

@@ -10,7 +10,7 @@ from typing import Final
 import grpc
 import pytest
 
-from server.store.check import check
+from doubletext_server.store.check import check
 from tests.rpc.calls import METHODS, call, read
 from tests.rpc.hangups.live import at_rest, let_go
 from tests.rpc.hangups.rows import ROWS, Row

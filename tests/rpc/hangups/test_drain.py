@@ -12,8 +12,8 @@ from doubletext.structs import to_struct
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext.v1 import worker_service_pb2 as wpb
-from server.clock import system_clock
-from server.store.check import check
+from doubletext_server.clock import system_clock
+from doubletext_server.store.check import check
 from tests.rpc.calls import METHODS, call, read
 from tests.rpc.hangups.test_streams import all_wait
 from tests.rpc.test_races import turns

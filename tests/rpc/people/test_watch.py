@@ -7,8 +7,8 @@ from typing import Final
 import pytest
 
 from doubletext import types
-from server.command import Exit
-from server.events import events_of, line
+from doubletext.cli.command import Exit
+from doubletext.cli.render.events import events_of, line
 from tests.rpc.command_line import ANSI, Server, Verbs
 from tests.rpc.people.conftest import LogOf, ends
 from tests.rpc.people.terminal import CTRL_C, SEQUENCE, pipe, terminal

@@ -1,0 +1,96 @@
+"""A thread's events as a person reads them, and from where on they can be had.
+
+What events hold was written by others: text that leaves here is safe to print, in one line unless said otherwise.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from doubletext import Client, EventsTrimmed, types
+from doubletext.cli.render.tables import Json, as_json, in_line, message_row
+
+# Channels on which a graph sends text in pieces, {"text": "It is"}, {"text": " sunny"}: shown as what they make up.
+JOINED: Final = ("token", "tokens", "text", "delta")
+FINAL: Final = ("success", "interrupted", "error", "timeout", "deleted")
+BY_HAND: Final = "by hand"
+
+
+def short(run_id: str) -> str:
+    """The part of a run's id that tells it from its neighbours: a UUIDv7 begins with the time."""
+    return in_line(run_id[-8:])
+
+
+def piece(event: types.Event) -> str | None:
+    """The piece of text that an event brings, as it was sent, unsafe to print; None for any other event."""
+    output = event.get("output")
+    if output is None or output["channel"] not in JOINED or output["data"] is None:
+        return None
+    values = list(output["data"].values())
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else None
+
+
+def end_of(event: types.Event) -> types.RunChanged | None:
+    """What an event says about how its run ended; None for an event that ends none."""
+    changed = event.get("run_changed")
+    return changed if changed is not None and changed["to"] in FINAL else None
+
+
+def what(event: types.Event) -> str:
+    """Say what happened; a step or an output in full."""
+    if "run_changed" in event:
+        return moved(event["run_changed"])
+    if "step_committed" in event:
+        update = event["step_committed"]["update"]
+        return f"step {event['step_committed']['step']}  {'rolled back' if update is None else as_json(update)}"
+    if "output" in event:
+        data = event["output"]["data"]
+        return f"{in_line(event['output']['channel'])}  {'rolled back' if data is None else as_json(data)}"
+    return "an event that this version does not know"
+
+
+def moved(changed: types.RunChanged) -> str:
+    return "  ".join(
+        text for text in (in_line(changed["to"]), cause(changed["reason"], changed["superseded_by"])) if text
+    )
+
+
+def cause(reason: str, superseded_by: str) -> str:
+    """Why a run ended as it did: `SUPERSEDED by ID`; nothing when its graph ended it."""
+    return in_line(f"{reason} by {superseded_by}" if superseded_by else reason)
+
+
+def line(event: types.Event) -> str:
+    """All of an event: its sequence, its time, its run, and what happened."""
+    who = in_line(event["run_id"]) or BY_HAND
+    return f"{event['sequence']}  {in_line(event['time'])}  {who}  {what(event)}"
+
+
+def saying(update: Json | None) -> str:
+    """What a step says, shorter than its JSON: who says what, then the other keys."""
+    if update is None:
+        return "rolled back"
+    messages = update.get("messages")
+    said = messages if isinstance(messages, list) else [] if messages is None else [messages]
+    rows = (message_row(message) for message in said)
+    texts = [in_line(f"{who.plain}: {text.plain}") for who, text in rows]
+    texts += [f"{in_line(key)}: {in_line(value)}" for key, value in sorted(update.items()) if key != "messages"]
+    return "; ".join(texts)
+
+
+async def events_of(client: Client, thread_id: str, after: int | None) -> AsyncIterator[types.Event]:
+    """The thread's events after a sequence (None: from the oldest on that is still kept), then those to come.
+
+    Raises ThreadNotFound when the thread is deleted, and EventsTrimmed only for a sequence that was asked for.
+    """
+    try:
+        async for event in client.threads.watch(thread_id, after_sequence=after or 0):
+            after = event["sequence"]
+            yield event
+    except EventsTrimmed as trimmed:
+        if after is not None:
+            raise
+        oldest = trimmed.oldest_sequence
+    else:
+        return
+    async for event in client.threads.watch(thread_id, after_sequence=oldest - 1):
+        yield event

@@ -1,0 +1,1 @@
+"""What happens around a decision: making it, telling of it, executing, waiting, keeping."""

@@ -1,0 +1,142 @@
+"""Who may be claimed now: threads whose next run is ready, offered to claimers in the order in which they became so.
+
+Fed by commits, asleep otherwise. What becomes possible by the passing of time alone has one timer a thread.
+"""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from doubletext_server.clock import Clock
+from doubletext_server.store.protocol import Store
+from doubletext_statemachine.commands import Tick
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.errors import NotReady, Refusal
+from doubletext_statemachine.queue import Upcoming
+from doubletext_statemachine.words import Reason
+
+RETRY_SECONDS: Final = 1.0
+LONGEST_TIMER_SECONDS: Final = 86_400.0
+"""The event loop's timers don't take years; one that fires early is set again."""
+
+log = structlog.get_logger("dispatcher")
+
+
+class Dispatcher:
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._ready: dict[str, dict[str, int]] = {}  # graph -> thread -> the number of its turn
+        self._graph_of: dict[str, str] = {}
+        self._turns = 0
+        self._claimers: dict[asyncio.Future[str], frozenset[str]] = {}  # in the order in which they came
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._ticks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def claimers(self) -> int:
+        """How many wait for something to claim; to be read from any thread."""
+        return len(self._claimers)
+
+    def on_commit(self, thread_id: str, decision: Decision) -> None:
+        """Take note of a commit."""
+        self._note(thread_id, decision.upcoming)
+
+    def _note(self, thread_id: str, upcoming: Upcoming) -> None:
+        if (timer := self._timers.pop(thread_id, None)) is not None:
+            timer.cancel()
+        if self._closed:
+            return
+        if upcoming.wake is not None:
+            self._set_timer(thread_id, (upcoming.wake - self._clock()) / 1_000_000)
+        graph = upcoming.ready.assistant.graph if upcoming.ready else None
+        if graph != (known := self._graph_of.get(thread_id)):
+            if known is not None:
+                self._forget(thread_id)
+            if graph is not None:
+                self._offer(thread_id, graph)
+
+    def _offer(self, thread_id: str, graph: str) -> None:
+        for claimer, graphs in self._claimers.items():
+            if graph in graphs and not claimer.done():
+                claimer.set_result(thread_id)
+                return
+        self._turns += 1
+        self._graph_of[thread_id] = graph
+        self._ready.setdefault(graph, {})[thread_id] = self._turns
+
+    def _forget(self, thread_id: str) -> None:
+        graph = self._graph_of.pop(thread_id)
+        del self._ready[graph][thread_id]
+        if not self._ready[graph]:
+            del self._ready[graph]
+
+    async def next(self, graphs: frozenset[str]) -> str:
+        """The id of the thread that has waited longest with a run of one of `graphs` ready; claim it and see.
+
+        A thread is handed out once for each commit that leaves it ready: one that cannot claim must call `retry`.
+        Raises NotReady when the server stops.
+        """
+        if self._closed:
+            raise NotReady(what="stopping")
+        heads = [(turn, thread_id) for graph in graphs for thread_id, turn in self._first(graph)]
+        if heads:
+            _, thread_id = min(heads)
+            self._forget(thread_id)
+            return thread_id
+        claimer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._claimers[claimer] = graphs
+        try:
+            return await claimer
+        except asyncio.CancelledError:
+            if claimer.done() and not claimer.cancelled() and claimer.exception() is None:
+                self.retry(claimer.result(), 0)
+            raise
+        finally:
+            del self._claimers[claimer]
+
+    def _first(self, graph: str) -> list[tuple[str, int]]:
+        return [next(iter(self._ready[graph].items()))] if graph in self._ready else []
+
+    def retry(self, thread_id: str, seconds: float = RETRY_SECONDS) -> None:
+        """Look at the thread again after a while: it could not be claimed or written just now."""
+        if not self._closed:
+            self._set_timer(thread_id, seconds)
+
+    def _set_timer(self, thread_id: str, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        # Rounded up past the clock's own grain, so that what was awaited is due when the timer fires.
+        delay = min(max(seconds, 0) + 0.001, LONGEST_TIMER_SECONDS)
+        if (timer := self._timers.pop(thread_id, None)) is not None:
+            timer.cancel()
+        self._timers[thread_id] = loop.call_later(delay, self._fire, thread_id)
+
+    def _fire(self, thread_id: str) -> None:
+        self._timers.pop(thread_id, None)
+        task = asyncio.create_task(self._tick(thread_id))
+        self._ticks.add(task)
+        task.add_done_callback(self._ticks.discard)
+
+    async def _tick(self, thread_id: str) -> None:
+        try:
+            decision = await self._store.change(Tick(thread_id))
+        except Refusal as refusal:
+            log.warning("a timer will be tried again", thread_id=thread_id, error=str(refusal))
+            self.retry(thread_id)
+            return
+        for run in decision.moved:
+            if run.reason in (Reason.LEASE_LOST, Reason.MAX_ATTEMPTS):
+                log.warning("a worker fell silent", worker_id=run.worker_id, run_id=run.run_id, attempt=run.attempt)
+
+    async def close(self) -> None:
+        """Stop offering and timing, and send the claimers home."""
+        self._closed = True
+        for claimer in self._claimers:
+            if not claimer.done():
+                claimer.set_exception(NotReady(what="stopping"))
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        await asyncio.gather(*self._ticks, return_exceptions=True)

@@ -1,0 +1,111 @@
+"""Deletes what is kept for a while only: events with their outputs, tombstones, request ids, and threads that are idle.
+
+In the background, in small commits between those of others. What is too many is told by commits, what is too old is
+looked for once a minute, from an index that lists the oldest first. Steps and runs stay until their thread is deleted.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from doubletext_server.clock import Clock
+from doubletext_server.store.protocol import Store
+from doubletext_statemachine.commands import ExpireThread
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.errors import Refusal
+
+DAY: Final = 86_400_000_000
+PAGE: Final = 100
+SWEEP_SECONDS: Final = 60.0
+
+log = structlog.get_logger("retention")
+
+
+@dataclass(frozen=True)
+class Keep:
+    """How long what is trimmed is kept. Times are microseconds.
+
+    age         of events, tombstones and request ids
+    per_thread  how many of each at most; a tenth more before they are trimmed
+    idle        how long a thread is kept on which nothing happens; None for ever
+    """
+
+    age: int = 7 * DAY
+    per_thread: int = 10_000
+    idle: int | None = None
+
+
+class Retention:
+    def __init__(self, store: Store, clock: Clock, keep: Keep) -> None:
+        self._store = store
+        self._clock = clock
+        self._keep = keep
+        self._most = keep.per_thread + keep.per_thread // 10
+        self._crowded: set[str] = set()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    def on_commit(self, thread_id: str, decision: Decision) -> None:
+        """Take note of a commit: whether its thread has too many events."""
+        thread = decision.thread
+        if thread is not None and thread.last_event - thread.first_event >= self._most:
+            self._crowded.add(thread_id)
+            self._wake.set()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_sweep = loop.time()
+        while True:
+            try:
+                async with asyncio.timeout_at(next_sweep):
+                    await self._wake.wait()
+            except TimeoutError:
+                await self._trying(self.sweep)
+                next_sweep = loop.time() + SWEEP_SECONDS
+            self._wake.clear()
+            await self._trying(self._thin_out)
+
+    async def _trying(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Refusal as refusal:
+            log.warning("retention goes on later", error=str(refusal))
+        except Exception:
+            log.exception("retention failed, and goes on later")
+
+    async def _thin_out(self) -> None:
+        while self._crowded:
+            await self._trim(self._crowded.pop())
+
+    async def sweep(self) -> None:
+        """Trim what is too old, everywhere, and delete the threads that have been idle for too long."""
+        while threads := await self._store.aged(self._clock() - self._keep.age, PAGE):
+            for thread_id in threads:
+                await self._trim(thread_id)
+        if self._keep.idle is None:
+            return
+        while threads := await self._store.inactive(self._clock() - self._keep.idle, PAGE):
+            for thread_id in threads:
+                await self._expire(thread_id, self._clock() - self._keep.idle)
+
+    async def _trim(self, thread_id: str) -> None:
+        while await self._store.trim(thread_id, self._clock() - self._keep.age, self._keep.per_thread):
+            pass
+
+    async def _expire(self, thread_id: str, idle_since: int) -> None:
+        decision = await self._store.change(ExpireThread(thread_id, idle_since))
+        if decision.thread is None:
+            log.info("an idle thread was deleted", thread_id=thread_id)
+        else:
+            await self._store.still_active(thread_id)
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])

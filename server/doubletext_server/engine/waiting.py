@@ -1,0 +1,160 @@
+"""Those who wait for a commit: for the end of a run, of a lease, of a stopped run's code, or for a thread's next event.
+Nobody polls."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from doubletext_server.store.protocol import EventRecord
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.errors import NotReady
+from doubletext_statemachine.model import Run
+from doubletext_statemachine.words import TERMINAL, RunStatus
+
+Ended: TypeAlias = "asyncio.Future[Run]"
+Idle: TypeAlias = "asyncio.Future[None]"
+
+
+class News:
+    """How far a thread's events have come, for those who read them. `gone`: its last ones, once it is deleted."""
+
+    def __init__(self) -> None:
+        self.last_event = 0
+        self.gone: list[EventRecord] | None = None
+        self.readers = 0
+        self._more = asyncio.Event()
+        self._closed = False
+
+    async def after(self, sequence: int) -> None:
+        """Return once there are events after `sequence`, or the thread is deleted.
+
+        Raises NotReady when the server stops.
+        """
+        while self.last_event <= sequence and self.gone is None:
+            if self._closed:
+                raise NotReady(what="stopping")
+            await self._more.wait()
+
+    def on_commit(self, decision: Decision) -> None:
+        if decision.deletes_thread:
+            ends = zip(decision.events, decision.moved, strict=True)
+            self.gone = [EventRecord(event, run.end_time or 0, None) for event, run in ends]
+        elif decision.events:
+            self.last_event = decision.events[-1].sequence
+        else:
+            return
+        self._wake()
+
+    def close(self) -> None:
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._more.set()
+        self._more = asyncio.Event()
+
+
+class Hub:
+    """joiners, watchers: how many there are, to be read from any thread."""
+
+    def __init__(self) -> None:
+        self.joiners = 0
+        self.watchers = 0
+        self._news: dict[str, News] = {}
+        self._watchers: dict[str, dict[Ended, Callable[[Run], bool]]] = {}
+        self._cancellers: dict[str, dict[Idle, str]] = {}
+        self._closed = False
+
+    @contextmanager
+    def joining(self, run_id: str) -> Iterator[Ended]:
+        """A future of the run as it is when it becomes final. Enter before reading the run: then no end is missed."""
+        with self._watching(run_id, lambda run: run.status in TERMINAL) as ended:
+            self.joiners += 1
+            try:
+                yield ended
+            finally:
+                self.joiners -= 1
+
+    @contextmanager
+    def holding(self, run_id: str, epoch: int) -> Iterator[Ended]:
+        """A future of the run as it is when the lease of this epoch is over. Enter before asking whether it is."""
+        with self._watching(run_id, lambda run: run.status is not RunStatus.RUNNING or run.epoch != epoch) as ended:
+            yield ended
+
+    @contextmanager
+    def _watching(self, run_id: str, holds: Callable[[Run], bool]) -> Iterator[Ended]:
+        self._check_open()
+        future: Ended = asyncio.get_running_loop().create_future()
+        waiting = self._watchers.setdefault(run_id, {})
+        waiting[future] = holds
+        try:
+            yield future
+        finally:
+            future.cancel()
+            del waiting[future]
+            if not waiting and self._watchers.get(run_id) is waiting:
+                del self._watchers[run_id]
+
+    @contextmanager
+    def stopping(self, thread_id: str, run_id: str) -> Iterator[Idle]:
+        """A future that is done once the thread no longer waits for the run's code. Enter after the stop's commit."""
+        self._check_open()
+        future: Idle = asyncio.get_running_loop().create_future()
+        waiting = self._cancellers.setdefault(thread_id, {})
+        waiting[future] = run_id
+        try:
+            yield future
+        finally:
+            future.cancel()
+            waiting.pop(future, None)
+            if not waiting and self._cancellers.get(thread_id) is waiting:
+                del self._cancellers[thread_id]
+
+    @contextmanager
+    def reading(self, thread_id: str) -> Iterator[News]:
+        """Enter before reading how far the thread's events have come: then none is missed."""
+        self._check_open()
+        news = self._news.setdefault(thread_id, News())
+        news.readers += 1
+        self.watchers += 1
+        try:
+            yield news
+        finally:
+            news.readers -= 1
+            self.watchers -= 1
+            if not news.readers and self._news.get(thread_id) is news:
+                del self._news[thread_id]
+
+    def on_commit(self, thread_id: str, decision: Decision) -> None:
+        """Take note of a commit."""
+        if (news := self._news.get(thread_id)) is not None:
+            news.on_commit(decision)
+            if decision.deletes_thread:  # a thread made anew under this id is another one
+                del self._news[thread_id]
+        for run in decision.moved:
+            for future, holds in self._watchers.get(run.run_id, {}).items():
+                if not future.done() and holds(run):
+                    future.set_result(run)
+        stopping = decision.thread.stopping if decision.thread else None
+        for idle, run_id in self._cancellers.get(thread_id, {}).items():
+            if not idle.done() and (stopping is None or stopping.run_id != run_id):
+                idle.set_result(None)
+
+    def close(self) -> None:
+        """Send everyone home: the server stops."""
+        self._closed = True
+        for news in self._news.values():
+            news.close()
+        waiting: list[asyncio.Future[Any]] = [
+            *(future for watchers in self._watchers.values() for future in watchers),
+            *(idle for cancellers in self._cancellers.values() for idle in cancellers),
+        ]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(NotReady(what="stopping"))
+                future.exception()  # seen, should nobody look at it any more
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise NotReady(what="stopping")

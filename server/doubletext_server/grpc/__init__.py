@@ -1,0 +1,1 @@
+"""The gRPC face: requests to domain values, answers and refusals to messages."""

@@ -1,0 +1,158 @@
+"""Whether a database file is sound: by itself to SQLite, and in what it tells of threads, runs, steps and events.
+
+Reads only, and repairs nothing.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from doubletext_server.store.check.columns import json_rules, schema_rules
+from doubletext_server.store.check.listing import LIST_RULES, know_labels
+from doubletext_server.store.check.report import Kind, Report
+from doubletext_server.store.check.rules import RULES, Rule
+from doubletext_server.store.check.snapshots import check_snapshots
+from doubletext_server.store.check.threads import ThreadCheck
+from doubletext_server.store.sqlite.schema import MIGRATIONS, CannotOpen, migrate
+from doubletext_server.store.sqlite.visit import visit
+
+__all__ = ["Kind", "Report", "check"]
+
+
+def check(path: str) -> Report:
+    """Check the whole file, as it was committed when the call began. Never from the process that serves it.
+
+    What is damaged keeps the rest from being checked only as far as it cannot be read. Raises CannotOpen for a file
+    that is none of ours, cannot be read at all, or has another version's schema.
+    """
+    report = Report()
+    with visit(path) as connection:
+        _require_version(connection, path)
+        for name, part in PARTS.items():
+            with _as_far_as_it_can_be_read(report, name):
+                part(connection, report)
+    return report
+
+
+@contextlib.contextmanager
+def _as_far_as_it_can_be_read(report: Report, what: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        report.add(Kind.FILE, f"cannot check {what}: {error}")
+
+
+def _require_version(connection: sqlite3.Connection, path: str) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise CannotOpen(
+            f"{path} has schema version {version}, which is newer than {len(MIGRATIONS)}; use a newer check"
+        )
+    if version < len(MIGRATIONS):
+        raise CannotOpen(
+            f"{path} has schema version {version}, this checks {len(MIGRATIONS)}; "
+            "serve it, or a copy of it, once, which brings it up to date"
+        )
+
+
+def _integrity(connection: sqlite3.Connection, report: Report) -> None:
+    try:
+        found = connection.execute("PRAGMA integrity_check(1000000)").fetchall()
+    except sqlite3.DatabaseError:  # what it had found by then is lost, unless it is to stop there
+        found = connection.execute("PRAGMA integrity_check(1)").fetchall()
+    for (text,) in found:
+        for line in str(text).splitlines():
+            if line not in ("ok", "*** in database main ***"):
+                report.add(Kind.FILE, line)
+
+
+def _schema(connection: sqlite3.Connection, report: Report) -> None:
+    """Without its unique indexes and CHECKs, a file would let in what they keep out."""
+    with _model() as model:
+        wanted = _definitions(model)
+    there = _definitions(connection)
+    for name in sorted(wanted.keys() | there.keys()):
+        if name not in there:
+            report.add(Kind.SCHEMA, f"{name} is missing")
+        elif name not in wanted:
+            report.add(Kind.SCHEMA, f"{name} does not belong there")
+        elif wanted[name] != there[name]:
+            report.add(Kind.SCHEMA, f"{name} is defined in another way")
+
+
+@contextlib.contextmanager
+def _model() -> Iterator[sqlite3.Connection]:
+    """An empty database of the schema that the file must have."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        migrate(model)
+        yield model
+
+
+def _definitions(connection: sqlite3.Connection) -> dict[str, str]:
+    """Tables and indexes by name, SQLite's own aside."""
+    return {
+        f"{kind} {name}": " ".join(sql.split())
+        for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
+        if not name.startswith("sqlite_")
+    }
+
+
+def _references(connection: sqlite3.Connection, report: Report) -> None:
+    """Which rows refer to what is not there: foreign_key_check says only in which tables they are."""
+    broken = connection.execute('SELECT DISTINCT "table", parent, fkid FROM pragma_foreign_key_check').fetchall()
+    for table, parent, number in broken:
+        column, key = connection.execute(
+            'SELECT "from", name FROM pragma_foreign_key_list(?) JOIN pragma_table_info(?) ON pk = 1 WHERE id = ?',
+            (table, parent, number),
+        ).fetchone()
+        for row in connection.execute(
+            f"SELECT {column}, count(*) FROM {table} WHERE {column} NOT IN (SELECT {key} FROM {parent}) GROUP BY 1"
+        ):
+            report.add(Kind.REFERENCE, f"{row[1]} rows of {table} refer to {column} {row[0]}, which is not in {parent}")
+
+
+def _rules(connection: sqlite3.Connection, report: Report) -> None:
+    know_labels(connection)
+    with _model() as model:
+        rules = (*RULES, *LIST_RULES, *json_rules(), *schema_rules(model))
+    for rule in rules:
+        with _as_far_as_it_can_be_read(report, f"{rule.kind.value} in full"):
+            _apply(connection, report, rule)
+
+
+def _apply(connection: sqlite3.Connection, report: Report, rule: Rule) -> None:
+    for where, what in connection.execute(rule.query):
+        report.add(rule.kind, f"{where}: {what}")
+
+
+def _threads(connection: sqlite3.Connection, report: Report) -> None:
+    for thread_id, first_event, *counters in connection.execute(
+        "SELECT thread_id, first_event, last_sequence, last_step, last_event FROM threads"
+    ):
+        with _as_far_as_it_can_be_read(report, f"thread {thread_id}"):
+            ThreadCheck(connection, report, thread_id, first_event).run(*counters)
+
+
+def _snapshots(connection: sqlite3.Connection, report: Report) -> None:
+    for (thread_id,) in connection.execute("SELECT DISTINCT thread_id FROM snapshots"):
+        with _as_far_as_it_can_be_read(report, f"snapshots of thread {thread_id}"):
+            check_snapshots(connection, report, thread_id)
+
+
+def _totals(connection: sqlite3.Connection, report: Report) -> None:
+    (report.threads, report.runs, report.steps, report.events) = (
+        connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        for table in ("threads", "runs", "steps", "events")
+    )
+
+
+PARTS: Final[dict[str, Callable[[sqlite3.Connection, Report], None]]] = {
+    "the integrity of the file": _integrity,
+    "the schema": _schema,
+    "references": _references,
+    "rows": _rules,
+    "threads": _threads,
+    "snapshots": _snapshots,
+    "how much there is": _totals,
+}

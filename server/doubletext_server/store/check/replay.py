@@ -1,0 +1,268 @@
+"""A thread as its events tell it: each run's life, who starts when, which steps are made and cut off.
+
+Where events have been trimmed, a run or a step may be met in the middle, and what came before is taken on trust.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from doubletext_server.store.check.report import Kind, Report
+from doubletext_statemachine.lifecycle import TABLE
+from doubletext_statemachine.words import Reason, RunStatus
+
+S: Final = RunStatus
+MOVES: Final = frozenset((row.source, row.dest) for row in TABLE)
+
+
+@dataclass(slots=True)
+class Told:
+    """What the events tell of a run.
+
+    number    its place among the admissions told, from 1; None when its admission is not among them
+    due       when it may start, as its row says; None when it has no row
+    claims    how many; so with `releases`, those that cost no attempt
+    output    the event of its newest output that has content, 0 for none
+    """
+
+    status: RunStatus | None
+    number: int | None = None
+    admitted_by: int = 0
+    admitted_at: int = 0
+    due: int | None = None
+    claims: int = 0
+    releases: int = 0
+    started_at: int | None = None
+    changed_at: int = 0
+    superseded_by: str | None = None
+    reason: str | None = None
+    output: int = 0
+
+
+class Row(NamedTuple):
+    """An event. `body` is that of a change, and of an output whether it has content; `due` is the run's due_time."""
+
+    sequence: int
+    run_id: str | None
+    time: int
+    kind: str
+    step: int | None
+    body: Any
+    due: int | None
+
+
+EVENTS: Final = (
+    "SELECT e.sequence, e.run_id, e.time, e.kind, e.step, CASE WHEN e.kind = 'run_changed' THEN e.body "
+    "WHEN e.kind = 'output' AND json_valid(e.body) THEN json_extract(e.body, '$[1]') IS NOT NULL END, r.due_time "
+    "FROM events e LEFT JOIN runs r ON e.kind = 'run_changed' AND r.run_id = e.run_id "
+    "WHERE e.thread_id = ? ORDER BY e.sequence"
+)
+
+
+@dataclass(slots=True)
+class Stretch:
+    """Steps that follow each other and are of one run, or made by hand."""
+
+    run_id: str | None
+    first: int
+    last: int
+
+
+@dataclass
+class Replay:
+    """Made of a thread's events, given one by one to `take`.
+
+    complete   its events are kept from the first on
+    runs       every run that they tell of
+    stretches  the steps that are left, as far as they tell; `top` is the last one's number, None when that is unknown
+    """
+
+    thread_id: str
+    first_event: int
+    report: Report
+    runs: dict[str, Told] = field(default_factory=dict)
+    stretches: list[Stretch] = field(default_factory=list)
+    admissions: int = 0
+
+    def __post_init__(self) -> None:
+        self.complete = self.first_event == 1
+        self.top: int | None = 0 if self.complete else None
+        self.last = self.first_event - 1
+        self._waiting: dict[str, Told] = {}
+        self._handed_back: str | None = None
+        self._running: str | None = None
+        self._take: dict[str, Callable[[Row], None]] = {
+            "run_changed": self._run_changed,
+            "step_committed": self._step_committed,
+            "output": self._output,
+        }
+
+    def take(self, event: Row) -> None:
+        if event.sequence != self.last + 1:
+            missing = f"event {self.last + 1} is" if event.sequence == self.last + 2 else f"{self._gap(event)} are"
+            said = (
+                f"{missing} missing"
+                if event.sequence > self.last
+                else f"event {event.sequence} was trimmed, but is there"
+            )
+            self._add(Kind.EVENT, None, said)
+        self.last = max(self.last, event.sequence)
+        take = self._take.get(event.kind)
+        if take is None:
+            self._add(Kind.EVENT, event.run_id, f"event {event.sequence} is of the unknown kind {event.kind!r}")
+        else:
+            take(event)
+
+    def _gap(self, event: Row) -> str:
+        return f"events {self.last + 1} to {event.sequence - 1}"
+
+    def _add(self, kind: Kind, run_id: str | None, what: str) -> None:
+        run = "" if run_id is None else f", run {run_id}"
+        self.report.add(kind, f"thread {self.thread_id}{run}: {what}")
+
+    # A run's life
+
+    def _run_changed(self, event: Row) -> None:
+        change = _read_change(event.body)
+        if change is None or event.run_id is None:
+            self._add(Kind.EVENT, event.run_id, f"event {event.sequence} tells of a change that cannot be read")
+            return
+        before, after, superseded_by, reason = change
+        told = self._told(event.run_id, before, event)
+        if told.status is not before:
+            said = f"event {event.sequence} moves it from {called(before)}, but it was {called(told.status)}"
+            self._add(Kind.HISTORY, event.run_id, said)
+        elif (before, after) not in MOVES:
+            said = f"event {event.sequence} moves it from {called(before)} to {called(after)}"
+            self._add(Kind.HISTORY, event.run_id, said)
+        self._leave(event.run_id)
+        told.status, told.changed_at = after, event.time
+        told.superseded_by, told.reason = superseded_by, reason
+        if before is None:
+            self._admitted(told, event)
+        if after is S.PENDING:
+            self._waits(event.run_id, told, before)
+        elif after is S.RUNNING:
+            self._starts(event.run_id, told, event)
+        elif superseded_by is not None:
+            self._superseded(event.run_id, told, superseded_by)
+        if after is S.DELETED:
+            self._cut(event.run_id)
+
+    def _told(self, run_id: str, status: RunStatus | None, event: Row) -> Told:
+        """What is told of a run so far; of one met in the middle, that it was `status`."""
+        told = self.runs.get(run_id)
+        if told is None:
+            told = self.runs[run_id] = Told(status)
+            if status is S.RUNNING and self._running is None:
+                self._running = run_id
+            if self.complete and status is not None:
+                self._add(Kind.HISTORY, run_id, f"event {event.sequence} is the first to tell of it, and no admission")
+        return told
+
+    def _leave(self, run_id: str) -> None:
+        if self._running == run_id:
+            self._running = None
+        if self._handed_back == run_id:
+            self._handed_back = None
+        self._waiting.pop(run_id, None)
+
+    def _admitted(self, told: Told, event: Row) -> None:
+        self.admissions += 1
+        told.number, told.due = self.admissions, event.due
+        told.admitted_by, told.admitted_at = event.sequence, event.time
+
+    def _waits(self, run_id: str, told: Told, before: RunStatus | None) -> None:
+        if before is None:
+            self._waiting[run_id] = told
+            return
+        self._handed_back = run_id
+        told.releases += told.reason == Reason.RELEASED.value
+
+    def _starts(self, run_id: str, told: Told, event: Row) -> None:
+        """One at a time: one that was handed back, else of those that are due the one admitted first."""
+        if self._running is not None:
+            self._add(Kind.RUNNING, run_id, f"event {event.sequence} starts it while run {self._running} is running")
+        if self._handed_back is not None:
+            said = f"event {event.sequence} starts it before run {self._handed_back}, which was handed back"
+            self._add(Kind.ORDER, run_id, said)
+        elif told.number is not None and not told.claims:
+            self._in_turn(run_id, told, told.number, event)
+        told.claims += 1
+        told.started_at = event.time
+        self._running = run_id
+
+    def _in_turn(self, run_id: str, told: Told, number: int, event: Row) -> None:
+        if told.due is not None and told.due > event.time:
+            self._add(Kind.ORDER, run_id, f"event {event.sequence} starts it before it is due")
+        for other_id, other in self._waiting.items():
+            if other.number is None or other.number > number:
+                return
+            if other.due is not None and other.due <= event.time:
+                said = f"event {event.sequence} starts it before run {other_id}, which was due and admitted earlier"
+                self._add(Kind.ORDER, run_id, said)
+                return
+
+    def _superseded(self, run_id: str, told: Told, heir_id: str) -> None:
+        heir = self.runs.get(heir_id)
+        if heir is None:
+            if self.complete:
+                self._add(Kind.SUPERSEDED, run_id, f"is superseded by {heir_id}, which was not admitted before that")
+        elif (heir.number or 0) <= (told.number or 0):
+            self._add(Kind.SUPERSEDED, run_id, f"is superseded by {heir_id}, which was not admitted after it")
+
+    # What a run makes
+
+    def _step_committed(self, event: Row) -> None:
+        if event.run_id is not None:
+            self._must_run(event.run_id, event)
+        step = event.step
+        if step is None or (self.top is not None and step != self.top + 1):
+            self._add(Kind.EVENT, event.run_id, f"event {event.sequence} tells of step {step} after step {self.top}")
+        self.top = step
+        if step is None:
+            return
+        newest = self.stretches[-1] if self.stretches else None
+        if newest is not None and newest.run_id == event.run_id and newest.last + 1 == step:
+            newest.last = step
+        else:
+            self.stretches.append(Stretch(event.run_id, step, step))
+
+    def _output(self, event: Row) -> None:
+        if event.body is None or event.run_id is None:
+            self._add(Kind.EVENT, event.run_id, f"event {event.sequence} has an output that cannot be read")
+        if event.run_id is None:
+            return
+        told = self._must_run(event.run_id, event)
+        if event.body:
+            told.output = event.sequence
+
+    def _must_run(self, run_id: str, event: Row) -> Told:
+        told = self._told(run_id, None if self.complete else S.RUNNING, event)
+        if told.status is not S.RUNNING:
+            what = "an output" if event.kind == "output" else f"step {event.step}"
+            self._add(Kind.HISTORY, run_id, f"event {event.sequence} tells of {what} while it is {called(told.status)}")
+        return told
+
+    def _cut(self, run_id: str) -> None:
+        """A rollback takes the run's steps with it, which are the newest. How many there were is unknown when the first
+        of them may have been trimmed."""
+        newest = self.stretches[-1] if self.stretches else None
+        if newest is not None and newest.run_id == run_id:
+            self.stretches.pop()
+            self.top = newest.first - 1 if self.complete or self.stretches else None
+        elif not self.complete and not self.stretches:
+            self.top = None
+
+
+def _read_change(body: Any) -> tuple[RunStatus | None, RunStatus, str | None, str | None] | None:
+    try:
+        before, after, superseded_by, reason = json.loads(body)
+        return before and S(before), S(after), superseded_by, reason
+    except (ValueError, TypeError):
+        return None
+
+
+def called(status: RunStatus | None) -> str:
+    return status.value if status else "nothing"

@@ -1,0 +1,47 @@
+"""Snapshots: each must be the fold of the steps up to its own."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from doubletext_server.store.check.report import Kind, Report
+from doubletext_server.store.sqlite.rows import read_step_reducers
+from doubletext_statemachine.model import Reducers
+from doubletext_statemachine.state import fold
+
+
+def check_snapshots(connection: sqlite3.Connection, report: Report, thread_id: str) -> None:
+    """Fold the thread's steps from one snapshot to the next; one state and one snapshot are in memory."""
+    values: dict[str, Any] = {}
+    at = 0
+    for step, body, there in connection.execute(
+        "SELECT n.step, n.body, s.step FROM snapshots n LEFT JOIN steps s USING (thread_id, step) "
+        "WHERE thread_id = ? ORDER BY n.step",
+        (thread_id,),
+    ):
+        where = f"thread {thread_id}, snapshot of step {step}"
+        if there is None:
+            report.add(Kind.SNAPSHOT, f"{where}: that step is not there")
+            continue
+        try:
+            fold(values, _updates(connection, thread_id, at, step))
+            if not _same(json.loads(body), values):
+                report.add(Kind.SNAPSHOT, f"{where}: it is not what the steps up to there amount to")
+        except (ValueError, AttributeError) as error:
+            report.add(Kind.SNAPSHOT, f"{where}: it, or a step up to there, cannot be read: {error}")
+            return
+        at = step
+
+
+def _updates(connection: sqlite3.Connection, thread_id: str, after: int, up_to: int) -> Iterator[tuple[Any, Reducers]]:
+    rows = connection.execute(
+        "SELECT body, reducers FROM steps WHERE thread_id = ? AND step > ? AND step <= ? ORDER BY step",
+        (thread_id, after, up_to),
+    )
+    return ((json.loads(body), read_step_reducers(reducers)) for body, reducers in rows)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """As texts, since to Python true is 1."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -1,0 +1,69 @@
+"""What lists by metadata are served from: a label for each of its keys with its value, beside the row it is of.
+
+A label is a digest. It is the same for equal values, however they were written, it is short whatever the value's
+length, and it gives away nothing of a run that was rolled back, should SQLite leave copies of it behind.
+"""
+
+import json
+import sqlite3
+from hashlib import blake2b
+from typing import Any, Final
+
+from doubletext_statemachine.model import Json, Run, Thread
+
+EMPTY: Final[Json] = "{}"
+
+_text: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+_values: Final = json.JSONDecoder(parse_int=float).decode  # all numbers are doubles, so that 1.0 is 1
+
+
+def of(metadata: Json) -> list[str]:
+    """The labels of a JSON object, one for each of its keys."""
+    return [_label(key, value) for key, value in _values(metadata).items()]
+
+
+def as_json(metadata: Json) -> str:
+    """The labels as SQL sees them, for a migration."""
+    return json.dumps(of(metadata))
+
+
+def _label(key: str, value: Any) -> str:
+    return blake2b(_text([key, value]).encode(), digest_size=16).hexdigest()
+
+
+def add_thread(connection: sqlite3.Connection, thread: Thread) -> None:
+    if thread.metadata == EMPTY:
+        return
+    connection.executemany(
+        "INSERT INTO thread_labels (label, create_time, thread_id) VALUES (?, ?, ?)",
+        [(label, thread.create_time, thread.thread_id) for label in of(thread.metadata)],
+    )
+
+
+def remove_thread(connection: sqlite3.Connection, thread_id: str) -> None:
+    """Before the thread's metadata changes, or goes."""
+    row = connection.execute("SELECT metadata, create_time FROM threads WHERE thread_id = ?", (thread_id,)).fetchone()
+    if row is None or row[0] == EMPTY:
+        return
+    connection.executemany(
+        "DELETE FROM thread_labels WHERE label = ? AND create_time = ? AND thread_id = ?",
+        [(label, row[1], thread_id) for label in of(row[0])],
+    )
+
+
+def add_run(connection: sqlite3.Connection, run: Run, metadata: Json) -> None:
+    if metadata == EMPTY:
+        return
+    connection.executemany(
+        "INSERT INTO run_labels (thread_id, label, sequence) VALUES (?, ?, ?)",
+        [(run.thread_id, label, run.sequence) for label in of(metadata)],
+    )
+
+
+def remove_run(connection: sqlite3.Connection, thread_id: str, sequence: int, metadata: Json) -> None:
+    if metadata == EMPTY:
+        return
+    connection.executemany(
+        "DELETE FROM run_labels WHERE thread_id = ? AND label = ? AND sequence = ?",
+        [(thread_id, label, sequence) for label in of(metadata)],
+    )

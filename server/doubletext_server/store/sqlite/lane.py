@@ -1,0 +1,185 @@
+"""A lane: one SQLite connection on a thread of its own, through which functions pass in order, batched.
+
+A hop to the thread costs more than a small statement, so all functions that are waiting share one; on the writer's lane
+they share one transaction too, which is group commit. A function runs from begin to end on the lane's thread, so no
+cancelled caller can leave half of it behind.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias, TypeVar
+
+import aiosqlite
+import structlog
+
+from doubletext_statemachine.errors import NotReady, Refusal
+
+T = TypeVar("T")
+Work: TypeAlias = Callable[[sqlite3.Connection], Any]
+Then: TypeAlias = Callable[[Any], object] | None
+RunBatch: TypeAlias = Callable[[sqlite3.Connection, list[Work]], list[Any]]
+Observer: TypeAlias = Callable[[int, float], None]
+"""Told of each batch before its callers are answered: how many functions it had, and how many seconds it took."""
+
+LARGEST_BATCH: Final = 256
+
+log = structlog.get_logger("store")
+
+
+class Lane(aiosqlite.Connection):
+    """`run_batch` runs on the lane's thread and returns, for each function, its value or the exception to raise.
+
+    observe: told of each batch, on the event loop.
+    """
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], run_batch: RunBatch) -> None:
+        super().__init__(connect, iter_chunk_size=64)
+        self._run_batch = run_batch
+        self._waiting: list[tuple[Work, Then, Then, asyncio.Future[Any]]] = []
+        self._pump: asyncio.Task[None] | None = None
+        self.batches = 0
+        self.observe: Observer | None = None
+
+    async def run(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        then: Callable[[T], object] | None = None,
+        otherwise: Callable[[BaseException], object] | None = None,
+    ) -> T:
+        """Run `work(connection)` on the lane and return its value.
+
+        `then(value)`, or `otherwise(error)`, is called on the event loop first, also when the caller is gone by then:
+        cancelling the caller does not cancel the work. Raises what the work raised, or NotReady when the database
+        cannot be read or written.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, then, otherwise, future))
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._drain())
+        try:
+            return await future
+        finally:
+            del future  # else a refusal, its traceback and this frame hold one another
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
+                self.batches += 1
+                try:
+                    # The one protected method of aiosqlite in use: its public ones are a hop for each statement.
+                    works = [work for work, *_ in batch]
+                    outcomes, seconds = await self._execute(self._timed, self._conn, works)  # type: ignore[no-untyped-call]
+                except Exception as error:  # noqa: BLE001 - whatever it was, each caller gets it
+                    outcomes = [error] * len(batch)
+                else:
+                    self._tell(len(batch), seconds)
+                for (_, then, otherwise, future), outcome in zip(batch, outcomes, strict=True):
+                    _settle(otherwise if isinstance(outcome, BaseException) else then, future, outcome)
+        finally:
+            self._pump = None
+
+    def _timed(self, connection: sqlite3.Connection, works: list[Work]) -> tuple[list[Any], float]:
+        """The batch's outcomes, and the seconds it took on the lane's thread: hops and the loop's own work aside."""
+        started = time.perf_counter()
+        outcomes = self._run_batch(connection, works)
+        return outcomes, time.perf_counter() - started
+
+    def _tell(self, size: int, seconds: float) -> None:
+        if self.observe is not None:
+            try:
+                self.observe(size, seconds)
+            except Exception:
+                log.exception("an observer failed on a batch")
+
+    async def finish(self) -> None:
+        """Run what is waiting, then close the connection."""
+        while self._pump is not None:
+            await asyncio.wait([self._pump])
+        await self.close()
+
+
+def _settle(tell: Then, future: asyncio.Future[Any], outcome: Any) -> None:
+    if tell is not None:
+        try:
+            tell(outcome)
+        except Exception:
+            log.exception("a listener failed on the outcome of a change")
+    if future.done():
+        return
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def read_batch(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
+    """One snapshot of the database for all; each function fails for itself."""
+    connection.execute("BEGIN")
+    try:
+        return [_attempt(connection, work) for work in batch]
+    finally:
+        connection.execute("COMMIT")
+
+
+def write_batch(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
+    """One transaction for all. A Refusal is one function's own affair, raised before it wrote anything; any other
+    failure undoes the batch, and each function is then tried alone, so that none fails for another."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:  # no function's fault: trying each alone would only make all wait so much longer
+        return [_as_refusal(error) for _ in batch]
+    try:
+        return _transaction(connection, batch)
+    except Exception as error:  # noqa: BLE001 - becomes the outcome
+        if len(batch) == 1:
+            return [_as_refusal(error)]
+        return [write_batch(connection, [work])[0] for work in batch]
+
+
+def _transaction(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
+    """Run the batch in the transaction that is open, and end it either way."""
+    try:
+        outcomes: list[Any] = []
+        for work in batch:
+            try:
+                outcomes.append(work(connection))
+            except Refusal as refusal:
+                outcomes.append(refusal)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return outcomes
+
+
+def _attempt(connection: sqlite3.Connection, work: Work) -> Any:
+    try:
+        return work(connection)
+    except Exception as error:  # noqa: BLE001 - becomes the outcome
+        return _as_refusal(error)
+
+
+PASSING: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+"""Primary result codes that tell of the machine, not of a bug."""
+
+
+def _as_refusal(error: Exception) -> Exception:
+    """A disk that is full or fails is no bug: the caller may try again. What SQLite rejects as wrong is one."""
+    if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in PASSING:
+        log.error("the database failed", error=str(error))
+        return NotReady(what=f"unable to use its database just now ({error})")
+    return error

@@ -1,0 +1,215 @@
+"""Readings of the database, each a function of one connection whose transaction the caller holds."""
+
+import json
+import sqlite3
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+from doubletext_server.store.protocol import LARGEST_PAGE, EventRecord, Page, RawState, RunRecord, State, ThreadRecord
+from doubletext_server.store.sqlite import front
+from doubletext_server.store.sqlite.rows import (
+    RUN,
+    THREAD,
+    TOMBSTONE,
+    Row,
+    read_event,
+    read_run,
+    read_step_reducers,
+    read_thread,
+    read_tombstone,
+)
+from doubletext_statemachine.errors import EventsTrimmed, StepNotFound, ThreadNotFound
+from doubletext_statemachine.model import Assistant, Json, Tombstone
+from doubletext_statemachine.queue import line
+from doubletext_statemachine.state import fold
+from doubletext_statemachine.words import IN_FLIGHT, STATUS_AFTER, RunStatus, ThreadStatus
+
+Assistants = Mapping[int, Assistant]
+
+# A thread with what its status is made of: the running run, how many are in flight, and the outcome of the run that
+# finished last.
+_THREAD_RECORD: Final = f"""
+    SELECT {THREAD},
+        (SELECT run_id FROM runs WHERE runs.thread_id = threads.thread_id AND status = 'running'),
+        (SELECT count(*) FROM runs WHERE runs.thread_id = threads.thread_id AND end_time IS NULL),
+        (SELECT status FROM runs WHERE runs.thread_id = threads.thread_id AND end_time IS NOT NULL
+         ORDER BY end_time DESC, sequence DESC LIMIT 1)
+    FROM threads"""
+
+
+def thread(thread_id: str, connection: sqlite3.Connection) -> ThreadRecord:
+    row = connection.execute(f"{_THREAD_RECORD} WHERE thread_id = ?", (thread_id,)).fetchone()
+    if row is None:
+        raise ThreadNotFound(thread_id=thread_id)
+    return _thread_record(row)
+
+
+def _thread_record(row: Row) -> ThreadRecord:
+    *columns, active, flying, outcome = row
+    status = ThreadStatus.BUSY if flying else STATUS_AFTER[outcome and RunStatus(outcome)]
+    return ThreadRecord(read_thread(tuple(columns)), status, active, flying - (active is not None))
+
+
+def run(assistants: Assistants, now: int, run_id: str, connection: sqlite3.Connection) -> RunRecord | Tombstone | None:
+    row = connection.execute(f"SELECT {RUN}, input, metadata FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    if row is not None:
+        record = run_record(row, assistants)
+        if record.run.status is not RunStatus.PENDING:
+            return record
+        return RunRecord(record.run, record.input, record.metadata, front.position(connection, record.run, now))
+    row = connection.execute(f"SELECT {TOMBSTONE} FROM tombstones WHERE run_id = ?", (run_id,)).fetchone()
+    return row and read_tombstone(row)
+
+
+def thread_of(run_id: str, connection: sqlite3.Connection) -> str | None:
+    row = connection.execute(
+        "SELECT thread_id FROM runs WHERE run_id = ?1 UNION ALL SELECT thread_id FROM tombstones WHERE run_id = ?1 "
+        # A deleted record's, whose stopped attempt is still awaited.
+        "UNION ALL SELECT thread_id FROM threads WHERE drain_until IS NOT NULL AND drain_run_id = ?1",
+        (run_id,),
+    ).fetchone()
+    return row and str(row[0])
+
+
+def run_record(row: Row, assistants: Assistants) -> RunRecord:
+    *columns, given, metadata = row
+    return RunRecord(read_run(tuple(columns), assistants), given, metadata)
+
+
+def places(connection: sqlite3.Connection, assistants: Assistants, now: int, thread_id: str) -> dict[str, int]:
+    rows = connection.execute(f"SELECT {RUN} FROM runs WHERE thread_id = ? AND end_time IS NULL", (thread_id,))
+    waiting = line([read_run(row, assistants) for row in rows], now)
+    return {run.run_id: place for place, run in enumerate(waiting, 1)}
+
+
+def placed(record: RunRecord, places: Mapping[str, int]) -> RunRecord:
+    return RunRecord(record.run, record.input, record.metadata, places.get(record.run.run_id, 0))
+
+
+def superseded_by(assistants: Assistants, run_id: str, connection: sqlite3.Connection) -> list[RunRecord | Tombstone]:
+    rows = connection.execute(
+        f"SELECT {RUN}, input, metadata FROM runs WHERE superseded_by = ? ORDER BY sequence", (run_id,)
+    )
+    buried = connection.execute(
+        f"SELECT {TOMBSTONE} FROM tombstones WHERE superseded_by = ? ORDER BY create_time, run_id", (run_id,)
+    )
+    return [*(run_record(row, assistants) for row in rows), *map(read_tombstone, buried)]
+
+
+def require_thread(connection: sqlite3.Connection, thread_id: str) -> tuple[int, int]:
+    """The thread's newest step and when it was created. Raises ThreadNotFound."""
+    row = connection.execute("SELECT last_step, create_time FROM threads WHERE thread_id = ?", (thread_id,)).fetchone()
+    if row is None:
+        raise ThreadNotFound(thread_id=thread_id)
+    last_step, create_time = row
+    return last_step, create_time
+
+
+def state(thread_id: str, step: int | None, connection: sqlite3.Connection) -> tuple[State, RawState]:
+    last_step, create_time = require_thread(connection, thread_id)
+    at = last_step if step is None else step
+    if not 0 <= at <= last_step:
+        raise StepNotFound(thread_id=thread_id, step=at, last_step=last_step)
+    snapshot, updates = _stored(connection, thread_id, at)
+    if updates:
+        run_id, made = updates[-1][2:]
+    else:
+        run_id, made = connection.execute(
+            "SELECT run_id, create_time FROM steps WHERE thread_id = ? AND step = ?", (thread_id, at)
+        ).fetchone() or (None, create_time)
+    raw = _raw(snapshot, updates)
+    return State(thread_id, at, run_id, made, read_values(raw)), raw
+
+
+def start_of(
+    assistants: Assistants, now: int, thread_id: str, run_id: str, connection: sqlite3.Connection
+) -> tuple[RunRecord | Tombstone | None, RawState]:
+    last_step, _ = require_thread(connection, thread_id)
+    return run(assistants, now, run_id, connection), _raw(*_stored(connection, thread_id, last_step))
+
+
+def _stored(connection: sqlite3.Connection, thread_id: str, step: int) -> tuple[Json | None, list[Row]]:
+    """The newest snapshot up to a step, and the steps since: update, reducers, who made it and when."""
+    snapshot = connection.execute(
+        "SELECT step, body FROM snapshots WHERE thread_id = ? AND step <= ? ORDER BY step DESC LIMIT 1",
+        (thread_id, step),
+    ).fetchone()
+    since, body = snapshot or (0, None)
+    rows = connection.execute(
+        "SELECT body, reducers, run_id, create_time FROM steps WHERE thread_id = ? AND step > ? AND step <= ? "
+        "ORDER BY step",
+        (thread_id, since, step),
+    )
+    return body, rows.fetchall()
+
+
+def _raw(snapshot: Json | None, updates: list[Row]) -> RawState:
+    return RawState(snapshot, [(update, read_step_reducers(reducers)) for update, reducers, *_ in updates])
+
+
+def read_values(raw: RawState) -> dict[str, Any]:
+    """Fold a state as it is stored."""
+    values = json.loads(raw.snapshot) if raw.snapshot else {}
+    return fold(values, ((json.loads(update), reducers) for update, reducers in raw.updates))
+
+
+def states(thread_id: str, limit: int, after: list[Any] | None, connection: sqlite3.Connection) -> Page[State]:
+    last_step, _ = require_thread(connection, thread_id)
+    newest = min(after[0] - 1, last_step) if after else last_step
+    oldest = max(newest - limit, 0) + 1
+    values = read_values(_raw(*_stored(connection, thread_id, oldest - 1)))
+    steps = connection.execute(
+        "SELECT step, run_id, create_time, body, reducers FROM steps WHERE thread_id = ? AND step BETWEEN ? AND ? "
+        "ORDER BY step",
+        (thread_id, oldest, newest),
+    )
+    texts: deque[tuple[int, str | None, int, str]] = deque()
+    size = 0
+    for step, run_id, create_time, update, reducers in steps:
+        fold(values, [(json.loads(update), read_step_reducers(reducers))])
+        texts.append((step, run_id, create_time, text := json.dumps(values)))
+        size += len(text)
+        while size - len(texts[0][3]) >= LARGEST_PAGE:
+            size -= len(texts.popleft()[3])
+    found = [State(thread_id, step, run_id, made, json.loads(text)) for step, run_id, made, text in reversed(texts)]
+    return Page(found, [found[-1].step] if found and found[-1].step > 1 else None)
+
+
+def events(
+    thread_id: str, after: int, limit: int, run_id: str | None, connection: sqlite3.Connection
+) -> list[EventRecord]:
+    """A step's event gets its update from the step, as long as it is still that run's."""
+    kept = connection.execute("SELECT first_event FROM threads WHERE thread_id = ?", (thread_id,)).fetchone()
+    if kept and after + 1 < kept[0]:
+        raise EventsTrimmed(thread_id=thread_id, after_sequence=after, oldest_sequence=kept[0])
+    rows = connection.execute(
+        "SELECT events.sequence, events.run_id, events.kind, events.step, events.body, steps.body, events.time "
+        "FROM events LEFT JOIN steps ON steps.thread_id = events.thread_id AND steps.step = events.step "
+        "AND steps.run_id IS events.run_id "
+        f"WHERE events.thread_id = ? AND events.sequence > ? {'AND events.run_id = ?' if run_id else ''} "
+        "ORDER BY events.sequence LIMIT ?",
+        (thread_id, after, *([run_id] if run_id else []), limit),
+    )
+    records: list[EventRecord] = []
+    size = 0
+    for *columns, time in rows:
+        event, data = read_event(tuple(columns))
+        records.append(EventRecord(event, time, data))
+        size += len(data or "")
+        if size >= LARGEST_PAGE:
+            break
+    return records
+
+
+def in_flight(connection: sqlite3.Connection) -> dict[RunStatus, int]:
+    counts = connection.execute("SELECT status, count(*) FROM runs WHERE end_time IS NULL GROUP BY status")
+    return dict.fromkeys(IN_FLIGHT, 0) | {RunStatus(status): count for status, count in counts}
+
+
+def unsettled(connection: sqlite3.Connection) -> list[str]:
+    rows = connection.execute(
+        "SELECT thread_id FROM runs WHERE end_time IS NULL "
+        "UNION SELECT thread_id FROM threads WHERE drain_until IS NOT NULL"
+    )
+    return [thread_id for (thread_id,) in rows]

@@ -1,0 +1,320 @@
+"""The store on SQLite: one writer with group commit, and readers beside it that see only what is committed.
+
+Three lanes: `writer`; `rows` for reads of a few rows; `scans` for lists and whole states, so that a huge thread holds
+up nobody who reads something small.
+"""
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import structlog
+
+from doubletext_server.clock import Clock
+from doubletext_server.engine.busy import Busy
+from doubletext_server.store.protocol import (
+    EventRecord,
+    Follow,
+    Listener,
+    Page,
+    RawState,
+    RunRecord,
+    State,
+    ThreadRecord,
+)
+from doubletext_server.store.sqlite import lists, reads, schema, trim
+from doubletext_server.store.sqlite.front import SHORT
+from doubletext_server.store.sqlite.lane import Lane, read_batch, write_batch
+from doubletext_server.store.sqlite.rows import ASSISTANT, assistant_row, read_assistant
+from doubletext_server.store.sqlite.writes import apply, load_view
+from doubletext_statemachine.arbiter import decide, needs_idle
+from doubletext_statemachine.commands import Command
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.errors import AssistantExists, AssistantNotFound, NotReady, Refusal
+from doubletext_statemachine.model import Assistant, Json, ThreadView, Tombstone
+from doubletext_statemachine.words import TERMINAL, RunStatus, ThreadStatus
+
+SNAPSHOT_FROM: Final = 64 * 1024
+"""Updates of less than this many characters in all are folded anew at each reading."""
+
+log = structlog.get_logger("store")
+
+
+class Changed(NamedTuple):
+    """The request's Decision, and that of what follows from it; and the thread after both, unless more of it is in
+    flight than was read."""
+
+    decisions: list[Decision]
+    after: ThreadView | None
+
+
+class SqliteStore:
+    """Made by `open`; see base.Store."""
+
+    def __init__(self, path: str, clock: Clock) -> None:
+        self.path = path
+        self.on_commit: Listener = lambda thread_id, decision: None
+        self.follow: Follow = lambda thread_id, decision: None
+        self.clock = clock
+        self._now = 0
+        self._by_key: dict[int, Assistant] = {}
+        self._by_id: dict[str, Assistant] = {}
+        self._busy = Busy()
+        self._snapshotting: dict[str, asyncio.Task[None]] = {}
+        self.writer = Lane(partial(schema.connect, path, read_only=False), write_batch)
+        self.rows = Lane(partial(schema.connect, path, read_only=True), read_batch)
+        self.scans = Lane(partial(schema.connect, path, read_only=True), read_batch)
+
+    @classmethod
+    async def open(cls, path: str, clock: Clock) -> "SqliteStore":
+        """Open or create the database file and hold it until `close`. Raises schema.CannotOpen."""
+        store = cls(path, clock)
+        store._owned = schema.own(path)
+        try:
+            schema.prepare(path)
+            await store.writer
+            await store.rows
+            await store.scans
+            await store.rows.run(store._load_assistants)
+            await store.rows.run(store._catch_up)
+        except sqlite3.Error as error:
+            await store.close()
+            raise schema.CannotOpen(f"cannot use the database {path}: {error}; choose another --db") from error
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    _owned: int
+
+    def _catch_up(self, connection: sqlite3.Connection) -> None:
+        """Let time go on from where the file ends, should the clock have been set back since."""
+        (newest,) = connection.execute("SELECT max(update_time) FROM threads").fetchone()
+        clock, behind = self.clock, (newest or 0) - self.clock()
+        if behind > 0:
+            log.warning("the clock was set back; time goes on from the newest change", seconds=behind / 1_000_000)
+            self.clock = lambda: clock() + behind
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._snapshotting.values(), return_exceptions=True)
+        for lane in (self.scans, self.rows, self.writer):
+            await lane.finish()
+        os.close(self._owned)
+
+    # Threads: decide, then commit
+
+    async def change(self, request: Command) -> Decision:
+        thread_id = request.thread_id
+        busy = self._busy.view(thread_id)
+        if busy is not None and needs_idle(request, busy.thread):
+            decide(busy, request, max(self._now, self.clock()))  # refuses it
+        self._busy.begin(thread_id)
+        change = partial(self._change, request)
+        tell, fail = partial(self._tell, thread_id), partial(self._fail, thread_id)
+        changed: Changed = await self.writer.run(change, then=tell, otherwise=fail)
+        decision = changed.decisions[0]
+        if decision.refusal is not None:
+            raise decision.refusal
+        return decision
+
+    def _change(self, request: Command, connection: sqlite3.Connection) -> "Changed":
+        self._now = max(self._now, self.clock())
+        view = load_view(connection, request, self._by_key, self._now)
+        decision = self._decide(view, request, connection)
+        after = ThreadView(decision.thread, decision.in_flight)
+        whole = len(view.runs) < SHORT
+        further = self.follow(request.thread_id, decision)
+        if further is None:
+            return Changed([decision], after if whole else None)
+        followed = self._decide(after, further, connection)
+        decision.upcoming = followed.upcoming  # what the thread waits for once both are committed
+        return Changed([decision, followed], ThreadView(followed.thread, followed.in_flight) if whole else None)
+
+    def _tell(self, thread_id: str, changed: "Changed") -> None:
+        self._busy.told(thread_id, changed.after)
+        for decision in changed.decisions:
+            self.on_commit(thread_id, decision)
+
+    def _fail(self, thread_id: str, error: BaseException) -> None:
+        """After a failure of the disk, what is in the file is for the file to say."""
+        self._busy.failed(thread_id, unchanged=isinstance(error, Refusal) and not isinstance(error, NotReady))
+
+    async def settled(self) -> None:
+        await self.writer.run(lambda connection: None)
+
+    def _decide(self, view: ThreadView, request: Command, connection: sqlite3.Connection) -> Decision:
+        decision = decide(view, request, self._now)
+        if decision.writes:
+            apply(connection, request, decision, self._now)
+        return decision
+
+    # Assistants: few, so all of them are in memory, the deleted ones too as long as runs may have them
+
+    def _load_assistants(self, connection: sqlite3.Connection) -> None:
+        for *row, delete_time in connection.execute(f"SELECT {ASSISTANT}, delete_time FROM assistants"):
+            self._keep(read_assistant(tuple(row)), deleted=delete_time is not None)
+
+    def _keep(self, assistant: Assistant, *, deleted: bool = False) -> None:
+        self._by_key[assistant.key] = assistant
+        if not deleted:
+            self._by_id[assistant.assistant_id] = assistant
+
+    async def add_assistant(self, assistant: Assistant) -> Assistant:
+        def add(connection: sqlite3.Connection) -> Assistant:
+            taken = connection.execute(
+                "SELECT 1 FROM assistants WHERE assistant_id = ? AND delete_time IS NULL", (assistant.assistant_id,)
+            ).fetchone()
+            if taken:
+                raise AssistantExists(assistant_id=assistant.assistant_id)
+            key = connection.execute(
+                "INSERT INTO assistants (assistant_id, graph, create_time, metadata, config, reducers, max_attempts, "
+                "stop_grace, run_timeout) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                assistant_row(assistant),
+            ).lastrowid
+            assert key is not None
+            return replace(assistant, key=key)
+
+        return await self.writer.run(add, then=self._keep)
+
+    async def delete_assistant(self, assistant_id: str) -> None:
+        def delete(connection: sqlite3.Connection) -> None:
+            deleted = connection.execute(
+                "UPDATE assistants SET delete_time = ? WHERE assistant_id = ? AND delete_time IS NULL",
+                (self.clock(), assistant_id),
+            ).rowcount
+            if not deleted:
+                raise AssistantNotFound(assistant_id=assistant_id)
+
+        await self.writer.run(delete, then=lambda _: self._by_id.pop(assistant_id, None))
+
+    def assistant(self, assistant_id: str) -> Assistant | None:
+        return self._by_id.get(assistant_id)
+
+    def assistants(self) -> list[Assistant]:
+        return sorted(self._by_id.values(), key=lambda assistant: assistant.assistant_id)
+
+    # Readings
+
+    async def thread(self, thread_id: str) -> ThreadRecord:
+        return await self.rows.run(partial(reads.thread, thread_id))
+
+    async def threads(
+        self, statuses: Sequence[ThreadStatus], limit: int, after: list[Any] | None, metadata: Json = "{}"
+    ) -> Page[ThreadRecord]:
+        return await self.scans.run(partial(lists.threads, statuses, limit, after, metadata))
+
+    async def run(self, run_id: str) -> RunRecord | Tombstone | None:
+        return await self.rows.run(partial(reads.run, self._by_key, self.clock(), run_id))
+
+    async def start_of(self, thread_id: str, run_id: str) -> tuple[RunRecord | Tombstone | None, RawState]:
+        record, raw = await self.scans.run(partial(reads.start_of, self._by_key, self.clock(), thread_id, run_id))
+        self._snapshot_if_due(thread_id, raw)
+        return record, raw
+
+    async def thread_of(self, run_id: str) -> str | None:
+        return await self.rows.run(partial(reads.thread_of, run_id))
+
+    async def superseded_by(self, run_id: str) -> list[RunRecord | Tombstone]:
+        return await self.rows.run(partial(reads.superseded_by, self._by_key, run_id))
+
+    async def runs(
+        self,
+        thread_id: str,
+        statuses: Sequence[RunStatus],
+        oldest_first: bool,
+        limit: int,
+        after: list[Any] | None,
+        metadata: Json = "{}",
+    ) -> Page[RunRecord]:
+        asked = (thread_id, statuses, oldest_first, limit, after, metadata)
+        return await self.scans.run(partial(lists.runs, self._by_key, self.clock(), *asked))
+
+    async def events(self, thread_id: str, after: int, limit: int, run_id: str | None = None) -> list[EventRecord]:
+        return await self.rows.run(partial(reads.events, thread_id, after, limit, run_id))
+
+    async def unsettled(self) -> list[str]:
+        return await self.rows.run(reads.unsettled)
+
+    # Retention
+
+    async def aged(self, before: int, limit: int) -> list[str]:
+        return await self.rows.run(partial(trim.aged, before, limit))
+
+    async def trim(self, thread_id: str, before: int, keep: int) -> bool:
+        return await self.writer.run(partial(trim.trim, thread_id, before, keep, self.clock()))
+
+    async def inactive(self, since: int, limit: int) -> list[str]:
+        return await self.rows.run(partial(trim.inactive, since, limit))
+
+    async def still_active(self, thread_id: str) -> None:
+        await self.writer.run(partial(trim.still_active, thread_id, self.clock()))
+
+    async def in_flight(self) -> dict[RunStatus, int]:
+        return await self.rows.run(reads.in_flight)
+
+    async def state(self, thread_id: str, step: int | None = None) -> State:
+        state, raw = await self.scans.run(partial(reads.state, thread_id, step))
+        if step is None:
+            self._snapshot_if_due(thread_id, raw)
+        return state
+
+    async def run_and_state(
+        self, run_id: str, thread_id: str, step: int | None = None
+    ) -> tuple[RunRecord | Tombstone | None, State]:
+        def read(connection: sqlite3.Connection) -> tuple[RunRecord | Tombstone | None, tuple[State, RawState], bool]:
+            found = reads.run(self._by_key, self.clock(), run_id, connection)
+            at = step
+            if step is None and isinstance(found, RunRecord) and found.run.status in TERMINAL:
+                at = found.run.left_state_at
+            return found, reads.state(thread_id, at, connection), at is None
+
+        found, (state, raw), newest = await self.scans.run(read)
+        if newest:
+            self._snapshot_if_due(thread_id, raw)
+        return found, state
+
+    async def states(self, thread_id: str, limit: int, after: list[Any] | None) -> Page[State]:
+        return await self.scans.run(partial(reads.states, thread_id, limit, after))
+
+    # Snapshots: made when a reading of the newest state had to fold more than the last snapshot holds, so that
+    # reading costs what the state's size does. Threads that nobody reads get none. One that has grown by half takes the
+    # last one's place: states from between the two cost no more to fold from the beginning than this one to read.
+
+    def _snapshot_if_due(self, thread_id: str, raw: RawState) -> None:
+        folded = sum(len(update) for update, _ in raw.updates)
+        if folded > max(SNAPSHOT_FROM, len(raw.snapshot or "")) and thread_id not in self._snapshotting:
+            task = asyncio.create_task(self._snapshot(thread_id))
+            self._snapshotting[thread_id] = task
+            task.add_done_callback(lambda _: self._snapshotting.pop(thread_id, None))
+
+    async def _snapshot(self, thread_id: str) -> None:
+        try:
+            state, raw = await self.scans.run(partial(reads.state, thread_id, None))
+            body = await asyncio.to_thread(json.dumps, state.values, separators=(",", ":"), ensure_ascii=False)
+            replaces = 2 * len(body) >= 3 * len(raw.snapshot or "")
+            await self.writer.run(partial(_add_snapshot, state, body, replaces))
+        except Exception as error:  # noqa: BLE001 - the next reading tries again
+            log.warning("no snapshot was made", thread_id=thread_id, error=str(error))
+
+
+def _add_snapshot(state: State, body: str, replaces: bool, connection: sqlite3.Connection) -> None:
+    """Unless the step was cut off, or its thread deleted, meanwhile: the number may be another step's by now.
+
+    replaces: the newest one before it goes
+    """
+    added = connection.execute(
+        "INSERT OR IGNORE INTO snapshots (thread_id, step, body) SELECT thread_id, step, ? FROM steps "
+        "WHERE thread_id = ? AND step = ? AND run_id IS ? AND create_time = ?",
+        (body, state.thread_id, state.step, state.run_id, state.create_time),
+    ).rowcount
+    if added and replaces:
+        connection.execute(
+            "DELETE FROM snapshots WHERE thread_id = ?1 "
+            "AND step = (SELECT max(step) FROM snapshots WHERE thread_id = ?1 AND step < ?2)",
+            (state.thread_id, state.step),
+        )

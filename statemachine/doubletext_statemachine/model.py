@@ -1,0 +1,193 @@
+"""What a thread is made of. Times are microseconds since 1970 UTC, durations microseconds, JSON objects their text."""
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, TypeAlias
+
+from doubletext_statemachine.words import Reason, Reducer, RunStatus, Strategy
+
+Json: TypeAlias = str
+Reducers: TypeAlias = dict[str, Reducer]
+
+DEFAULT_REDUCERS: Final[Reducers] = {"messages": Reducer.MESSAGES}
+DEFAULT_MAX_ATTEMPTS: Final = 3
+DEFAULT_STOP_GRACE: Final = 5_000_000
+DEFAULT_MAX_QUEUED_RUNS: Final = 100
+
+
+@dataclass(slots=True, frozen=True)
+class Assistant:
+    """A named, configured graph. `key` tells it from a later one of the same id."""
+
+    key: int
+    assistant_id: str
+    graph: str
+    create_time: int
+    metadata: Json = "{}"
+    config: Json = "{}"
+    reducers: Reducers = field(default_factory=lambda: DEFAULT_REDUCERS)
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    stop_grace: int = DEFAULT_STOP_GRACE
+    run_timeout: int | None = None
+
+
+# Run and Thread are named tuples: every decision copies one of each, and a tuple is copied five times as fast as a
+# frozen dataclass of so many fields.
+
+
+class Run(NamedTuple):
+    """One execution of an assistant on a thread, without its input and metadata, which no decision depends on.
+
+    epoch      rises with every claim; fences older attempts
+    base_step  the thread's newest step before the run's input; for a run that ended without having run, the newest
+               step then. None while it has not started.
+    last_step  the newest step that the run made, 0 when it made none
+    worker_id  who claimed it last; None for the server itself, whose lease lasts as long as its process
+    lease_expires   when the worker's lease ends unless it is renewed
+    outcome_digest  of the outcome that a worker finished it with, by which a repeated call is recognised
+    first_event  the number of the event that tells of its admission
+    """
+
+    run_id: str
+    thread_id: str
+    sequence: int
+    assistant: Assistant
+    strategy: Strategy
+    create_time: int
+    due_time: int
+    timeout: int | None = None
+    status: RunStatus | None = None
+    attempt: int = 0
+    epoch: int = 0
+    start_time: int | None = None
+    end_time: int | None = None
+    base_step: int | None = None
+    last_step: int = 0
+    error_type: str | None = None
+    error_message: str | None = None
+    superseded_by: str | None = None
+    reason: Reason | None = None
+    worker_id: str | None = None
+    lease_expires: int | None = None
+    outcome_digest: str | None = None
+    first_event: int = 0
+
+    @property
+    def deadline(self) -> int | None:
+        if self.start_time is None or self.timeout is None:
+            return None
+        return self.start_time + self.timeout
+
+    @property
+    def left_state_at(self) -> int | None:
+        """The step whose state the run left, None while it has none of its own."""
+        return self.last_step or self.base_step
+
+
+@dataclass(slots=True, frozen=True)
+class StoppingAttempt:
+    """A stopped attempt whose code may still be going; holds up the thread until it acknowledges, or until `until`.
+
+    That is the end of its grace, or of its worker's lease if that comes first.
+    """
+
+    run_id: str
+    epoch: int
+    until: int
+    grace_until: int
+    worker_id: str | None = None
+
+
+class Thread(NamedTuple):
+    """A conversation's row. The three counters are the last numbers given out; `first_event` is the oldest kept."""
+
+    thread_id: str
+    create_time: int
+    update_time: int
+    metadata: Json = "{}"
+    default_strategy: Strategy | None = None
+    max_queued_runs: int | None = None
+    last_sequence: int = 0
+    last_step: int = 0
+    last_event: int = 0
+    stopping: StoppingAttempt | None = None
+    first_event: int = 1
+
+
+@dataclass(slots=True, frozen=True)
+class Tombstone:
+    """What is left of a run that was rolled back."""
+
+    run_id: str
+    thread_id: str
+    superseded_by: str | None
+    reason: Reason
+    create_time: int
+    delete_time: int
+
+
+@dataclass(slots=True, frozen=True)
+class Repeated:
+    """An earlier CreateRun with the same request_id."""
+
+    run_id: str
+    digest: str
+
+
+@dataclass(slots=True, frozen=True)
+class ThreadView:
+    """All that a decision about a thread depends on, as one consistent reading at the time of the decision.
+
+    thread    None when there is no such thread
+    runs      those in flight, in order of `sequence`: all of them if the request stops all (`arbiter.stops_all`), else
+              at least the front, which is the running run and the first two in line, as `line.line` has it. Of those
+              in flight one request moves one, or adds one, so that who is next can be told before and after it.
+    named     the run that the request names, in flight or not, or its tombstone
+    repeated  the earlier call with the request's request_id
+    made      the update of the step that the request expects to make, when the run has made a step of that number
+    behind    of AdmitRun and UpdateState: how many more are in flight than `runs` has
+    ahead     of AdmitRun: how many of those behind come before the run that is to be admitted
+    """
+
+    thread: Thread | None
+    runs: tuple[Run, ...] = ()
+    named: Run | Tombstone | None = None
+    repeated: Repeated | None = None
+    made: Json | None = None
+    behind: int = 0
+    ahead: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class Step:
+    """One change of the state. `update` None: the input of `run_id`, which the store has."""
+
+    step: int
+    run_id: str | None
+    update: Json | None
+    reducers: Reducers
+
+
+@dataclass(slots=True, frozen=True)
+class RunChanged:
+    before: RunStatus | None
+    after: RunStatus
+    superseded_by: str | None = None
+    reason: Reason | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class StepCommitted:
+    step: int
+
+
+@dataclass(slots=True, frozen=True)
+class Output:
+    channel: str
+    data: Json
+
+
+@dataclass(slots=True, frozen=True)
+class Event:
+    sequence: int
+    run_id: str | None
+    kind: RunChanged | StepCommitted | Output
