@@ -47,7 +47,7 @@ Resp = TypeVar("Resp")
 
 CLAIM_SECONDS: Final = 30
 CLAIMS: Final = 8
-"""Claims under way at once: while one is on its way, the runs of others are already being claimed."""
+"""Claims under way at once, so that others are claimed while one is on its way: docs/decisions/0021."""
 CALL_SECONDS: Final = 10.0
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0

@@ -145,7 +145,7 @@ class App:
             ("grpc.max_receive_message_length", TRANSPORT_LIMIT),
             ("grpc.max_send_message_length", -1),
             # Of calls that wait to be taken from the transport, gRPC cancels some beyond 1000, at random and silently.
-            # How many there may be is ours to say, with a reason.
+            # How many there may be is ours to say, with a reason: docs/decisions/0026.
             ("grpc.server.max_pending_requests", PENDING_CALLS),
             ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
             # An open WatchLease keeps its lease alive as long as its worker answers pings, which one that is stopped or

@@ -1,4 +1,4 @@
-"""The one real clock."""
+"""The one real clock: docs/decisions/0034."""
 
 import time
 from collections.abc import Callable

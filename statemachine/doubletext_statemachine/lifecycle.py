@@ -168,7 +168,7 @@ def _condition(guard: Guard) -> Callable[[Any], bool]:
 
 class _Move(transitions.Transition):
     """A transition that checks and moves, and nothing else: there are no callbacks, and calling none takes longer than
-    the rest of the move."""
+    the rest of the move: docs/decisions/0042."""
 
     def execute(self, event: Any) -> bool:
         if not all(condition.check(event) for condition in self.conditions):

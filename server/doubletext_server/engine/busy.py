@@ -1,5 +1,5 @@
 """Threads with runs in flight, as their last commits left them: by these a run that wants an idle thread is refused,
-without a look into the file. Lives on the event loop.
+without a look into the file. Lives on the event loop. See docs/decisions/0045.
 """
 
 from doubletext_statemachine.model import ThreadView

@@ -2,6 +2,7 @@
 
 A reader goes through the log page by page and sleeps at its end. One who reads slowly holds up nobody and costs a page:
 the log is where it reads on from. Readers at the same place share one reading of the database.
+See docs/decisions/0023.
 """
 
 import asyncio

@@ -120,7 +120,7 @@ class Edge:
         """End the call with the error's status, once the handler returns.
 
         `abort` ends it here, by an exception, which takes the server a tenth longer. It leaves out the headers, though,
-        without which alone a client's transport tries again of itself (gRPC's proposal A6).
+        without which alone a client's transport tries again of itself (gRPC's proposal A6). See docs/decisions/0041.
         """
         self.on_failure(method, error)
         status = rpc_status.to_status(_status(method, error))

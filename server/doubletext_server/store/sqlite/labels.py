@@ -2,6 +2,7 @@
 
 A label is a digest. It is the same for equal values, however they were written, it is short whatever the value's
 length, and it gives away nothing of a run that was rolled back, should SQLite leave copies of it behind.
+See docs/decisions/0030.
 """
 
 import json

@@ -70,6 +70,7 @@ class Lane(aiosqlite.Connection):
                 self.batches += 1
                 try:
                     # The one protected method of aiosqlite in use: its public ones are a hop for each statement.
+                    # See docs/decisions/0002.
                     works = [work for work, *_ in batch]
                     outcomes, seconds = await self._execute(self._timed, self._conn, works)  # type: ignore[no-untyped-call]
                 except Exception as error:  # noqa: BLE001 - whatever it was, each caller gets it

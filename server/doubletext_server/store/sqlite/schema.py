@@ -207,6 +207,7 @@ def own(path: str) -> int:
 
     The lock is flock's, beside which SQLite's own (fcntl) live undisturbed. The descriptor must stay open until the
     last connection is closed: POSIX drops all of SQLite's locks when any descriptor of the file is closed.
+    See docs/decisions/0009.
 
     Raises CannotOpen when another process has the file, or it cannot be opened.
     """

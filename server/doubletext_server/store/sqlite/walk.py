@@ -1,4 +1,5 @@
 """Walks along ordered ranges of indexes: a list with several filters is what stands in all of their ranges.
+See docs/decisions/0031.
 
 Whichever filter has the fewest entries sets the pace, since each walk leaps to where the others stand; nothing needs to
 know beforehand which one that is. Reads keys only, and decides nothing about what is listed.
