@@ -20,7 +20,7 @@ from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import LeaseLost, Refusal, ThreadNotFound
 from doubletext_statemachine.model import Output, Run, StoppingAttempt
-from doubletext_statemachine.words import STOPPED, Reason, RunStatus
+from doubletext_statemachine.words import STOPPED, LeaseCause, Reason, RunStatus
 
 log = structlog.get_logger("workers")
 
@@ -256,7 +256,7 @@ class Workers(WorkerServiceServicer):
             return run.thread_id
         thread_id = await self._store.thread_of(run_id)
         if thread_id is None:
-            raise LeaseLost(run_id=run_id, epoch=epoch, current_epoch=0, cause="DELETED")
+            raise LeaseLost(run_id=run_id, epoch=epoch, current_epoch=0, cause=LeaseCause.DELETED)
         return thread_id
 
     async def close(self) -> None:
