@@ -12,7 +12,7 @@ from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 
 
-@pytest.mark.parametrize("package", ["server", "statemachine"])
+@pytest.mark.parametrize("package", ["doubletext_server", "doubletext_statemachine"])
 def test_the_client_brings_nothing_of_the_server_along(package: str) -> None:
     code = f"import doubletext, sys; sys.exit(any(name.split('.')[0] == {package!r} for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

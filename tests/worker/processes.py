@@ -127,7 +127,7 @@ class Yard:
     async def worker(self, *graphs: str, slots: int = 10) -> Child:
         """`doubletext worker` of these graphs of tests/worker/graphs.py."""
         options = [option for name in graphs or ("counting",) for option in ("--graphs", f"{GRAPHS}:{name}")]
-        return await self.child("server", "worker", "--connect", self.address, "--slots", str(slots), *options)
+        return await self.child("doubletext", "worker", "--connect", self.address, "--slots", str(slots), *options)
 
     async def hand(self) -> Child:
         return await self.child("tests.worker.byhand", self.address)

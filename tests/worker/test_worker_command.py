@@ -48,7 +48,7 @@ async def test_a_worker_waits_for_a_server_that_is_not_there_and_makes_the_assis
 
 
 async def test_a_worker_that_finds_no_server_can_be_stopped() -> None:
-    worker = Child("server", "worker", "--connect", "127.0.0.1:1", "--graphs", f"{GRAPHS}:counting")
+    worker = Child("doubletext", "worker", "--connect", "127.0.0.1:1", "--graphs", f"{GRAPHS}:counting")
     await worker.start()
     try:
         await worker.says("CreateAssistant")
