@@ -16,10 +16,10 @@ from typing import Self
 
 import grpc
 
-from doubletext.assistants import Assistants
+from doubletext.assistants import AssistantsClient
 from doubletext.calls import open_channel
-from doubletext.runs import Runs
-from doubletext.threads import Threads
+from doubletext.runs import RunsClient
+from doubletext.threads import ThreadsClient
 
 
 class Client:
@@ -52,13 +52,13 @@ class Client:
         return open_channel(self._target, self._credentials)
 
     @cached_property
-    def assistants(self) -> Assistants:
-        return Assistants(self._channel)
+    def assistants(self) -> AssistantsClient:
+        return AssistantsClient(self._channel)
 
     @cached_property
-    def threads(self) -> Threads:
-        return Threads(self._channel)
+    def threads(self) -> ThreadsClient:
+        return ThreadsClient(self._channel)
 
     @cached_property
-    def runs(self) -> Runs:
-        return Runs(self._channel)
+    def runs(self) -> RunsClient:
+        return RunsClient(self._channel)
