@@ -1,62 +1,58 @@
 """A Python of its own, to see what a program imports, and what works where modules are missing."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 
-# Runs the command line as `doubletext` does. The command's arguments follow the names of the modules that are missing
-# and the name of a file, where it writes which modules it imported in the end.
-COMMAND: Final = """
-import json, sys
-missing, written, *arguments = sys.argv[1:]
-for name in missing.split():
-    sys.modules[name] = None
+# Reads, as JSON, the modules that are missing and the commands to run one after the other.
+COMMANDS: Final = """
+import contextlib, io, json, sys
+missing, commands = json.load(sys.stdin)
+sys.modules.update(dict.fromkeys(missing))
 from doubletext.cli.main import main
-try:
-    main(arguments, prog_name="doubletext")
-finally:
-    with open(written, "w") as file:
-        json.dump(sorted(name for name, module in sys.modules.items() if module is not None), file)
+ended = []
+for command in commands:
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            main(command, prog_name="doubletext")
+        except SystemExit as end:
+            ended.append((end.code, out.getvalue(), err.getvalue()))
+print(json.dumps([ended, [name for name, module in sys.modules.items() if module is not None]]))
 """
+
+
+def python(*arguments: str, stdin: str = "") -> str:
+    """What Python prints, without the current folder among those that it imports from."""
+    ran = subprocess.run(
+        [sys.executable, "-P", *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
 
 
 def imported(code: str) -> set[str]:
     """The modules that are there once the code has run."""
-    code += "\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
-    ran = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=30, check=True)
-    return set(json.loads(ran.stdout))
+    return set(json.loads(python("-c", f"{code}\nimport json, sys; print(json.dumps([*sys.modules]))")))
 
 
 def top_level(modules: Iterable[str]) -> set[str]:
     return {name.partition(".")[0] for name in modules}
 
 
-class Command:
-    """The command line without some modules. `modules`: what it imported the last time."""
+@dataclass
+class Ended:
+    code: int
+    stdout: str
+    stderr: str
 
-    def __init__(self, folder: Path, *missing: str) -> None:
-        self._folder = folder
-        self._missing = " ".join(missing)
-        self.modules: set[str] = set()
 
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        """Run to the end and return what it printed: on stdout, or on stderr where it is to fail."""
-        written = self._folder / "modules.json"
-        ran = subprocess.run(
-            [sys.executable, "-P", "-c", COMMAND, self._missing, str(written), *arguments],
-            cwd=self._folder,
-            env={**os.environ, "COLUMNS": "200"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        assert ran.returncode == code, ran
-        assert "Traceback" not in ran.stderr
-        self.modules = set(json.loads(written.read_text()))
-        return ran.stderr if code else ran.stdout
+def commands(*given: tuple[str, ...], missing: Iterable[str] = ()) -> tuple[list[Ended], set[str]]:
+    """Run commands of the command line in one process, where some modules are missing.
+
+    Returns how each of them ended, and the modules that are there after them.
+    """
+    ended, modules = json.loads(python("-c", COMMANDS, stdin=json.dumps([[*missing], given])))
+    return [Ended(*each) for each in ended], set(modules)

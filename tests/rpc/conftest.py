@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from doubletext.cli.command import Exit
+from doubletext.cli.exit_codes import Exit
 from doubletext.v1 import worker_service_pb2 as wpb
 from tests.rpc.command_line import GRAPHS, Server, Verbs, graphs, serving
 from tests.rpc.scene import Scene, workers

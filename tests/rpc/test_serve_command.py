@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from doubletext.cli.command import Exit
+from doubletext.cli.exit_codes import Exit
 from doubletext_server.store.sqlite.schema import own
 from tests.rpc.command_line import ANSI, ROOT, Server, Verbs, command, graphs, run, serving
 
@@ -146,7 +146,7 @@ def test_a_graphs_file_that_exits_is_named(folder: Path) -> None:
 def test_a_graphs_file_may_have_the_name_of_a_module(folder: Path) -> None:
     (folder / "names").mkdir()
     (folder / "names" / "json.py").write_text("from doubletext import graph\n@graph\nasync def mine(ctx): pass\n")
-    code = "import doubletext.samples, sys; doubletext.samples.load([sys.argv[1]]); import json; json.dumps"
+    code = "import doubletext.loading, sys; doubletext.loading.load([sys.argv[1]]); import json; json.dumps"
     value = f"{folder}/names/json.py:mine"
     python = [sys.executable, "-c", code, value]
     assert subprocess.run(python, cwd=ROOT, stderr=subprocess.DEVNULL, check=False).returncode == 0

@@ -7,10 +7,13 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 import click
 
-from doubletext import Client, NotFound, RunRolledBack, types
-from doubletext.cli.command import Exit, ended
+from doubletext import types
+from doubletext.cli.exit_codes import Exit, ended
 from doubletext.cli.render.events import cause, end_of, piece, saying, what
-from doubletext.cli.render.tables import Show, in_line, printable
+from doubletext.cli.render.show import Show
+from doubletext.cli.render.text import in_line, printable
+from doubletext.client import Client
+from doubletext.errors import NotFound, RunRolledBack
 
 Answer: TypeAlias = Literal["interrupt", "rollback"] | None
 

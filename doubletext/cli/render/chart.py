@@ -20,7 +20,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from doubletext.cli.render.events import BY_HAND, FINAL, short
-from doubletext.cli.render.tables import in_line
+from doubletext.cli.render.text import in_line
 from doubletext.cli.render.timeline import Row, Timeline
 
 STYLE: Final[dict[Any, Any]] = {

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
-from doubletext import Client, types
+from doubletext import types
 from doubletext.cli.render.events import FINAL, events_of
+from doubletext.client import Client
 
 Phase: TypeAlias = Literal["queued", "running", "draining"]
 
@@ -55,7 +56,7 @@ class Timeline:
     last: float = 0
     last_step: int = 0
 
-    def on_commit(self, event: types.Event) -> None:
+    def on_event(self, event: types.Event) -> None:
         self.last = seconds(event["time"])
         self.start = self.start or self.last
         if not event["run_id"]:
@@ -123,7 +124,7 @@ async def read(client: Client, thread_id: str) -> Timeline:
     try:
         while not complete():
             async with asyncio.timeout(SILENCE):
-                timeline.on_commit(await anext(events))
+                timeline.on_event(await anext(events))
     except TimeoutError:
         pass
     for run in runs:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from doubletext.cli.command import Exit
+from doubletext.cli.exit_codes import Exit
 from tests.rpc.command_line import ROOT, Server, Verbs, run, serving
 from tests.rpc.people.conftest import calling
 
