@@ -1,8 +1,7 @@
-"""`serve` and `demo` as processes: how they start and stop, which graphs run, and what they say if they cannot."""
+"""`serve` as a process: how it starts and stops, which graphs run, and what it says if it cannot."""
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -15,7 +14,7 @@ import pytest
 
 from doubletext.cli.exit_codes import Exit
 from doubletext_server.store.sqlite.schema import own
-from tests.rpc.command_line import ANSI, ROOT, Server, Verbs, command, graphs, run, serving
+from tests.rpc.command_line import ROOT, Server, Verbs, command, graphs, run, serving
 
 
 def test_a_stopped_server_hands_its_run_back_and_the_next_one_finishes_it(folder: Path) -> None:
@@ -201,17 +200,3 @@ def test_the_default_strategy_of_the_server_is_as_given(folder: Path) -> None:
         verbs("run", "create", "t", "held", "--create-thread")
         verbs("run", "create", "t", "held", code=Exit.REFUSED)
         assert server.stop() == 0
-
-
-# demo
-
-
-def test_the_demo_plays_all_four_strategies() -> None:
-    played = run("demo")
-    assert played.returncode == 0, played.stderr
-    for strategy in ("reject", "interrupt", "rollback", "enqueue"):
-        assert re.search(rf"^{strategy}: ", played.stdout, re.MULTILINE), strategy
-    assert "ALREADY_EXISTS THREAD_BUSY" in played.stdout
-    assert "NOT_FOUND RUN_ROLLED_BACK" in played.stdout
-    assert "All four did what they promise." in played.stdout
-    assert not ANSI.search(played.stdout)
