@@ -39,8 +39,8 @@ async def agent(ctx: Context) -> AsyncIterator[dict[str, Any]]:
         {"id": f"{run_id}-3", "role": "assistant", "content": f"It is {sky} and {degrees} °C in {city}."},
     ]
     # A second attempt goes on where the first one was cut short.
-    made = {message.get("id") for message in ctx.state.get("messages", []) if isinstance(message, dict)}
-    left = [message for message in steps if message["id"] not in made]
+    done = {message.get("id") for message in ctx.state.get("messages", []) if isinstance(message, dict)}
+    left = [message for message in steps if message["id"] not in done]
     if len(left) == len(steps):
         await sleep(_seconds(ctx.input.get("sleep")))
     for message in left:

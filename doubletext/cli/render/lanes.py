@@ -126,10 +126,10 @@ class Lanes:
 
 def status(lane: Lane) -> str:
     """The lane's status, its attempt if it is not the first, and why it ended or waits again."""
-    told = in_line(lane.status) + (f" (attempt {lane.attempt})" if lane.attempt > 1 else "")
+    shown = in_line(lane.status) + (f" (attempt {lane.attempt})" if lane.attempt > 1 else "")
     if lane.superseded_by:
-        return f"{told} → {short(lane.superseded_by)}"
-    return f"{told} {in_line(lane.reason).lower()}" if lane.reason else told
+        return f"{shown} → {short(lane.superseded_by)}"
+    return f"{shown} {in_line(lane.reason).lower()}" if lane.reason else shown
 
 
 def bar(lane: Lane) -> str:

@@ -60,7 +60,7 @@ class Display:
             await asyncio.sleep(PAUSE)
 
     async def _ask_for_strategies(self) -> None:
-        """Learn what events do not tell, of the runs that are seen. Of those that are gone, nobody knows it."""
+        """Ask for the strategies of the visible runs: events do not hold them. A run that is gone has none any more."""
         for lane in self._lanes.visible(self._console.height):
             if lane.strategy is None:
                 try:

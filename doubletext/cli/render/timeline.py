@@ -1,4 +1,4 @@
-"""When the runs of a thread were queued, ran and ended, as its events tell: what `thread timeline` draws.
+"""When the runs of a thread were queued, ran and ended, read from its events: what `thread timeline` draws.
 
 Times are seconds since the epoch.
 """
@@ -80,7 +80,7 @@ class Timeline:
     def add_drains(self) -> None:
         """Where a run was stopped at work and another waited: from the stop to the start of the next.
 
-        Events do not tell when a stopped run's code ended; its successor starts when it has, or when the grace is over.
+        No event says when a stopped run's code ended. Its successor starts when it has, or when the grace is over.
         """
         starts = sorted(
             ((span.start, row) for row in self.rows.values() for span in row.spans if span.phase == "running"),
@@ -117,8 +117,8 @@ async def read(client: Client, thread_id: str) -> Timeline:
     timeline = Timeline(thread_id)
 
     def complete() -> bool:
-        told = timeline.last >= changed or changed == seconds(thread["create_time"])
-        return told and timeline.last_step >= newest and all(timeline.knows(run) for run in runs)
+        caught_up = timeline.last >= changed or changed == seconds(thread["create_time"])
+        return caught_up and timeline.last_step >= newest and all(timeline.knows(run) for run in runs)
 
     events = events_of(client, thread_id, None)
     try:
