@@ -20,8 +20,8 @@ from doubletext.worker import Worker
 from doubletext_server.address import CannotListen
 from doubletext_server.app import DEFAULT_LEASE, App, Config
 from doubletext_server.engine.retention import DAY, Keep
-from doubletext_server.grpc.services.threads import LONGEST_QUEUE
 from doubletext_server.store.sqlite.schema import CannotOpen
+from doubletext_server.usecases.limits import LONGEST_QUEUE
 from doubletext_statemachine.model import DEFAULT_MAX_QUEUED_RUNS
 from doubletext_statemachine.words import Strategy
 

@@ -149,7 +149,7 @@ async def waiting(service: Service, count: int = 1) -> None:
 
 async def watching(service: Service, held: Held) -> None:
     """Wait until the server has a WatchLease of the lease open."""
-    while held.lease.run_id not in service.app.hub._watchers:
+    while held.lease.run_id not in service.app.hub._by_run:
         await held.beat()
 
 

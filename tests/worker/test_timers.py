@@ -64,7 +64,7 @@ async def test_a_watch_renews_the_lease_once_a_third_of_it_is_over_and_not_befor
         clock.forward(4.9)
         before = dump(service)
         watch = held.watch()
-        while held.lease.run_id not in service.app.hub._watchers:
+        while held.lease.run_id not in service.app.hub._by_run:
             await service.client.threads.get("t")
         await service.app.store.settled()
         assert dump(service) == before
