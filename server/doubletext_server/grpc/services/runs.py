@@ -19,7 +19,7 @@ class RunService(RunServiceServicer):
         return writing.created_run(request, await self._runs.create(reading.new_run(request)))
 
     async def GetRun(self, request: pb.GetRunRequest, context: RpcContext) -> pb.GetRunResponse:
-        return pb.GetRunResponse(run=writing.run(await self._runs.get(request.run_id, request.thread_id)))
+        return writing.found_run(await self._runs.get(request.run_id, request.thread_id))
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: RpcContext) -> pb.ListRunsResponse:
         statuses = reading.filters(request.statuses, RUN_STATUS)
@@ -30,8 +30,7 @@ class RunService(RunServiceServicer):
 
     async def JoinRun(self, request: pb.JoinRunRequest, context: RpcContext) -> pb.JoinRunResponse:
         wait = reading.duration(request, "wait")
-        run, state = await self._runs.join(request.run_id, request.thread_id, wait)
-        return pb.JoinRunResponse(run=writing.run(run), state=writing.state(state))
+        return writing.joined_run(*await self._runs.join(request.run_id, request.thread_id, wait))
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: RpcContext) -> pb.CancelRunResponse:
         action = reading.enum(request.action, CANCEL_ACTION)

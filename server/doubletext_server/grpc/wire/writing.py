@@ -1,4 +1,8 @@
-"""Answers as messages."""
+"""Answers as messages.
+
+What is answered most is written where it stands in its response: a message that is handed to another one's constructor
+is copied.
+"""
 
 import json
 
@@ -40,30 +44,33 @@ def run(found: RunRecord | Tombstone) -> pb.Run:
     """A run, or what is left of one that was rolled back."""
     if isinstance(found, Tombstone):
         return _deleted_run(found)
-    message = _run_without_objects(found)
-    if found.input is not None:
-        _set_object(message.input, found.input)
-    if found.metadata is not None:
-        _set_object(message.metadata, found.metadata)
+    message = pb.Run()
+    _write_run(message, found)
     return message
 
 
-def _run_without_objects(record: RunRecord) -> pb.Run:
+def _write_run(message: pb.Run, record: RunRecord) -> None:
+    _write_run_without_objects(message, record)
+    if record.input is not None:
+        _set_object(message.input, record.input)
+    if record.metadata is not None:
+        _set_object(message.metadata, record.metadata)
+
+
+def _write_run_without_objects(message: pb.Run, record: RunRecord) -> None:
     run = record.run
     assert run.status is not None
-    message = pb.Run(
-        run_id=run.run_id,
-        thread_id=run.thread_id,
-        assistant_id=run.assistant.assistant_id,
-        status=RUN_STATUS[run.status],
-        multitask_strategy=STRATEGY[run.strategy],
-        sequence=run.sequence,
-        queue_position=record.queue_position,
-        attempt=run.attempt,
-        superseded_by=run.superseded_by or "",
-        reason=run.reason.value if run.reason else "",
-        last_step=run.last_step,
-    )
+    message.run_id = run.run_id
+    message.thread_id = run.thread_id
+    message.assistant_id = run.assistant.assistant_id
+    message.status = RUN_STATUS[run.status]
+    message.multitask_strategy = STRATEGY[run.strategy]
+    message.sequence = run.sequence
+    message.queue_position = record.queue_position
+    message.attempt = run.attempt
+    message.superseded_by = run.superseded_by or ""
+    message.reason = run.reason.value if run.reason else ""
+    message.last_step = run.last_step
     _set_time(message.create_time, run.create_time)
     _set_time(message.due_time, run.due_time)
     _set_time(message.start_time, run.start_time)
@@ -73,7 +80,6 @@ def _run_without_objects(record: RunRecord) -> pb.Run:
     if run.error_type is not None:
         message.error.type = run.error_type
         message.error.message = run.error_message or ""
-    return message
 
 
 def _deleted_run(tombstone: Tombstone) -> pb.Run:
@@ -91,21 +97,42 @@ def _deleted_run(tombstone: Tombstone) -> pb.Run:
 
 def created_run(request: run_pb.CreateRunRequest, admission: Admission) -> run_pb.CreateRunResponse:
     """The objects of a new run are copied from the request, since reading them from their text takes longer."""
-    superseded = map(run, admission.superseded)
+    response = run_pb.CreateRunResponse(superseded=map(run, admission.superseded))
     if admission.repeated or isinstance(admission.run, Tombstone):
-        return run_pb.CreateRunResponse(run=run(admission.run), superseded=superseded)
-    response = run_pb.CreateRunResponse(run=_run_without_objects(admission.run), superseded=superseded)
+        response.run.CopyFrom(run(admission.run))
+        return response
+    _write_run_without_objects(response.run, admission.run)
     _copy_object(response.run.input, request.input)
     _copy_object(response.run.metadata, request.metadata)
     return response
 
 
+def found_run(record: RunRecord) -> run_pb.GetRunResponse:
+    response = run_pb.GetRunResponse()
+    _write_run(response.run, record)
+    return response
+
+
+def joined_run(record: RunRecord, state: State) -> run_pb.JoinRunResponse:
+    response = run_pb.JoinRunResponse()
+    _write_run(response.run, record)
+    _write_state(response.state, state)
+    return response
+
+
 def state(state: State) -> pb.State:
-    message = pb.State(thread_id=state.thread_id, step=state.step, run_id=state.run_id or "")
+    message = pb.State()
+    _write_state(message, state)
+    return message
+
+
+def _write_state(message: pb.State, state: State) -> None:
+    message.thread_id = state.thread_id
+    message.step = state.step
+    message.run_id = state.run_id or ""
     message.values.SetInParent()
     fill_struct(message.values, state.values)
     _set_time(message.create_time, state.create_time)
-    return message
 
 
 def assignment(assignment: Assignment) -> worker_pb.Assignment:
