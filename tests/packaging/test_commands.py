@@ -19,7 +19,7 @@ from doubletext.cli.commands.serve import NEEDED, serve
 from doubletext.cli.main import MODULES, main
 from doubletext_server.app import Config
 from doubletext_server.engine.retention import DAY, Keep
-from doubletext_server.grpc.services.threads import LONGEST_QUEUE
+from doubletext_server.usecases.limits import LONGEST_QUEUE
 from doubletext_statemachine.words import Strategy
 from tests.cli.command_line import ROOT, Server, serving
 from tests.packaging.python import Ended, commands, top_level

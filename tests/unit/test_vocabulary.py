@@ -9,7 +9,7 @@ import pytest
 
 from doubletext.v1 import errors_pb2
 from doubletext.v1 import resources_pb2 as pb
-from doubletext_server.grpc import wire
+from doubletext_server.grpc.wire import enums
 from doubletext_server.store.sqlite import schema
 from doubletext_statemachine.words import (
     IN_FLIGHT,
@@ -32,12 +32,12 @@ def test_each_status_is_either_in_flight_or_terminal() -> None:
 
 
 def test_each_status_has_a_number_on_the_wire_and_each_number_a_status() -> None:
-    assert set(wire.RUN_STATUS) == set(RunStatus)
+    assert set(enums.RUN_STATUS) == set(RunStatus)
     named: dict[int, str] = {number: name for name, number in pb.RunStatus.items()}
-    assert {named[number] for number in wire.RUN_STATUS.values()} == set(pb.RunStatus.keys()) - {
+    assert {named[number] for number in enums.RUN_STATUS.values()} == set(pb.RunStatus.keys()) - {
         "RUN_STATUS_UNSPECIFIED"
     }
-    for status, number in wire.RUN_STATUS.items():
+    for status, number in enums.RUN_STATUS.items():
         assert named[number] == f"RUN_STATUS_{status.name}"
 
 

@@ -19,7 +19,7 @@ import structlog
 from doubletext.graph import Context, Graph, describe
 from doubletext.structs import update_struct
 from doubletext_server.engine.dispatcher import RETRY_SECONDS, Dispatcher
-from doubletext_server.grpc.wire import dump
+from doubletext_server.json_text import dump
 from doubletext_server.store.protocol import Store
 from doubletext_server.store.sqlite.reads import read_values
 from doubletext_statemachine import commands
