@@ -5,7 +5,6 @@ The table runs on `transitions`, without its models and without effects: what a 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import transitions
@@ -13,29 +12,18 @@ import transitions
 from doubletext_statemachine.errors import LeaseLost, QueueFull, Refusal, ThreadBusy
 from doubletext_statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Run, ThreadView
 from doubletext_statemachine.queue import busy_facts, pending_count, queue_limit, upcoming
-from doubletext_statemachine.words import RunStatus, Strategy
+from doubletext_statemachine.words import RunStatus, Strategy, Trigger
 
 NEW: Final = "new"
 """Where a run is before it is admitted; no run is ever stored there."""
 
 
-class Trigger(Enum):
-    ADMIT = "admit"
-    CLAIM = "claim"
-    SUCCEED = "succeed"
-    FAIL = "fail"
-    RELEASE = "release"
-    LOSE = "lose"
-    TIME_OUT = "time_out"
-    INTERRUPT = "interrupt"
-    ROLL_BACK = "roll_back"
-
-
 @dataclass(slots=True)
-class Ask:
-    """One move asked for: of which run, in which surroundings, when, and under which epoch (None: nobody's lease).
+class Move:
+    """One move that somebody asks for; what the guards look at.
 
-    max_queued_runs: the limit of threads that have none of their own
+    epoch            the epoch under which the caller holds its lease; None when the caller needs none
+    max_queued_runs  the limit of threads that have none of their own
     """
 
     run: Run
@@ -47,60 +35,60 @@ class Ask:
     refused_by: "Guard | None" = None
 
 
-Guard: TypeAlias = Callable[[Ask], bool]
+Guard: TypeAlias = Callable[[Move], bool]
 
 
-def strategy_admits(ask: Ask) -> bool:
+def strategy_admits(move: Move) -> bool:
     """Only REJECT minds that the thread is busy; the others wait, or stop what is there."""
-    return ask.run.strategy is not Strategy.REJECT or not ask.view.runs
+    return move.run.strategy is not Strategy.REJECT or not move.view.runs
 
 
-def queue_has_room(ask: Ask) -> bool:
+def queue_has_room(move: Move) -> bool:
     """ENQUEUE adds to what is pending; the others find, or make, an empty queue."""
-    return ask.run.strategy is not Strategy.ENQUEUE or pending_count(ask.view) < _limit(ask)
+    return move.run.strategy is not Strategy.ENQUEUE or pending_count(move.view) < _limit(move)
 
 
-def _limit(ask: Ask) -> int:
-    return queue_limit(ask.view, ask.max_queued_runs)
+def _limit(move: Move) -> int:
+    return queue_limit(move.view, move.max_queued_runs)
 
 
-def heads_its_thread(ask: Ask) -> bool:
+def heads_its_thread(move: Move) -> bool:
     """Nothing runs, no stopped attempt is awaited, and of the runs that are due this one is first in line."""
-    return upcoming(ask.view, ask.now).ready is ask.run
+    return upcoming(move.view, move.now).ready is move.run
 
 
-def holds_lease(ask: Ask) -> bool:
+def holds_lease(move: Move) -> bool:
     """The caller's epoch is the run's current one, and its lease has not run out.
 
     Both halves matter: the epoch stops one who was replaced, the clock one who may be replaced at any moment.
     """
-    return why_not_held(ask) is None
+    return why_not_held(move) is None
 
 
-def lease_is_over(ask: Ask) -> bool:
+def lease_is_over(move: Move) -> bool:
     """Whoever executed the run is silent: a worker past its lease, or the server's own process, which is gone."""
-    return ask.run.lease_expires is None or ask.run.lease_expires <= ask.now
+    return move.run.lease_expires is None or move.run.lease_expires <= move.now
 
 
-def why_not_held(ask: Ask) -> str | None:
+def why_not_held(move: Move) -> str | None:
     """What is wrong with the caller's lease of the running run; None when nothing is."""
-    if ask.epoch != ask.run.epoch:
+    if move.epoch != move.run.epoch:
         return "CLAIMED_AGAIN"
-    if ask.run.lease_expires is not None and ask.run.lease_expires <= ask.now:
+    if move.run.lease_expires is not None and move.run.lease_expires <= move.now:
         return "EXPIRED"
     return None
 
 
-def time_is_up(ask: Ask) -> bool:
-    return ask.run.deadline is not None and ask.run.deadline <= ask.now
+def time_is_up(move: Move) -> bool:
+    return move.run.deadline is not None and move.run.deadline <= move.now
 
 
-def may_try_again(ask: Ask) -> bool:
-    return ask.run.attempt < ask.run.assistant.max_attempts
+def may_try_again(move: Move) -> bool:
+    return move.run.attempt < move.run.assistant.max_attempts
 
 
-def attempts_used_up(ask: Ask) -> bool:
-    return not may_try_again(ask)
+def attempts_used_up(move: Move) -> bool:
+    return not may_try_again(move)
 
 
 class Row(NamedTuple):
@@ -138,22 +126,22 @@ class IllegalMove(Exception):
     """The table has no such move: a bug of the caller, never an answer to a client."""
 
 
-def move(trigger: Trigger, ask: Ask) -> RunStatus:
-    """Return the status that `ask.run` moves to.
+def perform(trigger: Trigger, move: Move) -> RunStatus:
+    """Return the status that `move.run` moves to.
 
     Raises the Refusal of the guard that does not hold, or IllegalMove.
     """
-    ask.state = ask.run.status.value if ask.run.status else NEW
+    move.state = move.run.status.value if move.run.status else NEW
     try:
-        moved = _MACHINE.events[trigger.value].trigger(ask)
+        moved = _MACHINE.events[trigger.value].trigger(move)
     except transitions.MachineError as error:
-        raise IllegalMove(f"{trigger.value} while {ask.state}") from error
+        raise IllegalMove(f"{trigger.value} while {move.state}") from error
     if moved:
-        return RunStatus(ask.state)
-    refuse = _REFUSALS.get(ask.refused_by) if ask.refused_by else None
+        return RunStatus(move.state)
+    refuse = _REFUSALS.get(move.refused_by) if move.refused_by else None
     if refuse is None:
-        raise IllegalMove(f"{trigger.value} while {ask.state}: not {ask.refused_by and ask.refused_by.__name__}")
-    raise refuse(ask)
+        raise IllegalMove(f"{trigger.value} while {move.state}: not {move.refused_by and move.refused_by.__name__}")
+    raise refuse(move)
 
 
 def _condition(guard: Guard) -> Callable[[Any], bool]:
@@ -166,7 +154,7 @@ def _condition(guard: Guard) -> Callable[[Any], bool]:
     return holds
 
 
-class _Move(transitions.Transition):
+class _Transition(transitions.Transition):
     """A transition that checks and moves, and nothing else: there are no callbacks, and calling none takes longer than
     the rest of the move."""
 
@@ -178,7 +166,7 @@ class _Move(transitions.Transition):
 
 
 class _Machine(transitions.Machine):
-    transition_cls = _Move
+    transition_cls = _Transition
 
 
 def _machine() -> _Machine:
@@ -202,12 +190,12 @@ def _machine() -> _Machine:
 _MACHINE: Final = _machine()
 
 
-_REFUSALS: Final[dict[Guard, Callable[[Ask], Refusal]]] = {
-    strategy_admits: lambda ask: ThreadBusy(**busy_facts(ask.view, ask.now)),
-    queue_has_room: lambda ask: QueueFull(
-        thread_id=ask.run.thread_id, queued_runs=pending_count(ask.view), max_queued_runs=_limit(ask)
+_REFUSALS: Final[dict[Guard, Callable[[Move], Refusal]]] = {
+    strategy_admits: lambda move: ThreadBusy(**busy_facts(move.view, move.now)),
+    queue_has_room: lambda move: QueueFull(
+        thread_id=move.run.thread_id, queued_runs=pending_count(move.view), max_queued_runs=_limit(move)
     ),
-    holds_lease: lambda ask: LeaseLost(
-        run_id=ask.run.run_id, epoch=ask.epoch, current_epoch=ask.run.epoch, cause=why_not_held(ask)
+    holds_lease: lambda move: LeaseLost(
+        run_id=move.run.run_id, epoch=move.epoch, current_epoch=move.run.epoch, cause=why_not_held(move)
     ),
 }

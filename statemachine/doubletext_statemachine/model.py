@@ -135,26 +135,26 @@ class Repeated:
 
 @dataclass(slots=True, frozen=True)
 class ThreadView:
-    """All that a decision about a thread depends on, as one consistent reading at the time of the decision.
+    """Everything a decision about a thread depends on, as one consistent reading at the time of the decision.
 
     thread    None when there is no such thread
-    runs      those in flight, in order of `sequence`: all of them if the request stops all (`arbiter.stops_all`), else
-              at least the front, which is the running run and the first two in line, as `line.line` has it. Of those
-              in flight one request moves one, or adds one, so that who is next can be told before and after it.
-    named     the run that the request names, in flight or not, or its tombstone
-    repeated  the earlier call with the request's request_id
-    made      the update of the step that the request expects to make, when the run has made a step of that number
-    behind    of AdmitRun and UpdateState: how many more are in flight than `runs` has
-    ahead     of AdmitRun: how many of those behind come before the run that is to be admitted
+    runs      runs in flight, in order of `sequence`. All of them if the command may stop all (`arbiter.stops_all`).
+              Otherwise at least the running run and the first two of the queue (`queue.in_order`): a command moves or
+              adds one run at most, so that these are enough to say which run is next, before the move and after it.
+    named     the run that the command names, in flight or not, or its tombstone
+    repeated  the earlier call with the command's request_id
+    committed_update  of CommitStep: the update that the run has already committed under `expected_step`, if any
+    unlisted  of AdmitRun and UpdateState: how many runs are in flight beyond those in `runs`
+    unlisted_ahead    of AdmitRun: how many of the unlisted runs come before the run that is to be admitted
     """
 
     thread: Thread | None
     runs: tuple[Run, ...] = ()
     named: Run | Tombstone | None = None
     repeated: Repeated | None = None
-    made: Json | None = None
-    behind: int = 0
-    ahead: int = 0
+    committed_update: Json | None = None
+    unlisted: int = 0
+    unlisted_ahead: int = 0
 
 
 @dataclass(slots=True, frozen=True)

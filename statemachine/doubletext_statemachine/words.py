@@ -1,4 +1,4 @@
-"""The words of the domain: statuses, strategies, reducers. Their values are what stands in the database."""
+"""The words of the domain: statuses, strategies, reducers. Their values are what the database holds."""
 
 from collections.abc import Iterable
 from enum import Enum
@@ -19,6 +19,20 @@ IN_FLIGHT: Final = frozenset({RunStatus.PENDING, RunStatus.RUNNING})
 TERMINAL: Final = frozenset(RunStatus) - IN_FLIGHT
 STOPPED: Final = frozenset({RunStatus.INTERRUPTED, RunStatus.DELETED, RunStatus.TIMEOUT})
 """How a run ends against the will of whoever executes it."""
+
+
+class Trigger(Enum):
+    """What makes a run change its status. These words are never stored."""
+
+    ADMIT = "admit"
+    CLAIM = "claim"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    RELEASE = "release"
+    LOSE = "lose"
+    TIME_OUT = "time_out"
+    INTERRUPT = "interrupt"
+    ROLL_BACK = "roll_back"
 
 
 class Strategy(Enum):

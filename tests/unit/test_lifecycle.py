@@ -6,9 +6,9 @@ import pytest
 
 from doubletext_statemachine import lifecycle
 from doubletext_statemachine.errors import LeaseLost, Refusal
-from doubletext_statemachine.lifecycle import IllegalMove, Trigger
+from doubletext_statemachine.lifecycle import IllegalMove
 from doubletext_statemachine.model import StoppingAttempt
-from doubletext_statemachine.words import RunStatus, Strategy
+from doubletext_statemachine.words import RunStatus, Strategy, Trigger
 from tests.unit.asks import NOW, a_run, asked, other, outcome, status_named
 
 TRIGGERS: Final = ("admit", "claim", "succeed", "fail", "release", "lose", "time_out", "interrupt", "roll_back")
@@ -71,21 +71,21 @@ EXECUTED_BY_A_WORKER: Final = {
 def test_a_workers_lease_ends_at_its_instant_and_with_it_what_it_may_do(
     expires: int, trigger: str, result: str
 ) -> None:
-    ask = asked(a_run(RunStatus.RUNNING, worker_id="w", lease_expires=expires))
+    move = asked(a_run(RunStatus.RUNNING, worker_id="w", lease_expires=expires))
     if result == "refused":
         with pytest.raises(LeaseLost) as refused:
-            lifecycle.move(Trigger(trigger), ask)
+            lifecycle.perform(Trigger(trigger), move)
         assert refused.value.facts == {"run_id": "r", "epoch": "7", "current_epoch": "7", "cause": "EXPIRED"}
         return
-    assert outcome(trigger, ask) == result
+    assert outcome(trigger, move) == result
 
 
 @pytest.mark.parametrize("status", ["interrupted", "success", "error", "timeout", "deleted"])
 @pytest.mark.parametrize("trigger", list(Trigger))
 def test_a_terminal_status_has_no_way_out(status: str, trigger: Trigger) -> None:
-    ask = asked(a_run(RunStatus(status)))
+    move = asked(a_run(RunStatus(status)))
     with pytest.raises(IllegalMove, match=f"{trigger.value} while {status}"):
-        lifecycle.move(trigger, ask)
+        lifecycle.perform(trigger, move)
 
 
 def test_an_admitted_run_gets_its_first_status_only_by_admission() -> None:
@@ -100,15 +100,15 @@ def test_an_admitted_run_gets_its_first_status_only_by_admission() -> None:
 def test_stopping_a_run_needs_nobodys_consent(trigger: str, status: str) -> None:
     """No guard: neither the lease, nor the line, nor the strategy, nor the clock has a say."""
     run = a_run(RunStatus(status), strategy=Strategy.REJECT, timeout=None, due_time=NOW + 1, attempt=3)
-    ask = asked(
+    move = asked(
         run, other(sequence=0), epoch=None, stopping=StoppingAttempt("r0", 1, NOW + 1, NOW + 1), max_queued_runs=1
     )
-    assert outcome(trigger, ask) == {"interrupt": "interrupted", "roll_back": "deleted"}[trigger]
+    assert outcome(trigger, move) == {"interrupt": "interrupted", "roll_back": "deleted"}[trigger]
 
 
 def test_a_refused_move_leaves_the_run_as_it_was() -> None:
     run = a_run(RunStatus.RUNNING)
     before = tuple(run)
     with pytest.raises(Refusal):
-        lifecycle.move(Trigger.SUCCEED, asked(run, epoch=1))
+        lifecycle.perform(Trigger.SUCCEED, asked(run, epoch=1))
     assert tuple(run) == before

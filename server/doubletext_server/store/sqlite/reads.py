@@ -21,7 +21,7 @@ from doubletext_server.store.sqlite.rows import (
 )
 from doubletext_statemachine.errors import EventsTrimmed, StepNotFound, ThreadNotFound
 from doubletext_statemachine.model import Assistant, Json, Tombstone
-from doubletext_statemachine.queue import line
+from doubletext_statemachine.queue import in_order
 from doubletext_statemachine.state import fold
 from doubletext_statemachine.words import IN_FLIGHT, STATUS_AFTER, RunStatus, ThreadStatus
 
@@ -79,7 +79,7 @@ def run_record(row: Row, assistants: Assistants) -> RunRecord:
 
 def places(connection: sqlite3.Connection, assistants: Assistants, now: int, thread_id: str) -> dict[str, int]:
     rows = connection.execute(f"SELECT {RUN} FROM runs WHERE thread_id = ? AND end_time IS NULL", (thread_id,))
-    waiting = line([read_run(row, assistants) for row in rows], now)
+    waiting = in_order([read_run(row, assistants) for row in rows], now)
     return {run.run_id: place for place, run in enumerate(waiting, 1)}
 
 

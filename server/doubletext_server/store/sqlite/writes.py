@@ -49,24 +49,24 @@ def load_view(
     thread, first = front.thread_and_first(connection, request.thread_id, assistants)
     if thread is None:
         return ThreadView(None)
-    behind = ahead = 0
+    unlisted = unlisted_ahead = 0
     if stops_all(request, thread):
         runs = front.whole_line(connection, request.thread_id, first, assistants)
     else:
         runs = front.front(connection, request.thread_id, first, now, assistants)
         if len(runs) >= front.SHORT and isinstance(request, (AdmitRun, UpdateState)):
-            behind = front.in_flight(connection, request.thread_id) - len(runs)
-        if behind and isinstance(request, AdmitRun):
+            unlisted = front.in_flight(connection, request.thread_id) - len(runs)
+        if unlisted and isinstance(request, AdmitRun):
             # Those that are due later come after it. They are the end of the line, and `runs` is its beginning.
-            ahead = max(behind - front.due_later(connection, request.thread_id, now + request.delay), 0)
+            unlisted_ahead = max(unlisted - front.due_later(connection, request.thread_id, now + request.delay), 0)
     return ThreadView(
         thread,
         runs,
         _named(connection, request, runs, assistants) if isinstance(request, RunCommand) else None,
         _repeated(connection, request) if isinstance(request, AdmitRun) and request.request_id else None,
-        _made(connection, request) if isinstance(request, CommitStep) and request.expected_step else None,
-        behind,
-        ahead,
+        _committed_update(connection, request) if isinstance(request, CommitStep) and request.expected_step else None,
+        unlisted,
+        unlisted_ahead,
     )
 
 
@@ -92,7 +92,7 @@ def _repeated(connection: sqlite3.Connection, request: AdmitRun) -> Repeated | N
     return row and Repeated(*row)
 
 
-def _made(connection: sqlite3.Connection, request: CommitStep) -> Json | None:
+def _committed_update(connection: sqlite3.Connection, request: CommitStep) -> Json | None:
     """The update of the run's step of the number expected; its input, being the step after `base_step`, is none."""
     row = connection.execute(
         "SELECT body FROM steps JOIN runs USING (run_id) "
