@@ -1,6 +1,5 @@
 """The words of the domain: statuses, strategies, reducers. Their values are what the database holds."""
 
-from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
@@ -79,8 +78,11 @@ STATUS_AFTER: Final = {
     RunStatus.TIMEOUT: ThreadStatus.ERROR,
     None: ThreadStatus.IDLE,
 }
-"""What an idle thread's status is, by the outcome of the run that finished last (None: no run finished)."""
+"""The status of a thread that has nothing in flight, by the status of the run that finished last (None: none has)."""
+RESTING: Final = tuple(dict.fromkeys(STATUS_AFTER.values()))
+"""The statuses that such a thread may have."""
 
 
-def thread_status(in_flight: Iterable[object], newest_outcome: RunStatus | None) -> ThreadStatus:
-    return ThreadStatus.BUSY if any(True for _ in in_flight) else STATUS_AFTER[newest_outcome]
+def thread_status(in_flight: int, newest_finished: RunStatus | None) -> ThreadStatus:
+    """The rule. `in_flight`: how many runs are; `newest_finished`: the status of the run that finished last."""
+    return ThreadStatus.BUSY if in_flight else STATUS_AFTER[newest_finished]

@@ -53,6 +53,10 @@ def query(path: Path, sql: str) -> object:
         return row and row[0]
 
 
+def content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
 def is_file(path: Path) -> bool:
     return path.is_file()
 
@@ -69,6 +73,13 @@ def untouched(path: Path) -> Iterator[None]:
     yield
     after = {each.name: each.read_bytes() for each in path.parent.iterdir() if each.is_file()}
     assert after == before
+
+
+def a_file_of_version_6(path: Path) -> None:
+    """What a server of schema version 6 left behind when it was killed: its own dump, whole, of schema and rows."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript(Path(__file__).with_name("version_6.sql").read_text("utf-8"))
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def an_empty_file(path: Path) -> None:

@@ -29,8 +29,8 @@ ASSISTANTS: Final = {each.key: each for each in (PLAIN, OTHER)}
 def connection() -> Iterator[sqlite3.Connection]:
     """An empty file with the assistants of the unit tests."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.execute("PRAGMA foreign_keys = ON")
         schema.migrate(connection)
+        connection.execute("PRAGMA foreign_keys = ON")
         for key, assistant in ASSISTANTS.items():
             columns = (key, *assistant_row(assistant))
             connection.execute(f"INSERT INTO assistants ({ASSISTANT}) VALUES ({placeholders(ASSISTANT)})", columns)

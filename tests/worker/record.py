@@ -105,7 +105,7 @@ def _read(connection: sqlite3.Connection, thread_id: str) -> Record | None:
         return connection.execute(sql, (thread_id,))
 
     thread = rows(
-        "SELECT last_sequence, last_step, last_event, CASE WHEN drain_until IS NOT NULL THEN drain_run_id END "
+        "SELECT last_sequence, last_step, last_event, CASE WHEN stopping_until IS NOT NULL THEN stopping_run_id END "
         "FROM threads WHERE thread_id = ?"
     ).fetchone()
     if thread is None:

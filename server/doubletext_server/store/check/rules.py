@@ -138,21 +138,22 @@ RULES: Final = (
     Rule(
         Kind.DRAIN,
         """SELECT 'thread ' || t.thread_id, CASE
-            WHEN drain_run_id IS NULL OR drain_epoch IS NULL OR drain_until IS NULL
+            WHEN stopping_run_id IS NULL OR stopping_epoch IS NULL OR stopping_until IS NULL
                 THEN 'awaits a stopped attempt, of which it does not say all'
             WHEN r.thread_id <> t.thread_id
-                THEN 'awaits run ' || drain_run_id || ', which is of thread ' || r.thread_id
+                THEN 'awaits run ' || stopping_run_id || ', which is of thread ' || r.thread_id
             WHEN r.status NOT IN ('interrupted', 'timeout')
-                THEN 'awaits run ' || drain_run_id || ' as stopped, but it is ' || r.status
-            WHEN r.epoch <> drain_epoch
-                THEN 'awaits epoch ' || drain_epoch || ' of run ' || drain_run_id || ', which ended in ' || r.epoch
-            WHEN drain_until > drain_grace_until
-                THEN 'awaits run ' || drain_run_id || ' beyond its grace'
+                THEN 'awaits run ' || stopping_run_id || ' as stopped, but it is ' || r.status
+            WHEN r.epoch <> stopping_epoch
+                THEN 'awaits epoch ' || stopping_epoch || ' of run ' || stopping_run_id
+                    || ', which ended in ' || r.epoch
+            WHEN stopping_until > stopping_grace_until
+                THEN 'awaits run ' || stopping_run_id || ' beyond its grace'
             WHEN EXISTS (SELECT 1 FROM runs x WHERE x.thread_id = t.thread_id AND x.status = 'running')
-                THEN 'awaits run ' || drain_run_id || ' while another is running'
+                THEN 'awaits run ' || stopping_run_id || ' while another is running'
             END AS what
-        FROM threads t LEFT JOIN runs r ON r.run_id = drain_run_id
-        WHERE coalesce(drain_run_id, drain_epoch, drain_until) IS NOT NULL AND what IS NOT NULL""",
+        FROM threads t LEFT JOIN runs r ON r.run_id = stopping_run_id
+        WHERE coalesce(stopping_run_id, stopping_epoch, stopping_until) IS NOT NULL AND what IS NOT NULL""",
     ),
     # A request id leads to a run of its thread.
     Rule(

@@ -128,13 +128,27 @@ def _check_version(connection: sqlite3.Connection, path: str) -> None:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a database's schema up to date, an empty one's too."""
+    """Bring a database's schema up to date, an empty one's too. Each version is one transaction, which happens wholly
+    or not at all. Raises sqlite3.IntegrityError for a migration that leaves rows referring to nothing."""
     connection.create_function("labels", 1, labels.as_json, deterministic=True)
-    for version in range(_pragma(connection, "user_version"), len(MIGRATIONS)):
+    connection.execute("PRAGMA foreign_keys = OFF")  # a table that others refer to may be built anew
+    connection.execute("PRAGMA secure_delete = ON")  # and what its old pages hold must not outlive the rows
+    old = _pragma(connection, "user_version")
+    dangling = _dangling(connection) if old < len(MIGRATIONS) else 0
+    for version in range(old, len(MIGRATIONS)):
         connection.executescript(
             f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; {MIGRATIONS[version]};"
-            f"PRAGMA user_version = {version + 1}; COMMIT;"
+            f"PRAGMA user_version = {version + 1};"
         )
+        if _dangling(connection) > dangling:
+            raise sqlite3.IntegrityError(f"rows refer to nothing after migration {version + 1}")
+        connection.execute("COMMIT")
+
+
+def _dangling(connection: sqlite3.Connection) -> int:
+    """How many rows refer to what is not there. A damaged file may have some, which `check` reports."""
+    count: int = connection.execute("SELECT count(*) FROM pragma_foreign_key_check").fetchone()[0]
+    return count
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

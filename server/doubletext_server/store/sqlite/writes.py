@@ -22,7 +22,7 @@ from doubletext_statemachine.arbiter import stops_all
 from doubletext_statemachine.commands import AdmitRun, Command, CommitStep, RunCommand, UpdateState, UpdateThread
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Assistant, Json, Repeated, Run, ThreadView, Tombstone
-from doubletext_statemachine.words import STATUS_AFTER, TERMINAL, RunStatus
+from doubletext_statemachine.words import TERMINAL, RunStatus, thread_status
 
 FINISHED: Final = TERMINAL - {RunStatus.DELETED}
 OUTCOME: Final = (
@@ -34,8 +34,8 @@ OUTCOME: Final = (
 ADD_THREAD: Final = f"INSERT INTO threads ({THREAD}, oldest_time, active_time) VALUES ({placeholders(THREAD)}, ?, ?)"
 SET_THREAD: Final = (
     "UPDATE threads SET update_time = ?, metadata = ?, default_strategy = ?, max_queued_runs = ?, "
-    "last_sequence = ?, last_step = ?, last_event = ?, drain_run_id = ?, drain_epoch = ?, drain_until = ?, "
-    "drain_grace_until = ?, drain_worker_id = ?, first_event = ? WHERE thread_id = ?"
+    "last_sequence = ?, last_step = ?, last_event = ?, stopping_run_id = ?, stopping_epoch = ?, stopping_until = ?, "
+    "stopping_grace_until = ?, stopping_worker_id = ?, first_event = ? WHERE thread_id = ?"
 )
 ADD_RUN: Final = f"INSERT INTO runs ({RUN}, input, metadata) VALUES ({placeholders(RUN)}, ?, ?)"
 ADD_EVENT: Final = (
@@ -154,7 +154,7 @@ def _write_move(connection: sqlite3.Connection, run: Run) -> None:
 def _write_outcome(connection: sqlite3.Connection, thread_id: str) -> None:
     """Note what the thread's newest finished run leaves it as, for lists by status. Mostly it is what it was."""
     before, newest = connection.execute(OUTCOME, (thread_id,)).fetchone()
-    outcome = STATUS_AFTER[newest and RunStatus(newest)].value
+    outcome = thread_status(0, newest and RunStatus(newest)).value
     if outcome != before:
         connection.execute("UPDATE threads SET outcome = ? WHERE thread_id = ?", (outcome, thread_id))
 
