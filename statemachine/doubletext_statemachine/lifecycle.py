@@ -12,7 +12,8 @@ import transitions
 from doubletext_statemachine.errors import LeaseLost, QueueFull, Refusal, ThreadBusy
 from doubletext_statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Run, ThreadView
 from doubletext_statemachine.queue import busy_facts, pending_count, queue_limit, upcoming
-from doubletext_statemachine.words import RunStatus, Strategy, Trigger
+from doubletext_statemachine.strategies import STRATEGIES
+from doubletext_statemachine.words import RunStatus, Trigger
 
 NEW: Final = "new"
 """Where a run is before it is admitted; no run is ever stored there."""
@@ -39,13 +40,13 @@ Guard: TypeAlias = Callable[[Move], bool]
 
 
 def strategy_admits(move: Move) -> bool:
-    """Only REJECT minds that the thread is busy; the others wait, or stop what is there."""
-    return move.run.strategy is not Strategy.REJECT or not move.view.runs
+    """Nothing is in flight, or the run's strategy does not need that."""
+    return not move.view.runs or not STRATEGIES[move.run.strategy].needs_idle
 
 
 def queue_has_room(move: Move) -> bool:
-    """ENQUEUE adds to what is pending; the others find, or make, an empty queue."""
-    return move.run.strategy is not Strategy.ENQUEUE or pending_count(move.view) < _limit(move)
+    """The queue is shorter than its limit, or the run's strategy does not add to it: it finds or makes it empty."""
+    return not STRATEGIES[move.run.strategy].queues or pending_count(move.view) < _limit(move)
 
 
 def _limit(move: Move) -> int:

@@ -123,7 +123,8 @@ PLANTS: Final = (
         "the strategy is applied before the request id is looked up",
         ADMISSION,
         "if (earlier := draft.view.repeated) is not None:",
-        "if (earlier := draft.view.repeated) is not None and command.strategy_on(draft.view.thread) not in STOP:",
+        "if (earlier := draft.view.repeated) is not None "
+        "and STRATEGIES[command.strategy_on(draft.view.thread)].ends is None:",
     ),
     plant(
         "a request id may be used again for something else",

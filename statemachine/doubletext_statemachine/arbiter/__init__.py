@@ -11,7 +11,7 @@ from doubletext_statemachine import commands
 from doubletext_statemachine.arbiter import admission, execution, stopping, threads, time
 from doubletext_statemachine.decisions import Decision, Draft
 from doubletext_statemachine.model import Thread, ThreadView
-from doubletext_statemachine.words import Strategy
+from doubletext_statemachine.strategies import STRATEGIES
 
 _DECIDE: Final[dict[type[commands.Command], Callable[[Draft, Any], None]]] = {
     commands.CreateThread: threads.create_thread,
@@ -45,7 +45,7 @@ def decide(view: ThreadView, command: commands.Command, now: int) -> Decision:
 def stops_all(command: commands.Command, thread: Thread) -> bool:
     """Whether `command` may stop every run in flight on `thread`, so that the view must list them all."""
     if isinstance(command, commands.AdmitRun):
-        return command.strategy_on(thread) in stopping.STOP
+        return STRATEGIES[command.strategy_on(thread)].ends is not None
     return isinstance(command, commands.DeleteThread)
 
 
@@ -53,4 +53,4 @@ def needs_idle(command: commands.Command, thread: Thread | None) -> bool:
     """Whether `command` is refused as long as a run is in flight on `thread`, with no earlier call to be looked up."""
     if thread is None or not isinstance(command, commands.AdmitRun) or command.request_id is not None:
         return False
-    return command.strategy_on(thread) is Strategy.REJECT
+    return STRATEGIES[command.strategy_on(thread)].needs_idle

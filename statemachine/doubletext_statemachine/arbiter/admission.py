@@ -1,10 +1,10 @@
 """Admission of a run: what its strategy says, carried out in one Decision with everything the run supersedes."""
 
 from doubletext_statemachine import commands
-from doubletext_statemachine.arbiter.stopping import STOP
 from doubletext_statemachine.decisions import Draft
 from doubletext_statemachine.errors import AssistantNotFound, RequestIdReused
 from doubletext_statemachine.model import Run, Thread
+from doubletext_statemachine.strategies import STRATEGIES
 from doubletext_statemachine.words import Reason
 
 
@@ -31,6 +31,6 @@ def admit_run(draft: Draft, command: commands.AdmitRun) -> None:
         timeout=command.timeout if command.timeout is not None else command.assistant.run_timeout,
     )
     admitted = draft.admit(run, command.max_queued_runs)
-    if (trigger := STOP.get(run.strategy)) is not None:
+    if (trigger := STRATEGIES[run.strategy].ends) is not None:
         draft.decision.superseded = draft.stop_all(trigger, Reason.SUPERSEDED, run.run_id)
     draft.decision.run = admitted

@@ -10,15 +10,9 @@ from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Draft
 from doubletext_statemachine.errors import RunInFlight, RunNotFound
 from doubletext_statemachine.model import Run, Tombstone
-from doubletext_statemachine.words import IN_FLIGHT, CancelAction, Reason, Strategy, Trigger
+from doubletext_statemachine.words import IN_FLIGHT, CancelAction, Reason, Trigger
 
-STOP: Final = {
-    Strategy.INTERRUPT: Trigger.INTERRUPT,
-    Strategy.ROLLBACK: Trigger.ROLL_BACK,
-    CancelAction.INTERRUPT: Trigger.INTERRUPT,
-    CancelAction.ROLLBACK: Trigger.ROLL_BACK,
-}
-"""How the runs in flight are stopped; a strategy that is not here stops none."""
+_STOP: Final = {CancelAction.INTERRUPT: Trigger.INTERRUPT, CancelAction.ROLLBACK: Trigger.ROLL_BACK}
 
 
 def acknowledge_stop(draft: Draft, command: commands.AcknowledgeStop) -> None:
@@ -31,7 +25,7 @@ def cancel_run(draft: Draft, command: commands.CancelRun) -> None:
     if isinstance(run, Tombstone) or run.status not in IN_FLIGHT:
         draft.decision.run = run
         return
-    draft.stop(STOP[command.action], run, Reason.CANCELLED)
+    draft.stop(_STOP[command.action], run, Reason.CANCELLED)
 
 
 def delete_run(draft: Draft, command: commands.DeleteRun) -> None:

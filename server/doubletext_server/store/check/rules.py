@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from doubletext_server.store.check.report import Kind
-from doubletext_statemachine.words import Reason, RunStatus
+from doubletext_statemachine.strategies import STRATEGIES
+from doubletext_statemachine.words import Reason, RunStatus, Trigger
 
 
 class Rule(NamedTuple):
@@ -37,6 +38,11 @@ REASONS: Final[dict[RunStatus, tuple[Reason, ...]]] = {
 
 def quoted(words: Iterable[Enum]) -> str:
     return ", ".join(f"'{word.value}'" for word in words)
+
+
+def _that_end(trigger: Trigger) -> str:
+    """The strategies that end runs by this move."""
+    return quoted(strategy for strategy, rules in STRATEGIES.items() if rules.ends is trigger)
 
 
 _WITH_REASON: Final = " ".join(
@@ -111,7 +117,8 @@ RULES: Final = (
                 THEN 'has the successor ' || r.superseded_by || ', but the reason ' || coalesce(r.reason, 'none')
             WHEN {_ELSEWHERE}
             WHEN h.sequence <= r.sequence THEN 'is superseded by ' || h.run_id || ', which was admitted before it'
-            WHEN h.strategy <> 'interrupt' THEN 'is interrupted by ' || h.run_id || ', which came with ' || h.strategy
+            WHEN h.strategy NOT IN ({_that_end(Trigger.INTERRUPT)})
+                THEN 'is interrupted by ' || h.run_id || ', which came with ' || h.strategy
             END AS what
         FROM runs r NOT INDEXED
         LEFT JOIN runs h ON h.run_id = r.superseded_by LEFT JOIN tombstones g ON g.run_id = r.superseded_by
@@ -128,7 +135,8 @@ RULES: Final = (
                 THEN 'was rolled back with the reason ' || r.reason || ' and '
                     || coalesce('the successor ' || r.superseded_by, 'no successor')
             WHEN {_ELSEWHERE}
-            WHEN h.strategy <> 'rollback' THEN 'was rolled back by ' || h.run_id || ', which came with ' || h.strategy
+            WHEN h.strategy NOT IN ({_that_end(Trigger.ROLL_BACK)})
+                THEN 'was rolled back by ' || h.run_id || ', which came with ' || h.strategy
             END AS what
         FROM tombstones r LEFT JOIN runs x ON x.run_id = r.run_id
         LEFT JOIN runs h ON h.run_id = r.superseded_by LEFT JOIN tombstones g ON g.run_id = r.superseded_by
