@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from doubletext_statemachine.errors import Refusal, ThreadNotFound
-from doubletext_statemachine.lifecycle import Move, perform
+from doubletext_statemachine.lifecycle import Move, Row, perform
 from doubletext_statemachine.model import (
     Event,
     Json,
@@ -23,7 +23,7 @@ from doubletext_statemachine.model import (
     Tombstone,
 )
 from doubletext_statemachine.queue import NOTHING, Upcoming, position, upcoming
-from doubletext_statemachine.words import IN_FLIGHT, Reason, RunStatus, Trigger
+from doubletext_statemachine.words import IN_FLIGHT, Reason, Trigger
 
 
 @dataclass(slots=True)
@@ -98,44 +98,48 @@ class Draft:
         self._use(thread)
 
     def admit(self, run: Run, max_queued_runs: int) -> Run:
-        return self._moved(
-            run, perform(Trigger.ADMIT, Move(run, self.view, self.now, max_queued_runs=max_queued_runs)), {}
-        )
+        move = Move(run, self.view, self.now, max_queued_runs=max_queued_runs)
+        return self._moved(run, perform(Trigger.ADMIT, move), {"first_event": self.last_event + 1})
 
     def move(self, trigger: Trigger, run: Run, *, lease: int | None = None, **changes: Any) -> Run:
         return self._moved(run, perform(trigger, Move(run, self.view, self.now, lease)), changes)
 
-    def _moved(self, run: Run, status: RunStatus, changes: dict[str, Any]) -> Run:
-        before = run.status
-        if status is not RunStatus.RUNNING:
-            changes["lease_expires"] = None
-        if status not in IN_FLIGHT:
+    def stop(self, trigger: Trigger, run: Run, reason: Reason, superseded_by: str | None = None) -> Run:
+        """End a run from outside."""
+        return self.move(trigger, run, reason=reason, superseded_by=superseded_by)
+
+    def _moved(self, run: Run, row: Row, changes: dict[str, Any]) -> Run:
+        """Carry out a row of the lifecycle, with the changes that the command gives."""
+        changes.setdefault("reason", row.reason)
+        changes.setdefault("lease_expires", None)
+        if row.attempts:
+            changes["attempt"] = run.attempt + row.attempts
+        if row.starts:
+            changes["epoch"] = run.epoch + 1
+            changes["start_time"] = self.now
+        if row.awaits:
+            self.stopping = self._stopping(run)
+        if row.undoes:
+            changes["last_step"] = 0
+            if run.base_step is not None:
+                self.decision.cut_to = self.last_step = run.base_step
+        if row.ends:
             changes["end_time"] = self.now
             if run.base_step is None:
-                changes.setdefault("base_step", self.last_step)
-        if before is None:
-            changes["first_event"] = self.last_event + 1
-        moved = self.runs[run.run_id] = run._replace(status=status, **changes)
-        if before is None:
+                changes["base_step"] = self.last_step
+        moved = self.runs[run.run_id] = run._replace(status=row.dest, **changes)
+        if row.source is None:
             self.decision.admitted = moved
         else:
             self.decision.moved.append(moved)
-        self.event(run.run_id, RunChanged(before, status, moved.superseded_by, moved.reason))
+        self.event(run.run_id, RunChanged(row.source, row.dest, moved.superseded_by, moved.reason))
         self.decision.run = moved
         return moved
 
-    def stop(self, trigger: Trigger, run: Run, reason: Reason, superseded_by: str | None = None) -> Run:
-        """End a run from outside. Its code may go on for a while, and the thread waits for it."""
-        changes: dict[str, Any] = {"reason": reason, "superseded_by": superseded_by}
-        if trigger is Trigger.ROLL_BACK:
-            if run.base_step is not None:
-                self.decision.cut_to = self.last_step = run.base_step
-            changes["last_step"] = 0
-        if run.status is RunStatus.RUNNING:
-            grace_until = self.now + run.assistant.stop_grace
-            until = grace_until if run.lease_expires is None else min(grace_until, run.lease_expires)
-            self.stopping = StoppingAttempt(run.run_id, run.epoch, until, grace_until, run.worker_id)
-        return self.move(trigger, run, **changes)
+    def _stopping(self, run: Run) -> StoppingAttempt:
+        grace_until = self.now + run.assistant.stop_grace
+        until = grace_until if run.lease_expires is None else min(grace_until, run.lease_expires)
+        return StoppingAttempt(run.run_id, run.epoch, until, grace_until, run.worker_id)
 
     def stop_all(self, trigger: Trigger, reason: Reason, superseded_by: str | None = None) -> list[Run]:
         """Stop every run that was in flight, and return them in order of their sequence.

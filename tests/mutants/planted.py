@@ -54,9 +54,9 @@ PLANTS: Final = (
     ),
     plant(
         "handing a run back uses up an attempt",
-        EXECUTION,
-        "attempt=run.attempt - 1, reason=Reason.RELEASED",
-        "attempt=run.attempt, reason=Reason.RELEASED",
+        LIFECYCLE,
+        "attempts=-1, reason=R.RELEASED",
+        "reason=R.RELEASED",
     ),
     plant(
         "a run that is taken over gets its input a second time",
@@ -104,8 +104,8 @@ PLANTS: Final = (
     plant(
         "a successor does not wait for the attempt that it stopped",
         DRAFT,
-        "        if run.status is RunStatus.RUNNING:\n            grace_until",
-        "        if False:\n            grace_until",
+        "if row.awaits:",
+        "if False:",
     ),
     plant(
         "a successor starts a moment late: at the end of the grace it still waits",

@@ -33,6 +33,6 @@ def status_named(name: str) -> RunStatus | None:
 
 def outcome(trigger: str, move: Move) -> str:
     try:
-        return lifecycle.perform(Trigger(trigger), move).value
+        return lifecycle.perform(Trigger(trigger), move).dest.value
     except IllegalMove:
         return "-"

@@ -29,10 +29,6 @@ def claim_run(draft: Draft, command: commands.ClaimRun) -> None:
     draft.move(
         Trigger.CLAIM,
         run,
-        attempt=run.attempt + 1,
-        epoch=run.epoch + 1,
-        start_time=draft.now,
-        reason=None,
         worker_id=command.worker_id,
         lease_expires=None if command.lease is None else draft.now + command.lease,
         **changes,
@@ -117,8 +113,7 @@ def release_run(draft: Draft, command: commands.ReleaseRun) -> None:
     pending = draft.runs.get(command.run_id)
     if pending is not None and (pending.reason, pending.epoch) == (Reason.RELEASED, command.epoch):
         return
-    run = _held(draft, command)
-    draft.move(Trigger.RELEASE, run, lease=command.epoch, attempt=run.attempt - 1, reason=Reason.RELEASED)
+    draft.move(Trigger.RELEASE, _held(draft, command), lease=command.epoch)
 
 
 def _held(draft: Draft, command: commands.LeaseCommand) -> Run:

@@ -3,13 +3,15 @@
 The time is an argument. Nothing here looks at a clock or sets a timer.
 """
 
+from typing import Any
+
 from doubletext_statemachine import commands
 from doubletext_statemachine.arbiter.stopping import end_wait, give_up
 from doubletext_statemachine.decisions import Draft
 from doubletext_statemachine.lifecycle import Move, lease_is_over, may_try_again, time_is_up
 from doubletext_statemachine.model import Run
 from doubletext_statemachine.queue import running_run
-from doubletext_statemachine.words import Reason, Trigger
+from doubletext_statemachine.words import Trigger
 
 
 def tick(draft: Draft, command: commands.Tick) -> None:
@@ -20,7 +22,7 @@ def tick(draft: Draft, command: commands.Tick) -> None:
         return
     move = Move(run, draft.view, draft.now)
     if time_is_up(move):
-        draft.stop(Trigger.TIME_OUT, run, Reason.TIMEOUT)
+        draft.move(Trigger.TIME_OUT, run)
     elif run.worker_id is not None and lease_is_over(move):
         _lose(draft, run)
 
@@ -36,13 +38,8 @@ def recover(draft: Draft, command: commands.Recover) -> None:
 
 
 def _lose(draft: Draft, run: Run) -> None:
-    if may_try_again(Move(run, draft.view, draft.now)):
-        draft.move(Trigger.LOSE, run, reason=Reason.LEASE_LOST)
-        return
-    draft.move(
-        Trigger.LOSE,
-        run,
-        reason=Reason.MAX_ATTEMPTS,
-        error_type="MaxAttempts",
-        error_message=f"started {run.attempt} times, and each time its executor died or fell silent",
-    )
+    error: dict[str, Any] = {}
+    if not may_try_again(Move(run, draft.view, draft.now)):
+        message = f"started {run.attempt} times, and each time its executor died or fell silent"
+        error = {"error_type": "MaxAttempts", "error_message": message}
+    draft.move(Trigger.LOSE, run, **error)
