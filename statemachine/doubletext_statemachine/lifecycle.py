@@ -55,7 +55,7 @@ def _limit(move: Move) -> int:
 
 
 def heads_its_thread(move: Move) -> bool:
-    """Nothing runs, no stopped attempt is awaited, and of the runs that are due this one is first in line."""
+    """No run is running, no stopped attempt is awaited, and this run is due and the next in the queue."""
     return upcoming(move.view, move.now).ready is move.run
 
 

@@ -1,4 +1,7 @@
-"""What a thread is made of. Times are microseconds since 1970 UTC, durations microseconds, JSON objects their text."""
+"""What a thread consists of: data only, no behaviour beyond what a row says about itself.
+
+Times are microseconds since 1970 UTC, durations are microseconds, JSON objects are their text.
+"""
 
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
@@ -16,7 +19,7 @@ DEFAULT_MAX_QUEUED_RUNS: Final = 100
 
 @dataclass(slots=True, frozen=True)
 class Assistant:
-    """A named, configured graph. `key` tells it from a later one of the same id."""
+    """A named, configured graph. An id may be used again after a deletion, a `key` never is."""
 
     key: int
     assistant_id: str
@@ -30,21 +33,21 @@ class Assistant:
     run_timeout: int | None = None
 
 
-# Run and Thread are named tuples: every decision copies one of each, and a tuple is copied five times as fast as a
-# frozen dataclass of so many fields.
+# Run and Thread are named tuples: every decision copies one of each, and copying a tuple takes a fifth of the time that
+# copying a frozen dataclass of so many fields takes.
 
 
 class Run(NamedTuple):
-    """One execution of an assistant on a thread, without its input and metadata, which no decision depends on.
+    """One execution of an assistant on a thread. Its input and metadata are left out: no decision depends on them.
 
-    epoch      rises with every claim; fences older attempts
-    base_step  the thread's newest step before the run's input; for a run that ended without having run, the newest
-               step then. None while it has not started.
-    last_step  the newest step that the run made, 0 when it made none
+    epoch      rises with every claim, and fences off older attempts
+    base_step  the thread's newest step before the run's input. Of a run that ended without having started: the newest
+               step at that time. None while the run has not started.
+    last_step  the newest step that the run made; 0 when it made none
     worker_id  who claimed it last; None for the server itself, whose lease lasts as long as its process
-    lease_expires   when the worker's lease ends unless it is renewed
-    outcome_digest  of the outcome that a worker finished it with, by which a repeated call is recognised
-    first_event  the number of the event that tells of its admission
+    lease_expires   when the worker's lease ends, unless it is renewed
+    outcome_digest  of the outcome with which a worker finished the run; recognises a repeated call
+    first_event     the number of the event of its admission
     """
 
     run_id: str
@@ -79,15 +82,15 @@ class Run(NamedTuple):
 
     @property
     def left_state_at(self) -> int | None:
-        """The step whose state the run left, None while it has none of its own."""
+        """The step whose state the run left behind. None while the run has not started."""
         return self.last_step or self.base_step
 
 
 @dataclass(slots=True, frozen=True)
 class StoppingAttempt:
-    """A stopped attempt whose code may still be going; holds up the thread until it acknowledges, or until `until`.
+    """A stopped attempt whose code may still be running. The thread starts no run until it acknowledges, or `until`.
 
-    That is the end of its grace, or of its worker's lease if that comes first.
+    `until` is the end of its grace, or of its worker's lease if that comes first.
     """
 
     run_id: str
@@ -98,7 +101,7 @@ class StoppingAttempt:
 
 
 class Thread(NamedTuple):
-    """A conversation's row. The three counters are the last numbers given out; `first_event` is the oldest kept."""
+    """A conversation. The counters `last_*` are the last numbers given out; `first_event` is the oldest event kept."""
 
     thread_id: str
     create_time: int
@@ -115,7 +118,7 @@ class Thread(NamedTuple):
 
 @dataclass(slots=True, frozen=True)
 class Tombstone:
-    """What is left of a run that was rolled back."""
+    """What remains of a run that was rolled back."""
 
     run_id: str
     thread_id: str
@@ -159,7 +162,7 @@ class ThreadView:
 
 @dataclass(slots=True, frozen=True)
 class Step:
-    """One change of the state. `update` None: the input of `run_id`, which the store has."""
+    """One change of the state. `update` is None for the input of `run_id`, which the store has."""
 
     step: int
     run_id: str | None

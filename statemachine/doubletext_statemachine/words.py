@@ -17,7 +17,7 @@ class RunStatus(Enum):
 IN_FLIGHT: Final = frozenset({RunStatus.PENDING, RunStatus.RUNNING})
 TERMINAL: Final = frozenset(RunStatus) - IN_FLIGHT
 STOPPED: Final = frozenset({RunStatus.INTERRUPTED, RunStatus.DELETED, RunStatus.TIMEOUT})
-"""How a run ends against the will of whoever executes it."""
+"""The statuses of runs that were ended from outside, whatever their executor was doing."""
 
 
 class Trigger(Enum):

@@ -40,7 +40,7 @@ async def refusal(path: Path) -> str:
     with no_thread_left(), pytest.raises(schema.CannotOpen) as refused:
         await opens(path)
     if is_file(path):
-        os.close(schema.own(str(path)))
+        os.close(schema.lock_file(str(path)))
     message = str(refused.value)
     assert str(path) in message
     assert "choose another --db" in message or "newer server" in message

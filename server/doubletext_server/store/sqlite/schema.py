@@ -16,7 +16,7 @@ APPLICATION_ID: Final = 0x64_74_78_74
 """'dtxt', in the header of each of our files."""
 
 JOURNAL: Final = bytes.fromhex("d9d505f920a163d7")
-"""How a rollback journal begins that is to be rolled back."""
+"""The first bytes of a rollback journal that SQLite will roll back."""
 
 MIGRATIONS: Final = tuple(
     file.read_text("utf-8") for file in sorted(Path(__file__).with_name("migrations").glob("*.sql"))
@@ -28,13 +28,13 @@ class CannotOpen(Exception):
     """The file is not one that this server may use; the message says why and what to do."""
 
 
-def own(path: str) -> int:
-    """Take the file for this process, creating it if need be, and return the descriptor that holds it.
+def lock_file(path: str) -> int:
+    """Lock the file for this process, and create it if it is not there. Returns the descriptor that holds the lock.
 
-    The lock is flock's, beside which SQLite's own (fcntl) live undisturbed. The descriptor must stay open until the
-    last connection is closed: POSIX drops all of SQLite's locks when any descriptor of the file is closed.
+    The lock is flock's, which does not touch SQLite's own (fcntl). The descriptor must stay open until the last
+    connection is closed: POSIX drops all of SQLite's locks when any descriptor of the file is closed.
 
-    Raises CannotOpen when another process has the file, or it cannot be opened.
+    Raises CannotOpen when another process has locked the file, or when it cannot be opened.
     """
     if path == ":memory:" or path.startswith("file:"):
         raise CannotOpen(f"{path} is no file, and what was accepted would be lost with the server; choose another --db")
@@ -53,7 +53,7 @@ def own(path: str) -> int:
 
 
 def connect(path: str, *, read_only: bool) -> sqlite3.Connection:
-    """A connection as every lane uses it. Explicit transactions only."""
+    """A connection with the settings that every lane needs. Transactions are explicit."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
     connection.execute("PRAGMA foreign_keys = ON")
     if read_only:
@@ -61,7 +61,7 @@ def connect(path: str, *, read_only: bool) -> sqlite3.Connection:
         return connection
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    # What a rollback deletes is overwritten, not only unlinked.
+    # Overwrite what a rollback deletes, so that nothing of it stays in the file.
     connection.execute("PRAGMA secure_delete = ON")
     return connection
 
@@ -81,14 +81,17 @@ def prepare(path: str) -> None:
 
 
 def _check_owner(path: str) -> None:
-    problem = strange(path)
-    if problem is not None and os.path.getsize(path) and not _half_made(path):
+    problem = why_not_ours(path)
+    if problem is not None and os.path.getsize(path) and not _creation_was_cut_off(path):
         raise CannotOpen(f"cannot use the database {path}: {problem}; choose another --db")
 
 
-def _half_made(path: str) -> bool:
-    """Whether the power failed while the file was being made: its first page never got to the disk, and the journal
-    beside it says that it was empty before. SQLite empties it again; nobody's data was ever committed there."""
+def _creation_was_cut_off(path: str) -> bool:
+    """Whether the power failed while the file was being created.
+
+    Its first page never got to the disk, and the journal beside it says that the file was empty before. SQLite empties
+    it again; nothing was ever committed to it.
+    """
     with open(path, "rb") as file:
         if any(file.read(100)):
             return False
@@ -101,11 +104,11 @@ def _half_made(path: str) -> bool:
     return header.startswith(JOURNAL) and pages_before == bytes(4)
 
 
-def strange(path: str) -> str | None:
-    """Why the file is none of ours, None when it is one.
+def why_not_ours(path: str) -> str | None:
+    """Why the file is no database of this program; None when it is one. Raises OSError.
 
-    Looks at the header (https://www.sqlite.org/fileformat.html) without SQLite, which would finish, in another
-    program's file, what that program has left undone. Raises OSError.
+    Reads the header (https://www.sqlite.org/fileformat.html) without SQLite: if another program left its file in the
+    middle of a change, SQLite would repair it.
     """
     with open(path, "rb") as file:
         header = file.read(100)
