@@ -9,7 +9,7 @@ from doubletext_statemachine import arbiter, commands
 from doubletext_statemachine.diagram import strategy_table
 from doubletext_statemachine.strategies import STRATEGIES
 from doubletext_statemachine.words import Strategy
-from tests.unit.asks import THREAD
+from tests.unit.moves import THREAD
 from tests.unit.play import admission
 
 # fmt: off
