@@ -1,4 +1,4 @@
-"""What can be asked of a thread. Data only; the arbiter answers each with a Decision."""
+"""The commands about a thread. Data only, no behaviour: the arbiter answers each with a Decision."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -9,7 +9,7 @@ from doubletext_statemachine.words import CancelAction, Strategy
 
 @dataclass(slots=True, frozen=True)
 class Command:
-    """`names_run`: the decision needs the run `run_id` in whatever status it is, or its tombstone."""
+    """`names_run`: the view must have the run `run_id`, whatever its status, or its tombstone."""
 
     names_run: ClassVar[bool] = False
 
@@ -25,7 +25,7 @@ class CreateThread(Command):
 
 @dataclass(slots=True, frozen=True)
 class UpdateThread(Command):
-    """`changes`: the fields of Thread to set; the others stay."""
+    """`changes`: the fields of Thread to set. The others stay."""
 
     changes: dict[str, Json | Strategy | int | None]
 
@@ -37,7 +37,7 @@ class DeleteThread(Command):
 
 @dataclass(slots=True, frozen=True)
 class ExpireThread(Command):
-    """Delete the thread if nothing has happened on it since, and nothing is about to."""
+    """Delete the thread if it is idle and has not changed since `idle_since`."""
 
     idle_since: int
 
@@ -50,10 +50,12 @@ class UpdateState(Command):
 
 @dataclass(slots=True, frozen=True)
 class AdmitRun(Command):
-    """assistant        None when there is none of that id
-    strategy         None leaves it to the thread, and then to `default_strategy`
-    max_queued_runs  of threads that have no limit of their own
-    digest           of all that the call says, to tell a repeated call from another one with its request_id
+    """Add a run to the thread, and do to the runs in flight what its strategy says.
+
+    assistant        None when there is no assistant of that id
+    strategy         None: the thread's default strategy holds, else `default_strategy`
+    max_queued_runs  the limit of threads that have none of their own
+    digest           of everything the call says; tells a repeated call from another call with its request_id
     """
 
     run_id: str
@@ -76,9 +78,10 @@ class AdmitRun(Command):
 
 @dataclass(slots=True, frozen=True)
 class ClaimRun(Command):
-    """Start the next run, if it is of one of `graphs`.
+    """Start the next run, if its graph is one of `graphs`.
 
-    worker_id, lease  of a worker, and how long its lease lasts; None for the server itself
+    worker_id  None for the server itself
+    lease      how long the worker's lease lasts; None for the server itself
     """
 
     graphs: frozenset[str]
@@ -95,9 +98,10 @@ class RunCommand(Command):
 
 @dataclass(slots=True, frozen=True)
 class LeaseCommand(RunCommand):
-    """A request of the attempt that has claimed the run under `epoch`.
+    """A command of the attempt that claimed the run under `epoch`.
 
-    by_worker: it came over the wire, where everybody knows the run's id, so that it can't be the server's own attempt.
+    by_worker: it came over the wire. Everybody there may know the run's id and epoch, so that it cannot be trusted to
+    come from the server's own attempt.
     """
 
     epoch: int
@@ -106,7 +110,7 @@ class LeaseCommand(RunCommand):
 
 @dataclass(slots=True, frozen=True)
 class CommitStep(LeaseCommand):
-    """`expected_step`: the number that the step is to have, by which a repeated call is recognised."""
+    """`expected_step`: the number that the step must get; recognises a repeated call."""
 
     update: Json
     expected_step: int | None = None
@@ -119,7 +123,7 @@ class PublishOutput(LeaseCommand):
 
 @dataclass(slots=True, frozen=True)
 class Heartbeat(LeaseCommand):
-    """Let the lease last for another `lease` from now."""
+    """Let the lease end `lease` from now."""
 
     lease: int
 
@@ -127,7 +131,7 @@ class Heartbeat(LeaseCommand):
 @dataclass(slots=True, frozen=True)
 class SucceedRun(LeaseCommand):
     """update  a last step, committed with the outcome
-    digest  of the outcome, to tell a repeated call from another one
+    digest  of the outcome; tells a repeated call from another one
     """
 
     update: Json | None = None
@@ -143,7 +147,7 @@ class FailRun(LeaseCommand):
 
 @dataclass(slots=True, frozen=True)
 class ReleaseRun(LeaseCommand):
-    """Hand the run back to its place in line, or acknowledge that it was stopped."""
+    """Hand the run back to the head of the queue; of a stopped attempt, acknowledge the stop."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -163,9 +167,9 @@ class DeleteRun(RunCommand):
 
 @dataclass(slots=True, frozen=True)
 class Tick(Command):
-    """Time has passed."""
+    """Time has passed: end what is over."""
 
 
 @dataclass(slots=True, frozen=True)
 class Recover(Command):
-    """The server's process is gone, and all that it executed itself with it. Workers keep their leases."""
+    """The server's process has ended, and every attempt that it executed itself. Workers keep their leases."""

@@ -1,10 +1,13 @@
-"""A Decision, and the Draft in which the arbiter makes it: bookkeeping of numbers, moves, steps and events."""
+"""A Decision, and the Draft in which the arbiter makes it: bookkeeping of numbers, moves, steps and events.
+
+It holds no rules. `lifecycle` says which moves are legal and what they change, `arbiter` which command makes which.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from doubletext_statemachine.errors import Refusal, ThreadNotFound
-from doubletext_statemachine.lifecycle import Ask, Trigger, move
+from doubletext_statemachine.lifecycle import Move, Row, perform
 from doubletext_statemachine.model import (
     Event,
     Json,
@@ -20,31 +23,33 @@ from doubletext_statemachine.model import (
     Tombstone,
 )
 from doubletext_statemachine.queue import NOTHING, Upcoming, position, upcoming
-from doubletext_statemachine.words import IN_FLIGHT, Reason, RunStatus
+from doubletext_statemachine.words import IN_FLIGHT, Reason, Trigger
 
 
 @dataclass(slots=True)
 class Decision:
-    """What is to be written, and what to answer.
+    """What must be written, and what to answer. "Afterwards" means: once it is written.
 
-    thread      afterwards; None when there is none
-    upcoming     what the thread waits for afterwards
-    in_flight   the runs of the view that are in flight afterwards, and the one that was admitted
-    admitted    a new run
-    moved       runs as they are after a move; those that are DELETED leave a tombstone
+    thread      the thread afterwards; None when there is none
+    upcoming    what the thread waits for afterwards
+    in_flight   the runs of the view that are in flight afterwards, and the run that was admitted
+    admitted    the new run
+    moved       the runs that moved or made a step, as they are afterwards; a DELETED one leaves a tombstone
+    removes_run the finished run whose record is to be deleted
     cut_to      the last step to keep, when steps are cut off
-    steps, events  to be added, in order
-    run         the run that the request was about, afterwards; `queue_position` is its place in line, 0 for none
+    steps, events  what to add, in order
+    writes      False when there is nothing to write
+    run         the run that the command was about, afterwards; `queue_position` is its place in the queue, 0 for none
     superseded  the runs that `run` ended
-    repeated    the run of the earlier call that this one repeats
-    step        the number of the step that the request made
-    overdue     a stopped attempt that is awaited no longer, though it has not acknowledged
-    refusal     to be raised once all this is written
+    repeated    the run of the earlier call that this call repeats
+    step        the number of the step that the command made
+    overdue     a stopped attempt that the thread waits for no longer, though it has not acknowledged
+    refusal     what to raise once all of this is written
     """
 
     thread: Thread | None
     upcoming: Upcoming = NOTHING
-    in_flight: tuple[Run, ...] = field(default=(), compare=False)  # more of them in a view that has more
+    in_flight: tuple[Run, ...] = field(default=(), compare=False)  # a view that lists more runs gives more
     creates_thread: bool = False
     deletes_thread: bool = False
     admitted: Run | None = None
@@ -64,13 +69,13 @@ class Decision:
 
 
 class Draft:
-    """A Decision in the making: the thread as it becomes, move by move."""
+    """A Decision in the making: the thread as it will be, one move after the other. `finish` returns the Decision."""
 
     def __init__(self, view: ThreadView, now: int) -> None:
         self.view = view
         self.now = now
         self.runs = {run.run_id: run for run in view.runs}
-        self.made = Decision(view.thread, writes=False)
+        self.decision = Decision(view.thread, writes=False)
         self._use(view.thread)
 
     def _use(self, thread: Thread | None) -> None:
@@ -89,60 +94,67 @@ class Draft:
         return self.thread
 
     def create(self, thread: Thread) -> None:
-        self.made.creates_thread = self.made.writes = True
+        self.decision.creates_thread = self.decision.writes = True
         self._use(thread)
 
     def admit(self, run: Run, max_queued_runs: int) -> Run:
-        return self._moved(run, move(Trigger.ADMIT, Ask(run, self.view, self.now, max_queued_runs=max_queued_runs)), {})
+        move = Move(run, self.view, self.now, max_queued_runs=max_queued_runs)
+        return self._moved(run, perform(Trigger.ADMIT, move), {"first_event": self.last_event + 1})
 
     def move(self, trigger: Trigger, run: Run, *, lease: int | None = None, **changes: Any) -> Run:
-        return self._moved(run, move(trigger, Ask(run, self.view, self.now, lease)), changes)
-
-    def _moved(self, run: Run, status: RunStatus, changes: dict[str, Any]) -> Run:
-        before = run.status
-        if status is not RunStatus.RUNNING:
-            changes["lease_expires"] = None
-        if status not in IN_FLIGHT:
-            changes["end_time"] = self.now
-            if run.base_step is None:
-                changes.setdefault("base_step", self.last_step)
-        if before is None:
-            changes["first_event"] = self.last_event + 1
-        moved = self.runs[run.run_id] = run._replace(status=status, **changes)
-        if before is None:
-            self.made.admitted = moved
-        else:
-            self.made.moved.append(moved)
-        self.event(run.run_id, RunChanged(before, status, moved.superseded_by, moved.reason))
-        self.made.run = moved
-        return moved
+        return self._moved(run, perform(trigger, Move(run, self.view, self.now, lease)), changes)
 
     def stop(self, trigger: Trigger, run: Run, reason: Reason, superseded_by: str | None = None) -> Run:
-        """End a run that is not ready to end. Its code may go on for a while; the thread waits for it."""
-        changes: dict[str, Any] = {"reason": reason, "superseded_by": superseded_by}
-        if trigger is Trigger.ROLL_BACK:
-            if run.base_step is not None:
-                self.made.cut_to = self.last_step = run.base_step
+        """End a run from outside."""
+        return self.move(trigger, run, reason=reason, superseded_by=superseded_by)
+
+    def _moved(self, run: Run, row: Row, changes: dict[str, Any]) -> Run:
+        """Carry out a row of the lifecycle, with the changes that the command gives."""
+        changes.setdefault("reason", row.reason)
+        changes.setdefault("lease_expires", None)
+        if row.attempts:
+            changes["attempt"] = run.attempt + row.attempts
+        if row.starts:
+            changes["epoch"] = run.epoch + 1
+            changes["start_time"] = self.now
+        if row.awaits:
+            self.stopping = self._stopping(run)
+        if row.undoes:
             changes["last_step"] = 0
-        if run.status is RunStatus.RUNNING:
-            grace_until = self.now + run.assistant.stop_grace
-            until = grace_until if run.lease_expires is None else min(grace_until, run.lease_expires)
-            self.stopping = StoppingAttempt(run.run_id, run.epoch, until, grace_until, run.worker_id)
-        return self.move(trigger, run, **changes)
+            if run.base_step is not None:
+                self.decision.cut_to = self.last_step = run.base_step
+        if row.ends:
+            changes["end_time"] = self.now
+            if run.base_step is None:
+                changes["base_step"] = self.last_step
+        moved = self.runs[run.run_id] = run._replace(status=row.dest, **changes)
+        if row.source is None:
+            self.decision.admitted = moved
+        else:
+            self.decision.moved.append(moved)
+        self.event(run.run_id, RunChanged(row.source, row.dest, moved.superseded_by, moved.reason))
+        self.decision.run = moved
+        return moved
+
+    def _stopping(self, run: Run) -> StoppingAttempt:
+        grace_until = self.now + run.assistant.stop_grace
+        until = grace_until if run.lease_expires is None else min(grace_until, run.lease_expires)
+        return StoppingAttempt(run.run_id, run.epoch, until, grace_until, run.worker_id)
 
     def stop_all(self, trigger: Trigger, reason: Reason, superseded_by: str | None = None) -> list[Run]:
-        """Stop every run that was in flight, the one with steps first so that the others see what is left of the state.
+        """Stop every run that was in flight, and return them in order of their sequence.
 
-        Returns them in order of their sequence.
+        The run with steps goes first: the others note the newest step as the state they left, which must be the one
+        that a rollback leaves.
         """
-        assert not self.view.behind, "a view of the front is not enough to stop all"
+        assert not self.view.unlisted, "to stop all runs, the view must list all"
         started_first = sorted(self.view.runs, key=lambda run: run.base_step is None)
         stopped = [self.stop(trigger, run, reason, superseded_by) for run in started_first]
         return sorted(stopped, key=lambda run: run.sequence)
 
     def step(self, run_id: str | None, update: Json | None, reducers: Reducers) -> int:
         self.last_step += 1
-        self.made.steps.append(Step(self.last_step, run_id, update, reducers))
+        self.decision.steps.append(Step(self.last_step, run_id, update, reducers))
         self.event(run_id, StepCommitted(self.last_step))
         return self.last_step
 
@@ -156,22 +168,22 @@ class Draft:
         """Let the running run's lease last for another `lease` from now."""
         renewed = run._replace(lease_expires=self.now + lease)
         self.runs[run.run_id] = renewed
-        self.made.moved.append(renewed)
-        self.made.run = renewed
-        self.made.writes = True
+        self.decision.moved.append(renewed)
+        self.decision.run = renewed
+        self.decision.writes = True
 
     def event(self, run_id: str | None, kind: RunChanged | StepCommitted | Output) -> None:
         self.last_event += 1
-        self.made.events.append(Event(self.last_event, run_id, kind))
-        self.made.writes = True
+        self.decision.events.append(Event(self.last_event, run_id, kind))
+        self.decision.writes = True
 
-    def decision(self) -> Decision:
-        made = self.made
-        if self.thread is None or made.deletes_thread:
-            made.thread = None
-            return made
-        if made.writes:
-            changed = made.events or made.removes_run or self.thread is not self.view.thread
+    def finish(self) -> Decision:
+        decision = self.decision
+        if self.thread is None or decision.deletes_thread:
+            decision.thread = None
+            return decision
+        if decision.writes:
+            changed = decision.events or decision.removes_run or self.thread is not self.view.thread
             self.thread = self.thread._replace(
                 update_time=self.now if changed else self.thread.update_time,
                 last_sequence=self.last_sequence,
@@ -179,9 +191,11 @@ class Draft:
                 last_event=self.last_event,
                 stopping=self.stopping,
             )
-        made.thread = self.thread
-        made.in_flight = tuple([run for run in self.runs.values() if run.status in IN_FLIGHT])
-        made.upcoming = upcoming(ThreadView(self.thread, made.in_flight), self.now)
-        if made.admitted is not None:
-            made.queue_position = position(made.in_flight, made.admitted, self.now, self.view.ahead)
-        return made
+        decision.thread = self.thread
+        decision.in_flight = tuple([run for run in self.runs.values() if run.status in IN_FLIGHT])
+        decision.upcoming = upcoming(ThreadView(self.thread, decision.in_flight), self.now)
+        if decision.admitted is not None:
+            decision.queue_position = position(
+                decision.in_flight, decision.admitted, self.now, self.view.unlisted_ahead
+            )
+        return decision

@@ -1,4 +1,7 @@
-"""What a thread is made of. Times are microseconds since 1970 UTC, durations microseconds, JSON objects their text."""
+"""What a thread consists of: data only, no behaviour beyond what a row says about itself.
+
+Times are microseconds since 1970 UTC, durations are microseconds, JSON objects are their text.
+"""
 
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
@@ -16,7 +19,7 @@ DEFAULT_MAX_QUEUED_RUNS: Final = 100
 
 @dataclass(slots=True, frozen=True)
 class Assistant:
-    """A named, configured graph. `key` tells it from a later one of the same id."""
+    """A named, configured graph. An id may be used again after a deletion, a `key` never is."""
 
     key: int
     assistant_id: str
@@ -30,21 +33,21 @@ class Assistant:
     run_timeout: int | None = None
 
 
-# Run and Thread are named tuples: every decision copies one of each, and a tuple is copied five times as fast as a
-# frozen dataclass of so many fields.
+# Run and Thread are named tuples: every decision copies one of each, and copying a tuple takes a fifth of the time that
+# copying a frozen dataclass of so many fields takes.
 
 
 class Run(NamedTuple):
-    """One execution of an assistant on a thread, without its input and metadata, which no decision depends on.
+    """One execution of an assistant on a thread. Its input and metadata are left out: no decision depends on them.
 
-    epoch      rises with every claim; fences older attempts
-    base_step  the thread's newest step before the run's input; for a run that ended without having run, the newest
-               step then. None while it has not started.
-    last_step  the newest step that the run made, 0 when it made none
+    epoch      rises with every claim, and fences off older attempts
+    base_step  the thread's newest step before the run's input. Of a run that ended without having started: the newest
+               step at that time. None while the run has not started.
+    last_step  the newest step that the run made; 0 when it made none
     worker_id  who claimed it last; None for the server itself, whose lease lasts as long as its process
-    lease_expires   when the worker's lease ends unless it is renewed
-    outcome_digest  of the outcome that a worker finished it with, by which a repeated call is recognised
-    first_event  the number of the event that tells of its admission
+    lease_expires   when the worker's lease ends, unless it is renewed
+    outcome_digest  of the outcome with which a worker finished the run; recognises a repeated call
+    first_event     the number of the event of its admission
     """
 
     run_id: str
@@ -79,15 +82,15 @@ class Run(NamedTuple):
 
     @property
     def left_state_at(self) -> int | None:
-        """The step whose state the run left, None while it has none of its own."""
+        """The step whose state the run left behind. None while the run has not started."""
         return self.last_step or self.base_step
 
 
 @dataclass(slots=True, frozen=True)
 class StoppingAttempt:
-    """A stopped attempt whose code may still be going; holds up the thread until it acknowledges, or until `until`.
+    """A stopped attempt whose code may still be running. The thread starts no run until it acknowledges, or `until`.
 
-    That is the end of its grace, or of its worker's lease if that comes first.
+    `until` is the end of its grace, or of its worker's lease if that comes first.
     """
 
     run_id: str
@@ -98,7 +101,7 @@ class StoppingAttempt:
 
 
 class Thread(NamedTuple):
-    """A conversation's row. The three counters are the last numbers given out; `first_event` is the oldest kept."""
+    """A conversation. The counters `last_*` are the last numbers given out; `first_event` is the oldest event kept."""
 
     thread_id: str
     create_time: int
@@ -115,7 +118,7 @@ class Thread(NamedTuple):
 
 @dataclass(slots=True, frozen=True)
 class Tombstone:
-    """What is left of a run that was rolled back."""
+    """What remains of a run that was rolled back."""
 
     run_id: str
     thread_id: str
@@ -135,31 +138,31 @@ class Repeated:
 
 @dataclass(slots=True, frozen=True)
 class ThreadView:
-    """All that a decision about a thread depends on, as one consistent reading at the time of the decision.
+    """Everything a decision about a thread depends on, as one consistent reading at the time of the decision.
 
     thread    None when there is no such thread
-    runs      those in flight, in order of `sequence`: all of them if the request stops all (`arbiter.stops_all`), else
-              at least the front, which is the running run and the first two in line, as `line.line` has it. Of those
-              in flight one request moves one, or adds one, so that who is next can be told before and after it.
-    named     the run that the request names, in flight or not, or its tombstone
-    repeated  the earlier call with the request's request_id
-    made      the update of the step that the request expects to make, when the run has made a step of that number
-    behind    of AdmitRun and UpdateState: how many more are in flight than `runs` has
-    ahead     of AdmitRun: how many of those behind come before the run that is to be admitted
+    runs      runs in flight, in order of `sequence`. All of them if the command may stop all (`arbiter.stops_all`).
+              Otherwise at least the running run and the first two of the queue (`queue.in_order`): a command moves or
+              adds one run at most, so that these are enough to say which run is next, before the move and after it.
+    named     the run that the command names, in flight or not, or its tombstone
+    repeated  the earlier call with the command's request_id
+    committed_update  of CommitStep: the update that the run has already committed under `expected_step`, if any
+    unlisted  of AdmitRun and UpdateState: how many runs are in flight beyond those in `runs`
+    unlisted_ahead    of AdmitRun: how many of the unlisted runs come before the run that is to be admitted
     """
 
     thread: Thread | None
     runs: tuple[Run, ...] = ()
     named: Run | Tombstone | None = None
     repeated: Repeated | None = None
-    made: Json | None = None
-    behind: int = 0
-    ahead: int = 0
+    committed_update: Json | None = None
+    unlisted: int = 0
+    unlisted_ahead: int = 0
 
 
 @dataclass(slots=True, frozen=True)
 class Step:
-    """One change of the state. `update` None: the input of `run_id`, which the store has."""
+    """One change of the state. `update` is None for the input of `run_id`, which the store has."""
 
     step: int
     run_id: str | None

@@ -1,6 +1,5 @@
-"""The words of the domain: statuses, strategies, reducers. Their values are what stands in the database."""
+"""The words of the domain: statuses, strategies, reducers. Their values are what the database holds."""
 
-from collections.abc import Iterable
 from enum import Enum, StrEnum
 from typing import Final
 
@@ -18,7 +17,21 @@ class RunStatus(Enum):
 IN_FLIGHT: Final = frozenset({RunStatus.PENDING, RunStatus.RUNNING})
 TERMINAL: Final = frozenset(RunStatus) - IN_FLIGHT
 STOPPED: Final = frozenset({RunStatus.INTERRUPTED, RunStatus.DELETED, RunStatus.TIMEOUT})
-"""How a run ends against the will of whoever executes it."""
+"""The statuses of runs that were ended from outside, whatever their executor was doing."""
+
+
+class Trigger(Enum):
+    """What makes a run change its status. These words are never stored."""
+
+    ADMIT = "admit"
+    CLAIM = "claim"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    RELEASE = "release"
+    LOSE = "lose"
+    TIME_OUT = "time_out"
+    INTERRUPT = "interrupt"
+    ROLL_BACK = "roll_back"
 
 
 class Strategy(Enum):
@@ -83,8 +96,11 @@ STATUS_AFTER: Final = {
     RunStatus.TIMEOUT: ThreadStatus.ERROR,
     None: ThreadStatus.IDLE,
 }
-"""What an idle thread's status is, by the outcome of the run that finished last (None: no run finished)."""
+"""The status of a thread that has nothing in flight, by the status of the run that finished last (None: none has)."""
+RESTING: Final = tuple(dict.fromkeys(STATUS_AFTER.values()))
+"""The statuses that such a thread may have."""
 
 
-def thread_status(in_flight: Iterable[object], newest_outcome: RunStatus | None) -> ThreadStatus:
-    return ThreadStatus.BUSY if any(True for _ in in_flight) else STATUS_AFTER[newest_outcome]
+def thread_status(in_flight: int, newest_finished: RunStatus | None) -> ThreadStatus:
+    """The rule. `in_flight`: how many runs are; `newest_finished`: the status of the run that finished last."""
+    return ThreadStatus.BUSY if in_flight else STATUS_AFTER[newest_finished]

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from doubletext.cli.exit_codes import Exit
-from doubletext_server.store.sqlite.schema import own
+from doubletext_server.store.sqlite.schema import lock_file
 from tests.cli.command_line import ROOT, Server, Verbs, command, graphs, run, serving
 
 
@@ -112,7 +112,7 @@ def test_a_database_that_cannot_be_one_is_named(tmp_path: Path) -> None:
 
 def test_a_server_that_did_not_start_lets_go_of_its_database(server: Server, tmp_path: Path) -> None:
     refused("--listen", server.address, "--db", str(tmp_path / "a.db"))
-    os.close(own(str(tmp_path / "a.db")))
+    os.close(lock_file(str(tmp_path / "a.db")))
 
 
 BAD_GRAPHS: Final = {

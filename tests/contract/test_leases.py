@@ -20,7 +20,7 @@ async def remote(hand: Hand, *updates: Any, run_id: str = "r") -> None:
         await hand.commit(run_id, update)
 
 
-DRAIN: Final = ("drain_run_id", "drain_epoch", "drain_until", "drain_grace_until", "drain_worker_id")
+STOPPING: Final = ("stopping_run_id", "stopping_epoch", "stopping_until", "stopping_grace_until", "stopping_worker_id")
 
 # Leases
 
@@ -128,7 +128,7 @@ async def test_an_outcome_that_comes_too_late_is_refused_once_the_acknowledgemen
     (thread,), (acknowledged,) = before.pop("threads"), after.pop("threads")
     assert after == before
     columns = zip(columns_of(sqlite.path, "threads"), thread, acknowledged, strict=True)
-    assert {name: new for name, old, new in columns if old != new} == dict.fromkeys(DRAIN)
+    assert {name: new for name, old, new in columns if old != new} == dict.fromkeys(STOPPING)
     with pytest.raises(errors.LeaseLost):
         await sqlite.store.change(commands.SucceedRun("t", "r", 1, '{"a":1}', "digest", by_worker=True))
     assert len(heard) == 1

@@ -2,21 +2,22 @@
 
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from doubletext_server.store.check import check
 from doubletext_server.store.protocol import RunRecord
 from doubletext_server.store.sqlite import schema
 from doubletext_server.store.sqlite.store import SqliteStore
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import StoppingAttempt
-from doubletext_statemachine.words import Reason
+from doubletext_statemachine.words import CancelAction, Reason
 from tests.support.clock import SECOND, ManualClock
-from tests.support.database_files import query
-from tests.support.store import GRACE, LEASE, S
+from tests.support.database_files import a_file_of_version_6, content, opens, query, refusal
+from tests.support.store import GRACE, GRAPHS, LEASE, MARKER, S, everything
 
 NOW: Final = ManualClock.now
 # On `t` the run `r` is running and has made a step; on `u` the run `s` was interrupted by `n`, and is awaited.
@@ -37,6 +38,15 @@ VERSION_1: Final = f"""
 """
 
 
+@asynccontextmanager
+async def opened_at(path: Path, clock: ManualClock) -> AsyncIterator[SqliteStore]:
+    store = await SqliteStore.open(str(path), clock)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
 @pytest.fixture
 async def store(path: Path, clock: ManualClock) -> AsyncIterator[SqliteStore]:
     """Opened on a file of version 1."""
@@ -45,9 +55,8 @@ async def store(path: Path, clock: ManualClock) -> AsyncIterator[SqliteStore]:
             f"PRAGMA application_id = {schema.APPLICATION_ID}; {schema.MIGRATIONS[0]}; {VERSION_1}"
             "PRAGMA user_version = 1; PRAGMA journal_mode = WAL;"
         )
-    store = await SqliteStore.open(str(path), clock)
-    yield store
-    await store.close()
+    async with opened_at(path, clock) as store:
+        yield store
 
 
 async def test_a_file_of_version_1_opens_with_what_ran_and_what_was_awaited(
@@ -80,3 +89,88 @@ async def test_what_a_server_of_version_1_had_in_execution_was_its_own(store: Sq
         await store.change(commands.CommitStep(thread_id, run_id, epoch, "{}", by_worker=True))
         await store.change(commands.SucceedRun(thread_id, run_id, epoch, None, "digest", by_worker=True))
     assert await store.unsettled() == []
+
+
+# Version 6: the words stood in CHECKs, and the columns stopping_* were called drain_*
+
+
+async def test_a_file_of_version_6_keeps_every_row(path: Path) -> None:
+    a_file_of_version_6(path)
+    before = everything(path)
+    schema.prepare(str(path))
+    after = everything(path)
+    assert {table: rows for table, rows in after.items() if table in before} == before
+    assert query(path, "SELECT count(*) FROM pragma_foreign_key_check") == 0
+
+
+async def test_a_file_of_version_6_opens_recovers_and_passes_a_check(path: Path, clock: ManualClock) -> None:
+    a_file_of_version_6(path)
+    clock.now = 1_050 * SECOND
+    async with opened_at(path, clock) as store:
+        until = 1_054 * SECOND
+        assert (await store.thread("stopped")).thread.stopping == StoppingAttempt("old", 1, until, until, "w4")
+        assert sorted(await store.unsettled()) == ["leased", "queue", "stopped", "work"]
+        for thread_id in await store.unsettled():
+            await store.change(commands.Recover(thread_id))
+        statuses = {}
+        for thread_id in ("talk", "work", "queue", "leased", "stopped", "cut"):
+            records = (await store.runs(thread_id, [], True, 10, None)).items
+            statuses[thread_id] = [(record.run.run_id, record.run.status, record.queue_position) for record in records]
+        assert statuses == {
+            "talk": [
+                ("hello", S.SUCCESS, 0),
+                ("first", S.INTERRUPTED, 0),
+                ("waiting", S.INTERRUPTED, 0),
+                ("third", S.SUCCESS, 0),
+            ],
+            "work": [("failed", S.ERROR, 0), ("late", S.TIMEOUT, 0), ("silent", S.ERROR, 0), ("back", S.PENDING, 1)],
+            # The server's own attempt at p0 ended with its process. A worker's goes on, and so does the wait for one.
+            "queue": [("p0", S.PENDING, 1), ("p1", S.PENDING, 2), ("p2", S.PENDING, 3), ("delayed", S.PENDING, 4)],
+            "leased": [("held", S.RUNNING, 0)],
+            "stopped": [("old", S.INTERRUPTED, 0), ("new", S.PENDING, 1)],
+            "cut": [("cancelled", S.INTERRUPTED, 0)],
+        }
+        assert (await store.change(commands.ClaimRun("stopped", GRAPHS))).run is None
+        clock.now = until
+        for thread_id, run_id in (("stopped", "new"), ("queue", "p0"), ("work", "back")):
+            run = (await store.change(commands.ClaimRun(thread_id, GRAPHS))).run
+            assert run
+            assert run.run_id == run_id
+    report = check(str(path))
+    assert report.ok, list(report.lines())
+    assert report.runs == 16
+
+
+async def test_what_a_rollback_deletes_after_a_migration_is_nowhere_in_the_file(path: Path, clock: ManualClock) -> None:
+    """The migration builds the table of runs anew; the pages of the old one are overwritten too."""
+    a_file_of_version_6(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE runs SET input = json_object('x', ?) WHERE run_id = 'p1'", (MARKER * 500,))
+        connection.commit()
+    async with opened_at(path, clock) as store:
+        await store.change(commands.CancelRun("queue", "p1", CancelAction.ROLLBACK))
+    assert MARKER.encode() not in content(path)
+
+
+LOSES_THREADS: Final = "DELETE FROM threads WHERE thread_id = 'queue'"
+
+
+async def test_a_migration_that_leaves_rows_referring_to_nothing_is_undone(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_file_of_version_6(path)
+    await opens(path)
+    held = everything(path)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, LOSES_THREADS))
+    assert "rows refer to nothing after migration 8" in await refusal(path)
+    assert everything(path) == held
+    assert query(path, "PRAGMA user_version") == 7
+
+
+async def test_a_file_in_which_rows_refer_to_nothing_opens_all_the_same(path: Path) -> None:
+    a_file_of_version_6(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(LOSES_THREADS)
+        connection.commit()
+    async with opened_at(path, ManualClock()) as store:
+        assert (await store.thread("talk")).thread.last_step == 7

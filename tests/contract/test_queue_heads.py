@@ -15,7 +15,7 @@ from doubletext_server.store.sqlite.writes import apply, load_view
 from doubletext_statemachine import commands
 from doubletext_statemachine.arbiter import decide
 from doubletext_statemachine.decisions import Decision
-from doubletext_statemachine.queue import line
+from doubletext_statemachine.queue import in_order
 from tests.contract.test_list_costs import assert_served_from_indexes
 from tests.unit.long_queues import AHEAD, SEEDS, THREADS, Applied, Lines
 from tests.unit.play import ASSISTANT as PLAIN
@@ -29,8 +29,8 @@ ASSISTANTS: Final = {each.key: each for each in (PLAIN, OTHER)}
 def connection() -> Iterator[sqlite3.Connection]:
     """An empty file with the assistants of the unit tests."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.execute("PRAGMA foreign_keys = ON")
         schema.migrate(connection)
+        connection.execute("PRAGMA foreign_keys = ON")
         for key, assistant in ASSISTANTS.items():
             columns = (key, *assistant_row(assistant))
             connection.execute(f"INSERT INTO assistants ({ASSISTANT}) VALUES ({placeholders(ASSISTANT)})", columns)
@@ -53,7 +53,8 @@ def test_the_same_is_decided_on_what_the_store_reads_as_on_all_that_is_in_flight
     for world, now in lines.situations(THREADS):
         for request, later in lines.asked(world):
             stored = load_view(connection, request, ASSISTANTS, now + later)
-            lines.same(stored, replace(stored, runs=world.in_flight, behind=0, ahead=0), request, now + later)
+            complete = replace(stored, runs=world.in_flight, unlisted=0, unlisted_ahead=0)
+            lines.same(stored, complete, request, now + later)
     assert lines.not_met() == set()
 
 
@@ -62,7 +63,7 @@ def test_a_runs_place_is_counted_as_the_line_is_ordered(connection: sqlite3.Conn
     lines, counted = Lines(seed, writer(connection)), 0
     for world, now in lines.situations(2 * THREADS):
         for later in (now + ahead for ahead in AHEAD):
-            waiting = line(world.in_flight, later)
+            waiting = in_order(world.in_flight, later)
             counted += len(waiting)
             assert [front.position(connection, run, later) for run in waiting] == list(range(1, len(waiting) + 1))
     assert counted > 500

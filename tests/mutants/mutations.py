@@ -23,10 +23,12 @@ def plant(what: str, file: str, *edits: str) -> Plant:
     return Plant(what, file, tuple(zip(edits[::2], edits[1::2], strict=True)))
 
 
-ARBITER: Final = "statemachine/doubletext_statemachine/arbiter.py"
+ADMISSION: Final = "statemachine/doubletext_statemachine/arbiter/admission.py"
+EXECUTION: Final = "statemachine/doubletext_statemachine/arbiter/execution.py"
+TIME: Final = "statemachine/doubletext_statemachine/arbiter/time.py"
 DRAFT: Final = "statemachine/doubletext_statemachine/decisions.py"
 LIFECYCLE: Final = "statemachine/doubletext_statemachine/lifecycle.py"
-LINE: Final = "statemachine/doubletext_statemachine/queue.py"
+QUEUE: Final = "statemachine/doubletext_statemachine/queue.py"
 LANE: Final = "server/doubletext_server/store/sqlite/lane.py"
 WRITES: Final = "server/doubletext_server/store/sqlite/writes.py"
 
@@ -35,44 +37,44 @@ PLANTS: Final = (
     plant(
         "a lease's epoch is not looked at",
         LIFECYCLE,
-        "if ask.epoch != ask.run.epoch:",
+        "if move.epoch != move.run.epoch:",
         "if False:",
     ),
     plant(
         "a lease is held at the instant at which it is over",
         LIFECYCLE,
-        "if ask.run.lease_expires is not None and ask.run.lease_expires <= ask.now:",
-        "if ask.run.lease_expires is not None and ask.run.lease_expires < ask.now:",
+        "if move.run.lease_expires is not None and move.run.lease_expires <= move.now:",
+        "if move.run.lease_expires is not None and move.run.lease_expires < move.now:",
     ),
     plant(
         "a run gets one attempt more than it may have",
         LIFECYCLE,
-        "return ask.run.attempt < ask.run.assistant.max_attempts",
-        "return ask.run.attempt <= ask.run.assistant.max_attempts",
+        "return move.run.attempt < move.run.assistant.max_attempts",
+        "return move.run.attempt <= move.run.assistant.max_attempts",
     ),
     plant(
         "handing a run back uses up an attempt",
-        ARBITER,
-        "attempt=run.attempt - 1, reason=Reason.RELEASED",
-        "attempt=run.attempt, reason=Reason.RELEASED",
+        LIFECYCLE,
+        "attempts=-1, reason=R.RELEASED",
+        "reason=R.RELEASED",
     ),
     plant(
         "a run that is taken over gets its input a second time",
-        ARBITER,
+        EXECUTION,
         "    if run.base_step is None:\n        changes",
         "    if True:\n        changes",
     ),
     plant(
         "a worker may finish what the server itself executes",
-        ARBITER,
-        "if request.by_worker and run.worker_id is None:",
+        EXECUTION,
+        "if command.by_worker and run.worker_id is None:",
         "if False:",
     ),
     plant(
         "a heartbeat lets a stopped attempt go on past its grace",
-        ARBITER,
-        "until=min(stopping.grace_until, draft.now + request.lease)",
-        "until=draft.now + request.lease",
+        EXECUTION,
+        "until=min(stopping.grace_until, draft.now + command.lease)",
+        "until=draft.now + command.lease",
     ),
     # Admission and supersession
     plant(
@@ -84,8 +86,8 @@ PLANTS: Final = (
     plant(
         "a queue takes one run more than it has room for",
         LIFECYCLE,
-        "pending_count(ask.view) < _limit(ask)",
-        "pending_count(ask.view) <= _limit(ask)",
+        "pending_count(move.view) < _limit(move)",
+        "pending_count(move.view) <= _limit(move)",
     ),
     plant(
         "a rollback forgets the pending runs",
@@ -96,37 +98,38 @@ PLANTS: Final = (
     plant(
         "a rollback leaves the run's input in the state",
         DRAFT,
-        "self.made.cut_to = self.last_step = run.base_step",
-        "self.made.cut_to = self.last_step = run.base_step + 1",
+        "self.decision.cut_to = self.last_step = run.base_step",
+        "self.decision.cut_to = self.last_step = run.base_step + 1",
     ),
     plant(
         "a successor does not wait for the attempt that it stopped",
         DRAFT,
-        "        if run.status is RunStatus.RUNNING:\n            grace_until",
-        "        if False:\n            grace_until",
+        "if row.awaits:",
+        "if False:",
     ),
     plant(
         "a successor starts a moment late: at the end of the grace it still waits",
-        LINE,
+        QUEUE,
         "if stopping is not None and now < stopping.until:",
         "if stopping is not None and now <= stopping.until:",
     ),
     plant(
         "runs that are due start in the order in which they became so",
-        LINE,
+        QUEUE,
         "max(run.due_time - now, 0)",
         "run.due_time",
     ),
     plant(
         "the strategy is applied before the request id is looked up",
-        ARBITER,
+        ADMISSION,
         "if (earlier := draft.view.repeated) is not None:",
-        "if (earlier := draft.view.repeated) is not None and request.strategy_on(draft.view.thread) not in STOP:",
+        "if (earlier := draft.view.repeated) is not None "
+        "and STRATEGIES[command.strategy_on(draft.view.thread)].ends is None:",
     ),
     plant(
         "a request id may be used again for something else",
-        ARBITER,
-        "if earlier.digest != request.digest:",
+        ADMISSION,
+        "if earlier.digest != command.digest:",
         "if False:",
     ),
     plant(
@@ -172,7 +175,7 @@ PLANTS: Final = (
     ),
     plant(
         "a restart does not give up the runs that the server had in execution",
-        ARBITER,
+        TIME,
         "    if run is not None and run.worker_id is None:\n        _lose(draft, run)",
         "    if False:\n        _lose(draft, run)",
     ),

@@ -63,8 +63,20 @@ ROWS: Final = {
     ),
     "an unknown status": planted(
         "UPDATE runs SET status = 'paused' WHERE run_id = 'hello'",
-        "schema: thread talk, run hello: breaks CHECK (status IN (",
+        "reference: 1 rows of runs refer to status paused, which is not in run_statuses",
         "history: thread talk, run hello: is paused, but by its events it is success",
+    ),
+    "an unknown strategy": planted(
+        "UPDATE threads SET default_strategy = 'steer' WHERE thread_id = 'talk'",
+        "reference: 1 rows of threads refer to default_strategy steer, which is not in strategies",
+    ),
+    "a word too many": planted(
+        "INSERT INTO run_statuses VALUES ('paused')",
+        "schema: run_statuses has the unknown word paused",
+    ),
+    "a word too few": planted(
+        "DELETE FROM strategies WHERE strategy = 'reject'",
+        "schema: strategies lacks reject",
     ),
     "an end while pending": planted(
         "UPDATE runs SET end_time = 1 WHERE run_id = 'new'",
@@ -214,27 +226,27 @@ ROWS: Final = {
     ),
     # Stopped attempts
     "half a stopped attempt": planted(
-        "UPDATE threads SET drain_run_id = NULL WHERE thread_id = 'draining'",
+        "UPDATE threads SET stopping_run_id = NULL WHERE thread_id = 'draining'",
         "drain: thread draining: awaits a stopped attempt, of which it does not say all",
     ),
     "a stopped attempt of another thread": planted(
-        "UPDATE threads SET drain_run_id = 'first' WHERE thread_id = 'draining'",
+        "UPDATE threads SET stopping_run_id = 'first' WHERE thread_id = 'draining'",
         "drain: thread draining: awaits run first, which is of thread talk",
     ),
     "a stopped attempt that was not stopped": planted(
-        "UPDATE threads SET drain_run_id = 'hello', drain_epoch = 1, drain_until = 1 WHERE thread_id = 'talk'",
+        "UPDATE threads SET stopping_run_id = 'hello', stopping_epoch = 1, stopping_until = 1 WHERE thread_id = 'talk'",
         "drain: thread talk: awaits run hello as stopped, but it is success",
     ),
     "a stopped attempt of another epoch": planted(
-        "UPDATE threads SET drain_epoch = 2 WHERE thread_id = 'draining'",
+        "UPDATE threads SET stopping_epoch = 2 WHERE thread_id = 'draining'",
         "drain: thread draining: awaits epoch 2 of run old, which ended in 1",
     ),
     "a stopped attempt beyond its grace": planted(
-        "UPDATE threads SET drain_until = drain_grace_until + 1 WHERE thread_id = 'draining'",
+        "UPDATE threads SET stopping_until = stopping_grace_until + 1 WHERE thread_id = 'draining'",
         "drain: thread draining: awaits run old beyond its grace",
     ),
     "a stopped attempt beside a running one": planted(
-        "UPDATE threads SET drain_run_id = 'late', drain_epoch = 1, drain_until = 1 WHERE thread_id = 'work'",
+        "UPDATE threads SET stopping_run_id = 'late', stopping_epoch = 1, stopping_until = 1 WHERE thread_id = 'work'",
         "drain: thread work: awaits run late while another is running",
     ),
     # Request ids

@@ -11,23 +11,13 @@ from typing import Final
 
 import pytest
 
-from tests.robustness.failpoints.points import MODES, CannotCompile, Launcher, Point, compile_failpoint, launcher
+from tests.robustness.failpoints.points import MODES, Launcher, Point
 from tests.robustness.failpoints.trial import attempt
 
 INNER: Final = 2
 AT_ONCE: Final = 2
 AFTER_AN_ANSWER: Final = 12
 """A commit before any checkpoint: what was answered is in the log alone."""
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    try:
-        library = compile_failpoint(tmp_path_factory.mktemp("failpoint"))
-    except CannotCompile as error:
-        pytest.skip(str(error))
-    with launcher(library) as made:
-        yield made
 
 
 def sample(kind: str, total: int) -> Iterator[Point]:

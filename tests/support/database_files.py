@@ -40,7 +40,7 @@ async def refusal(path: Path) -> str:
     with no_thread_left(), pytest.raises(schema.CannotOpen) as refused:
         await opens(path)
     if is_file(path):
-        os.close(schema.own(str(path)))
+        os.close(schema.lock_file(str(path)))
     message = str(refused.value)
     assert str(path) in message
     assert "choose another --db" in message or "newer server" in message
@@ -51,6 +51,10 @@ def query(path: Path, sql: str) -> object:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         row = connection.execute(sql).fetchone()
         return row and row[0]
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes()
 
 
 def is_file(path: Path) -> bool:
@@ -69,6 +73,13 @@ def untouched(path: Path) -> Iterator[None]:
     yield
     after = {each.name: each.read_bytes() for each in path.parent.iterdir() if each.is_file()}
     assert after == before
+
+
+def a_file_of_version_6(path: Path) -> None:
+    """What a server of schema version 6 left behind when it was killed: its own dump, whole, of schema and rows."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript(Path(__file__).with_name("version_6.sql").read_text("utf-8"))
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def an_empty_file(path: Path) -> None:

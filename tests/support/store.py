@@ -140,9 +140,9 @@ def columns_of(path: Path, table: str) -> list[str]:
         return [name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))]
 
 
-def tables_with(path: Path, marker: str) -> list[str]:
+def tables_with(path: Path, marker: str) -> set[str]:
     """The tables in which the marker stands somewhere."""
-    return [table for table, rows in everything(path).items() if any(marker in repr(row) for row in rows)]
+    return {table for table, rows in everything(path).items() if any(marker in repr(row) for row in rows)}
 
 
 async def dealt(path: Path, clock: ManualClock, open_store: Callable[[str, Clock], Awaitable[Store]]) -> Hand:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from doubletext_statemachine import commands, errors
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Run
-from doubletext_statemachine.queue import line
+from doubletext_statemachine.queue import in_order
 from doubletext_statemachine.words import CancelAction, Strategy
 from tests.unit.state_rules import upcoming
 from tests.unit.thread_rows import S, World
@@ -47,7 +47,7 @@ def _admitted(before: World, request: commands.AdmitRun, made: Decision, now: in
     assert run == made.run == after.runs[request.run_id]
     assert (run.status, run.strategy) == (S.PENDING, request.strategy_on(after.thread))  # type: ignore[arg-type]
     assert run.due_time == now + request.delay
-    assert made.queue_position == 1 + line(after.in_flight, now).index(run)
+    assert made.queue_position == 1 + in_order(after.in_flight, now).index(run)
     assert not (run.strategy is Strategy.REJECT and before.in_flight)
     if run.strategy is Strategy.ENQUEUE:
         assert _pending(before) < _limit(before, request)

@@ -11,7 +11,7 @@ from doubletext_statemachine.arbiter import decide
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import Refusal
 from doubletext_statemachine.model import DEFAULT_REDUCERS, Output, Run, ThreadView
-from doubletext_statemachine.queue import line
+from doubletext_statemachine.queue import in_order
 from doubletext_statemachine.words import CancelAction, Strategy
 from tests.unit.play import ASSISTANT, GRACE, GRAPHS, LEASE, OTHER, Play, admission
 from tests.unit.thread_rows import S, T, World
@@ -200,12 +200,12 @@ def _told(refusal: Refusal | None) -> object:
 
 def front_of(view: ThreadView, request: commands.Command, now: int) -> ThreadView:
     """No more than what a ThreadView promises to have, of one that has all."""
-    waiting = line(view.runs, now)
+    waiting = in_order(view.runs, now)
     front, rest = waiting[:2], waiting[2:]
     runs = tuple(run for run in view.runs if run.status is S.RUNNING or run in front)
     counts = isinstance(request, (commands.AdmitRun, commands.UpdateState))
     ahead = sum(_stands_before(run, request, now) for run in rest) if isinstance(request, commands.AdmitRun) else 0
-    return replace(view, runs=runs, behind=len(rest) if counts else 0, ahead=ahead)
+    return replace(view, runs=runs, unlisted=len(rest) if counts else 0, unlisted_ahead=ahead)
 
 
 def _stands_before(run: Run, request: commands.AdmitRun, now: int) -> bool:

@@ -1,11 +1,11 @@
-"""One move asked for, to put to the table and to its guards."""
+"""Moves to put to the lifecycle table and to its guards."""
 
 from typing import Any, Final
 
 from doubletext_statemachine import lifecycle
-from doubletext_statemachine.lifecycle import Ask, IllegalMove, Trigger
+from doubletext_statemachine.lifecycle import IllegalMove, Move
 from doubletext_statemachine.model import Assistant, Run, Thread, ThreadView
-from doubletext_statemachine.words import RunStatus, Strategy
+from doubletext_statemachine.words import RunStatus, Strategy, Trigger
 
 NOW: Final = 1_000_000
 ASSISTANT: Final = Assistant(1, "a", "g", 0, max_attempts=3)
@@ -18,9 +18,9 @@ def a_run(status: RunStatus | None = RunStatus.PENDING, **changes: Any) -> Run:
     return Run("r", "t", 1, ASSISTANT, Strategy.ENQUEUE, 0, 0, status=status)._replace(**{**started, **changes})
 
 
-def asked(run: Run, *others: Run, epoch: int | None = 7, now: int = NOW, **thread: Any) -> Ask:
+def move_of(run: Run, *others: Run, epoch: int | None = 7, now: int = NOW, **thread: Any) -> Move:
     in_flight = tuple(sorted((each for each in (run, *others) if each.status), key=lambda each: each.sequence))
-    return Ask(run, ThreadView(THREAD._replace(**thread), in_flight), now, epoch)
+    return Move(run, ThreadView(THREAD._replace(**thread), in_flight), now, epoch)
 
 
 def other(status: RunStatus = RunStatus.PENDING, sequence: int = 2, **changes: Any) -> Run:
@@ -31,8 +31,8 @@ def status_named(name: str) -> RunStatus | None:
     return None if name == "new" else RunStatus(name)
 
 
-def outcome(trigger: str, ask: Ask) -> str:
+def outcome(trigger: str, move: Move) -> str:
     try:
-        return lifecycle.move(Trigger(trigger), ask).value
+        return lifecycle.perform(Trigger(trigger), move).dest.value
     except IllegalMove:
         return "-"

@@ -72,7 +72,7 @@ def the_status_is_derived(world: World) -> None:
     """10: the thread is busy while a run is in flight, else what the run that finished last has left it as."""
     over = [run for run in world.runs.values() if run.end_time is not None]
     newest = max(over, key=lambda run: (run.end_time or 0, run.sequence)).status if over else None
-    said = thread_status(world.in_flight, newest)
+    said = thread_status(len(world.in_flight), newest)
     if any(run.status is S.PENDING or run.status is S.RUNNING for run in world.runs.values()):
         assert said is ThreadStatus.BUSY
     else:

@@ -1,8 +1,10 @@
-"""The same statuses and reasons in the domain, on the wire, and in the database."""
+"""The same words in the domain, on the wire, and in the database."""
 
 import re
 import sqlite3
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -11,9 +13,9 @@ from doubletext.v1 import errors_pb2
 from doubletext.v1 import resources_pb2 as pb
 from doubletext_server.grpc.wire import enums
 from doubletext_server.store.sqlite import schema
+from doubletext_server.store.vocabulary import VOCABULARY
 from doubletext_statemachine.words import (
     IN_FLIGHT,
-    STATUS_AFTER,
     STOPPED,
     TERMINAL,
     LeaseCause,
@@ -31,14 +33,22 @@ def test_each_status_is_either_in_flight_or_terminal() -> None:
     assert {status.value for status in TERMINAL - STOPPED} == {"success", "error"}
 
 
-def test_each_status_has_a_number_on_the_wire_and_each_number_a_status() -> None:
-    assert set(enums.RUN_STATUS) == set(RunStatus)
-    named: dict[int, str] = {number: name for name, number in pb.RunStatus.items()}
-    assert {named[number] for number in enums.RUN_STATUS.values()} == set(pb.RunStatus.keys()) - {
-        "RUN_STATUS_UNSPECIFIED"
-    }
-    for status, number in enums.RUN_STATUS.items():
-        assert named[number] == f"RUN_STATUS_{status.name}"
+@pytest.mark.parametrize(
+    ("prefix", "words", "numbers", "on_the_wire"),
+    [
+        ("RUN_STATUS", RunStatus, enums.RUN_STATUS, pb.RunStatus),
+        ("THREAD_STATUS", ThreadStatus, enums.THREAD_STATUS, pb.ThreadStatus),
+        ("MULTITASK_STRATEGY", Strategy, enums.STRATEGY, pb.MultitaskStrategy),
+    ],
+)
+def test_each_word_has_a_number_on_the_wire_and_each_number_a_word(
+    prefix: str, words: type[Enum], numbers: Mapping[Enum, int], on_the_wire: Any
+) -> None:
+    assert set(numbers) == set(words)
+    named = {number: name for name, number in on_the_wire.items()}
+    assert {named[number] for number in numbers.values()} == set(on_the_wire.keys()) - {f"{prefix}_UNSPECIFIED"}
+    for word, number in numbers.items():
+        assert named[number] == f"{prefix}_{word.name}"
 
 
 def names(words: Any, prefix: str) -> set[str]:
@@ -55,40 +65,44 @@ def test_each_cause_of_a_lost_lease_stands_in_the_protos_and_no_other_does() -> 
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The definitions of the tables after all migrations."""
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    """An empty file after all migrations."""
     path = tmp_path_factory.mktemp("schema") / "empty.db"
     path.touch()
     schema.prepare(str(path))
     with closing(sqlite3.connect(path)) as connection:
-        return dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'"))
+        yield connection
 
 
-@pytest.fixture(scope="module")
-def runs_sql(tables: dict[str, str]) -> str:
-    return tables["runs"]
+def test_the_store_accepts_every_strategy_every_status_but_deleted_and_every_outcome_but_busy() -> None:
+    assert {table: set(words) for table, words in VOCABULARY.items()} == {
+        "strategies": {strategy.value for strategy in Strategy},
+        "run_statuses": {status.value for status in RunStatus} - {"deleted"},
+        "outcomes": {status.value for status in ThreadStatus} - {"busy"},
+    }
 
 
-def words(sql: str, pattern: str) -> set[str]:
-    """The quoted words in the parenthesis that follows `pattern`."""
-    found = re.findall(pattern + r"\s*\(([^()]*)\)", sql)
-    assert len(found) == 1, f"{pattern!r} stands {len(found)} times in the schema"
-    return set(re.findall(r"'(\w+)'", found[0]))
+@pytest.mark.parametrize("table", list(VOCABULARY))
+def test_the_database_holds_each_list_of_words(database: sqlite3.Connection, table: str) -> None:
+    assert {word for (word,) in database.execute(f"SELECT * FROM {table}")} == set(VOCABULARY[table])
 
 
-def test_the_database_stores_every_status_except_deleted(runs_sql: str) -> None:
-    assert words(runs_sql, r"CHECK \(\s*status IN") == {status.value for status in RunStatus} - {"deleted"}
+@pytest.mark.parametrize(
+    ("column", "table"),
+    [
+        ("runs.status", "run_statuses"),
+        ("runs.strategy", "strategies"),
+        ("threads.default_strategy", "strategies"),
+        ("threads.outcome", "outcomes"),
+    ],
+)
+def test_a_column_of_words_refers_to_its_list(database: sqlite3.Connection, column: str, table: str) -> None:
+    of, name = column.split(".")
+    references = database.execute('SELECT "from", "table" FROM pragma_foreign_key_list(?)', (of,)).fetchall()
+    assert dict(references)[name] == table
 
 
-def test_a_thread_is_found_by_each_status_that_no_run_in_flight_gives_it(tables: dict[str, str]) -> None:
-    resting = words(tables["threads"], r"CHECK \(outcome IN")
-    assert resting == {status.value for status in STATUS_AFTER.values()}
-    assert resting == {status.value for status in ThreadStatus} - {"busy"}
-
-
-def test_the_database_gives_an_end_to_terminal_runs_only(runs_sql: str) -> None:
-    assert words(runs_sql, r"\(end_time IS NULL\) = \(status IN") == {status.value for status in IN_FLIGHT}
-
-
-def test_the_database_stores_every_strategy(runs_sql: str) -> None:
-    assert words(runs_sql, r"CHECK \(strategy IN") == {strategy.value for strategy in Strategy}
+def test_the_database_gives_an_end_to_terminal_runs_only(database: sqlite3.Connection) -> None:
+    (sql,) = database.execute("SELECT sql FROM sqlite_schema WHERE name = 'runs'").fetchone()
+    (in_flight,) = re.findall(r"\(end_time IS NULL\) = \(status IN\s*\(([^()]*)\)", sql)
+    assert set(re.findall(r"'(\w+)'", in_flight)) == {status.value for status in IN_FLIGHT}

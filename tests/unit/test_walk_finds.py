@@ -6,12 +6,12 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import pytest
 
-from doubletext_statemachine import arbiter, commands, lifecycle
-from doubletext_statemachine import queue as line
+from doubletext_statemachine import arbiter, commands, lifecycle, queue
+from doubletext_statemachine.arbiter import execution, stopping, time
 from doubletext_statemachine.decisions import Draft
-from doubletext_statemachine.lifecycle import Ask, Trigger
+from doubletext_statemachine.lifecycle import Move
 from doubletext_statemachine.model import Output, Run, ThreadView
-from doubletext_statemachine.words import STATUS_AFTER, Reason, RunStatus, ThreadStatus
+from doubletext_statemachine.words import STATUS_AFTER, Reason, RunStatus, ThreadStatus, Trigger
 from tests.unit.counterexample import Found
 from tests.unit.possible_commands import Bounds
 from tests.unit.walk import Walk
@@ -30,8 +30,8 @@ class Planted(NamedTuple):
 
 def claims_see(patch: Patch, change: Callable[[ThreadView], ThreadView]) -> None:
     """Who claims, and the guard of a claim, take the thread for another one."""
-    for module in (arbiter, lifecycle):
-        patch.setattr(module, "upcoming", lambda view, now: line.upcoming(change(view), now))
+    for module in (execution, lifecycle):
+        patch.setattr(module, "upcoming", lambda view, now: queue.upcoming(change(view), now))
 
 
 def a_stopped_attempt_is_not_awaited(patch: Patch) -> None:
@@ -49,41 +49,41 @@ def the_newest_goes_first(patch: Patch) -> None:
 
 
 def who_is_handed_back_loses_its_place(patch: Patch) -> None:
-    patch.setattr(line, "_place", lambda now: lambda run: (max(run.due_time - now, 0), run.sequence))
+    patch.setattr(queue, "_order", lambda now: lambda run: (max(run.due_time - now, 0), run.sequence))
 
 
 def an_acknowledgement_ends_the_run_again(patch: Patch) -> None:
-    def acknowledge(draft: Draft, request: commands.AcknowledgeStop) -> None:
+    def acknowledge(draft: Draft, command: commands.AcknowledgeStop) -> None:
         if isinstance(named := draft.view.named, Run) and draft.stopping is not None:
-            draft.made.moved.append(named._replace(error_type="Acknowledged"))
-        original(draft, request)
+            draft.decision.moved.append(named._replace(error_type="Acknowledged"))
+        original(draft, command)
 
     original = arbiter._DECIDE[commands.AcknowledgeStop]
     patch.setitem(arbiter._DECIDE, commands.AcknowledgeStop, acknowledge)
 
 
 def what_is_over_can_be_cancelled(patch: Patch) -> None:
-    patch.setattr(arbiter, "IN_FLIGHT", frozenset(RunStatus))
+    patch.setattr(stopping, "IN_FLIGHT", frozenset(RunStatus))
 
 
 def an_older_attempt_writes(patch: Patch) -> None:
-    patch.setattr(arbiter, "why_not_held", lambda asked: _forgiven(asked, "CLAIMED_AGAIN"))
+    patch.setattr(execution, "why_not_held", lambda move: _forgiven(move, "CLAIMED_AGAIN"))
 
 
 def an_expired_lease_writes(patch: Patch) -> None:
-    patch.setattr(arbiter, "why_not_held", lambda asked: _forgiven(asked, "EXPIRED"))
+    patch.setattr(execution, "why_not_held", lambda move: _forgiven(move, "EXPIRED"))
 
 
-def _forgiven(asked: Ask, cause: str) -> str | None:
-    return None if (why := lifecycle.why_not_held(asked)) == cause else why
+def _forgiven(move: Move, cause: str) -> str | None:
+    return None if (why := lifecycle.why_not_held(move)) == cause else why
 
 
 def a_worker_writes_for_the_server(patch: Patch) -> None:
-    held = arbiter._held
-    patch.setattr(arbiter, "_held", lambda draft, request: held(draft, replace(request, by_worker=False)))
+    held = execution._held
+    patch.setattr(execution, "_held", lambda draft, command: held(draft, replace(command, by_worker=False)))
 
 
-def stopping(patch: Patch, trigger: Trigger, then: Callable[[Draft, Run], None]) -> None:
+def when_stopped(patch: Patch, trigger: Trigger, then: Callable[[Draft, Run], None]) -> None:
     def stop(draft: Draft, how: Trigger, run: Run, *more: Any) -> Run:
         stopped = original(draft, how, run, *more)
         if how is trigger and run.base_step is not None:
@@ -96,40 +96,40 @@ def stopping(patch: Patch, trigger: Trigger, then: Callable[[Draft, Run], None])
 
 def a_rollback_cuts_nothing_off(patch: Patch) -> None:
     def keep(draft: Draft, run: Run) -> None:
-        draft.made.cut_to, draft.last_step = None, run.last_step
+        draft.decision.cut_to, draft.last_step = None, run.last_step
 
-    stopping(patch, Trigger.ROLL_BACK, keep)
+    when_stopped(patch, Trigger.ROLL_BACK, keep)
 
 
 def a_rollback_leaves_the_input(patch: Patch) -> None:
     def cut_less(draft: Draft, run: Run) -> None:
         assert run.base_step is not None
-        draft.made.cut_to = draft.last_step = run.base_step + 1
+        draft.decision.cut_to = draft.last_step = run.base_step + 1
 
-    stopping(patch, Trigger.ROLL_BACK, cut_less)
+    when_stopped(patch, Trigger.ROLL_BACK, cut_less)
 
 
 def an_interruption_cuts_steps_off(patch: Patch) -> None:
     def cut(draft: Draft, run: Run) -> None:
-        draft.made.cut_to = draft.last_step = run.base_step or 0
+        draft.decision.cut_to = draft.last_step = run.base_step or 0
 
-    stopping(patch, Trigger.INTERRUPT, cut)
+    when_stopped(patch, Trigger.INTERRUPT, cut)
 
 
 def who_runs_is_not_superseded(patch: Patch) -> None:
-    def stop_all(draft: Draft, trigger: Trigger, reason: Reason, heir: str | None = None) -> list[Run]:
+    def stop_all(draft: Draft, trigger: Trigger, reason: Reason, successor: str | None = None) -> list[Run]:
         if reason is not Reason.SUPERSEDED:
-            return original(draft, trigger, reason, heir)
+            return original(draft, trigger, reason, successor)
         pending = [run for run in draft.view.runs if run.status is RunStatus.PENDING]
-        return [draft.stop(trigger, run, reason, heir) for run in pending]
+        return [draft.stop(trigger, run, reason, successor) for run in pending]
 
     original = Draft.stop_all
     patch.setattr(Draft, "stop_all", stop_all)
 
 
 def a_superseded_run_names_itself(patch: Patch) -> None:
-    def stop(draft: Draft, how: Trigger, run: Run, reason: Reason, heir: str | None = None) -> Run:
-        return original(draft, how, run, reason, heir and run.run_id)
+    def stop(draft: Draft, how: Trigger, run: Run, reason: Reason, successor: str | None = None) -> Run:
+        return original(draft, how, run, reason, successor and run.run_id)
 
     original = Draft.stop
     patch.setattr(Draft, "stop", stop)
@@ -148,7 +148,7 @@ def a_stop_within_an_admission_is_not_told(patch: Patch) -> None:
     def stop_all(draft: Draft, *how: Any) -> list[Run]:
         stopped = original(draft, *how)
         for _ in stopped:
-            draft.made.events.pop()
+            draft.decision.events.pop()
             draft.last_event -= 1
         return stopped
 
@@ -161,15 +161,15 @@ def a_thread_is_idle_after_a_timeout(patch: Patch) -> None:
 
 
 def a_queue_is_full_one_run_too_early(patch: Patch) -> None:
-    patch.setattr(lifecycle, "pending_count", lambda view: line.pending_count(view) + 1)
+    patch.setattr(lifecycle, "pending_count", lambda view: queue.pending_count(view) + 1)
 
 
 def a_heartbeat_outlasts_the_grace(patch: Patch) -> None:
-    patch.setattr(arbiter, "min", lambda grace_until, lease_expires: lease_expires, raising=False)
+    patch.setattr(execution, "min", lambda grace_until, lease_expires: lease_expires, raising=False)
 
 
 def the_timer_forgets_leases(patch: Patch) -> None:
-    patch.setattr(arbiter, "lease_is_over", lambda asked: False)
+    patch.setattr(time, "lease_is_over", lambda move: False)
 
 
 # fmt: off
@@ -188,7 +188,7 @@ PLANTED: Final = {
     "6: input left":              Planted(a_rollback_leaves_the_input,            "each_has_its_steps",         3),
     "6: too much cut":            Planted(an_interruption_cuts_steps_off,         "steps_are_whole",            3),
     "7: not atomic":              Planted(who_runs_is_not_superseded,             "supersession_is_atomic",     3),
-    "7: no heir":                 Planted(a_superseded_run_names_itself,          "supersession_is_atomic",     2),
+    "7: no successor":                 Planted(a_superseded_run_names_itself,          "supersession_is_atomic",     2),
     "8: number given twice":      Planted(an_output_takes_no_number,              "events_tell_all",            3),
     "8: not told":                Planted(a_stop_within_an_admission_is_not_told, "events_tell_all",            2),
     "10: status":                 Planted(a_thread_is_idle_after_a_timeout,       "the_status_is_derived",      3),

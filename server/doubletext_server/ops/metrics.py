@@ -19,6 +19,7 @@ from doubletext_server.grpc.errors import reason_of
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Run, RunChanged
 from doubletext_statemachine.queue import NOTHING
+from doubletext_statemachine.strategies import STRATEGIES
 from doubletext_statemachine.words import IN_FLIGHT, Reason, RunStatus, Strategy
 
 CREATE_RUN: Final = "/doubletext.v1.RunService/CreateRun"
@@ -28,7 +29,12 @@ NONE: Final = "none"
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
-REFUSED: Final = {"THREAD_BUSY": Strategy.REJECT.value, "QUEUE_FULL": Strategy.ENQUEUE.value}
+REFUSED: Final = {
+    reason: strategy.value
+    for strategy, rules in STRATEGIES.items()
+    for reason, applies in (("THREAD_BUSY", rules.needs_idle), ("QUEUE_FULL", rules.queues))
+    if applies
+}
 """Which strategy was applied when a run was refused for a reason; other refusals come before any is."""
 
 S, R = RunStatus, Reason

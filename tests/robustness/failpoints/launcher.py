@@ -70,11 +70,9 @@ class Connection(sqlite3.Connection):
             self._reach("after")
 
     def executescript(self, script: str) -> sqlite3.Cursor:
-        self._reach("before")
-        try:
-            return super().executescript(script)
-        finally:
-            self._reach("after")
+        cursor = super().executescript(script)
+        self._writes = self.in_transaction  # a migration's, whose COMMIT follows
+        return cursor
 
     def _reach(self, moment: str) -> None:
         Connection.committed += moment == "before"

@@ -16,6 +16,7 @@ from doubletext_server.store.check.snapshots import check_snapshots
 from doubletext_server.store.check.threads import ThreadCheck
 from doubletext_server.store.sqlite.schema import MIGRATIONS, CannotOpen, migrate
 from doubletext_server.store.sqlite.visit import visit
+from doubletext_server.store.vocabulary import VOCABULARY
 
 __all__ = ["Kind", "Report", "check"]
 
@@ -68,7 +69,7 @@ def _integrity(connection: sqlite3.Connection, report: Report) -> None:
 
 
 def _schema(connection: sqlite3.Connection, report: Report) -> None:
-    """Without its unique indexes and CHECKs, a file would let in what they keep out."""
+    """Without its unique indexes, CHECKs and lists of words, a file would let in what they keep out."""
     with _model() as model:
         wanted = _definitions(model)
     there = _definitions(connection)
@@ -79,6 +80,10 @@ def _schema(connection: sqlite3.Connection, report: Report) -> None:
             report.add(Kind.SCHEMA, f"{name} does not belong there")
         elif wanted[name] != there[name]:
             report.add(Kind.SCHEMA, f"{name} is defined in another way")
+    for table, words in VOCABULARY.items():
+        held = {word for (word,) in connection.execute(f"SELECT * FROM {table}")}
+        for word in sorted(held.symmetric_difference(words)):
+            report.add(Kind.SCHEMA, f"{table} {'lacks' if word in words else 'has the unknown word'} {word}")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from doubletext_server.store.check.report import Kind
-from doubletext_statemachine.words import Reason, RunStatus
+from doubletext_statemachine.strategies import STRATEGIES
+from doubletext_statemachine.words import Reason, RunStatus, Trigger
 
 
 class Rule(NamedTuple):
@@ -37,6 +38,11 @@ REASONS: Final[dict[RunStatus, tuple[Reason, ...]]] = {
 
 def quoted(words: Iterable[Enum]) -> str:
     return ", ".join(f"'{word.value}'" for word in words)
+
+
+def _that_end(trigger: Trigger) -> str:
+    """The strategies that end runs by this move."""
+    return quoted(strategy for strategy, rules in STRATEGIES.items() if rules.ends is trigger)
 
 
 _WITH_REASON: Final = " ".join(
@@ -111,7 +117,8 @@ RULES: Final = (
                 THEN 'has the successor ' || r.superseded_by || ', but the reason ' || coalesce(r.reason, 'none')
             WHEN {_ELSEWHERE}
             WHEN h.sequence <= r.sequence THEN 'is superseded by ' || h.run_id || ', which was admitted before it'
-            WHEN h.strategy <> 'interrupt' THEN 'is interrupted by ' || h.run_id || ', which came with ' || h.strategy
+            WHEN h.strategy NOT IN ({_that_end(Trigger.INTERRUPT)})
+                THEN 'is interrupted by ' || h.run_id || ', which came with ' || h.strategy
             END AS what
         FROM runs r NOT INDEXED
         LEFT JOIN runs h ON h.run_id = r.superseded_by LEFT JOIN tombstones g ON g.run_id = r.superseded_by
@@ -128,7 +135,8 @@ RULES: Final = (
                 THEN 'was rolled back with the reason ' || r.reason || ' and '
                     || coalesce('the successor ' || r.superseded_by, 'no successor')
             WHEN {_ELSEWHERE}
-            WHEN h.strategy <> 'rollback' THEN 'was rolled back by ' || h.run_id || ', which came with ' || h.strategy
+            WHEN h.strategy NOT IN ({_that_end(Trigger.ROLL_BACK)})
+                THEN 'was rolled back by ' || h.run_id || ', which came with ' || h.strategy
             END AS what
         FROM tombstones r LEFT JOIN runs x ON x.run_id = r.run_id
         LEFT JOIN runs h ON h.run_id = r.superseded_by LEFT JOIN tombstones g ON g.run_id = r.superseded_by
@@ -138,21 +146,22 @@ RULES: Final = (
     Rule(
         Kind.DRAIN,
         """SELECT 'thread ' || t.thread_id, CASE
-            WHEN drain_run_id IS NULL OR drain_epoch IS NULL OR drain_until IS NULL
+            WHEN stopping_run_id IS NULL OR stopping_epoch IS NULL OR stopping_until IS NULL
                 THEN 'awaits a stopped attempt, of which it does not say all'
             WHEN r.thread_id <> t.thread_id
-                THEN 'awaits run ' || drain_run_id || ', which is of thread ' || r.thread_id
+                THEN 'awaits run ' || stopping_run_id || ', which is of thread ' || r.thread_id
             WHEN r.status NOT IN ('interrupted', 'timeout')
-                THEN 'awaits run ' || drain_run_id || ' as stopped, but it is ' || r.status
-            WHEN r.epoch <> drain_epoch
-                THEN 'awaits epoch ' || drain_epoch || ' of run ' || drain_run_id || ', which ended in ' || r.epoch
-            WHEN drain_until > drain_grace_until
-                THEN 'awaits run ' || drain_run_id || ' beyond its grace'
+                THEN 'awaits run ' || stopping_run_id || ' as stopped, but it is ' || r.status
+            WHEN r.epoch <> stopping_epoch
+                THEN 'awaits epoch ' || stopping_epoch || ' of run ' || stopping_run_id
+                    || ', which ended in ' || r.epoch
+            WHEN stopping_until > stopping_grace_until
+                THEN 'awaits run ' || stopping_run_id || ' beyond its grace'
             WHEN EXISTS (SELECT 1 FROM runs x WHERE x.thread_id = t.thread_id AND x.status = 'running')
-                THEN 'awaits run ' || drain_run_id || ' while another is running'
+                THEN 'awaits run ' || stopping_run_id || ' while another is running'
             END AS what
-        FROM threads t LEFT JOIN runs r ON r.run_id = drain_run_id
-        WHERE coalesce(drain_run_id, drain_epoch, drain_until) IS NOT NULL AND what IS NOT NULL""",
+        FROM threads t LEFT JOIN runs r ON r.run_id = stopping_run_id
+        WHERE coalesce(stopping_run_id, stopping_epoch, stopping_until) IS NOT NULL AND what IS NOT NULL""",
     ),
     # A request id leads to a run of its thread.
     Rule(

@@ -13,7 +13,7 @@ from doubletext_server.store.sqlite.reads import Assistants, placed, places, req
 from doubletext_server.store.sqlite.rows import RUN
 from doubletext_server.store.sqlite.walk import AnyOf, Key, Order, Steps, Walk, in_all
 from doubletext_statemachine.model import Json
-from doubletext_statemachine.words import IN_FLIGHT, STATUS_AFTER, TERMINAL, RunStatus, ThreadStatus
+from doubletext_statemachine.words import IN_FLIGHT, RESTING, TERMINAL, RunStatus, ThreadStatus
 
 T = TypeVar("T")
 
@@ -21,8 +21,6 @@ MOST_MISSES: Final = 2_000
 """A page ends early once so many places that one filter led to were ruled out by another."""
 
 LAST: Final = 1 << 62
-RESTING: Final = tuple(status for status in ThreadStatus if status in STATUS_AFTER.values())
-"""What a thread's status may be while nothing is in flight: `threads.outcome`."""
 
 _BUSY: Final = "SELECT DISTINCT thread_id FROM runs INDEXED BY runs_in_flight WHERE end_time IS NULL"
 _NOT_BUSY: Final = (

@@ -21,9 +21,9 @@ from doubletext_server.store.sqlite.rows import (
 )
 from doubletext_statemachine.errors import EventsTrimmed, StepNotFound, ThreadNotFound
 from doubletext_statemachine.model import Assistant, Json, Tombstone
-from doubletext_statemachine.queue import line
+from doubletext_statemachine.queue import in_order
 from doubletext_statemachine.state import fold
-from doubletext_statemachine.words import IN_FLIGHT, STATUS_AFTER, RunStatus, ThreadStatus
+from doubletext_statemachine.words import IN_FLIGHT, RunStatus, thread_status
 
 Assistants = Mapping[int, Assistant]
 
@@ -47,7 +47,7 @@ def thread(thread_id: str, connection: sqlite3.Connection) -> ThreadRecord:
 
 def _thread_record(row: Row) -> ThreadRecord:
     *columns, active, flying, outcome = row
-    status = ThreadStatus.BUSY if flying else STATUS_AFTER[outcome and RunStatus(outcome)]
+    status = thread_status(flying, outcome and RunStatus(outcome))
     return ThreadRecord(read_thread(tuple(columns)), status, active, flying - (active is not None))
 
 
@@ -66,7 +66,7 @@ def thread_of(run_id: str, connection: sqlite3.Connection) -> str | None:
     row = connection.execute(
         "SELECT thread_id FROM runs WHERE run_id = ?1 UNION ALL SELECT thread_id FROM tombstones WHERE run_id = ?1 "
         # A deleted record's, whose stopped attempt is still awaited.
-        "UNION ALL SELECT thread_id FROM threads WHERE drain_until IS NOT NULL AND drain_run_id = ?1",
+        "UNION ALL SELECT thread_id FROM threads WHERE stopping_until IS NOT NULL AND stopping_run_id = ?1",
         (run_id,),
     ).fetchone()
     return row and str(row[0])
@@ -79,7 +79,7 @@ def run_record(row: Row, assistants: Assistants) -> RunRecord:
 
 def places(connection: sqlite3.Connection, assistants: Assistants, now: int, thread_id: str) -> dict[str, int]:
     rows = connection.execute(f"SELECT {RUN} FROM runs WHERE thread_id = ? AND end_time IS NULL", (thread_id,))
-    waiting = line([read_run(row, assistants) for row in rows], now)
+    waiting = in_order([read_run(row, assistants) for row in rows], now)
     return {run.run_id: place for place, run in enumerate(waiting, 1)}
 
 
@@ -210,6 +210,6 @@ def in_flight(connection: sqlite3.Connection) -> dict[RunStatus, int]:
 def unsettled(connection: sqlite3.Connection) -> list[str]:
     rows = connection.execute(
         "SELECT thread_id FROM runs WHERE end_time IS NULL "
-        "UNION SELECT thread_id FROM threads WHERE drain_until IS NOT NULL"
+        "UNION SELECT thread_id FROM threads WHERE stopping_until IS NOT NULL"
     )
     return [thread_id for (thread_id,) in rows]

@@ -28,8 +28,8 @@ ASSISTANT: Final = (
 )
 THREAD: Final = (
     "thread_id, create_time, update_time, metadata, default_strategy, max_queued_runs, "
-    "last_sequence, last_step, last_event, drain_run_id, drain_epoch, drain_until, drain_grace_until, drain_worker_id, "
-    "first_event"
+    "last_sequence, last_step, last_event, "
+    "stopping_run_id, stopping_epoch, stopping_until, stopping_grace_until, stopping_worker_id, first_event"
 )
 RUN: Final = (
     "run_id, thread_id, sequence, assistant_key, strategy, create_time, due_time, timeout, status, attempt, epoch, "

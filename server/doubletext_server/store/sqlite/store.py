@@ -74,7 +74,7 @@ class SqliteStore:
     async def open(cls, path: str, clock: Clock) -> "SqliteStore":
         """Open or create the database file and hold it until `close`. Raises schema.CannotOpen."""
         store = cls(path, clock)
-        store._owned = schema.own(path)
+        store._owned = schema.lock_file(path)
         try:
             schema.prepare(path)
             await store.writer

@@ -73,7 +73,7 @@ def inactive(since: int, limit: int, connection: sqlite3.Connection) -> list[str
 
 def still_active(thread_id: str, now: int, connection: sqlite3.Connection) -> None:
     connection.execute(
-        "UPDATE threads SET active_time = CASE WHEN drain_until IS NOT NULL OR EXISTS ("
+        "UPDATE threads SET active_time = CASE WHEN stopping_until IS NOT NULL OR EXISTS ("
         "SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND end_time IS NULL"
         ") THEN ? ELSE update_time END WHERE thread_id = ?",
         (now, thread_id),

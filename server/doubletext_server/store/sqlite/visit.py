@@ -1,6 +1,6 @@
-"""Reading a database file that a server may have open: from another process, without owning the file.
+"""Reading a database file that a server may have open: from another process, without locking the file.
 
-Never from the process that has it open: there, looking at the header would drop SQLite's locks (see `schema.own`).
+Never from the process that has it open: reading the header there would drop SQLite's locks (see `schema.lock_file`).
 """
 
 import contextlib
@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from doubletext_server.store.sqlite.schema import CannotOpen, strange
+from doubletext_server.store.sqlite.schema import CannotOpen, why_not_ours
 
 
 @contextlib.contextmanager
@@ -19,7 +19,7 @@ def visit(path: str) -> Iterator[sqlite3.Connection]:
     cannot be read.
     """
     try:
-        problem = strange(path)
+        problem = why_not_ours(path)
     except OSError as error:
         problem = error.strerror
     if problem is not None:

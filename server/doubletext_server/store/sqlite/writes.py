@@ -22,7 +22,7 @@ from doubletext_statemachine.arbiter import stops_all
 from doubletext_statemachine.commands import AdmitRun, Command, CommitStep, RunCommand, UpdateState, UpdateThread
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Assistant, Json, Repeated, Run, ThreadView, Tombstone
-from doubletext_statemachine.words import STATUS_AFTER, TERMINAL, RunStatus
+from doubletext_statemachine.words import TERMINAL, RunStatus, thread_status
 
 FINISHED: Final = TERMINAL - {RunStatus.DELETED}
 OUTCOME: Final = (
@@ -34,8 +34,8 @@ OUTCOME: Final = (
 ADD_THREAD: Final = f"INSERT INTO threads ({THREAD}, oldest_time, active_time) VALUES ({placeholders(THREAD)}, ?, ?)"
 SET_THREAD: Final = (
     "UPDATE threads SET update_time = ?, metadata = ?, default_strategy = ?, max_queued_runs = ?, "
-    "last_sequence = ?, last_step = ?, last_event = ?, drain_run_id = ?, drain_epoch = ?, drain_until = ?, "
-    "drain_grace_until = ?, drain_worker_id = ?, first_event = ? WHERE thread_id = ?"
+    "last_sequence = ?, last_step = ?, last_event = ?, stopping_run_id = ?, stopping_epoch = ?, stopping_until = ?, "
+    "stopping_grace_until = ?, stopping_worker_id = ?, first_event = ? WHERE thread_id = ?"
 )
 ADD_RUN: Final = f"INSERT INTO runs ({RUN}, input, metadata) VALUES ({placeholders(RUN)}, ?, ?)"
 ADD_EVENT: Final = (
@@ -49,24 +49,24 @@ def load_view(
     thread, first = front.thread_and_first(connection, request.thread_id, assistants)
     if thread is None:
         return ThreadView(None)
-    behind = ahead = 0
+    unlisted = unlisted_ahead = 0
     if stops_all(request, thread):
         runs = front.whole_line(connection, request.thread_id, first, assistants)
     else:
         runs = front.front(connection, request.thread_id, first, now, assistants)
         if len(runs) >= front.SHORT and isinstance(request, (AdmitRun, UpdateState)):
-            behind = front.in_flight(connection, request.thread_id) - len(runs)
-        if behind and isinstance(request, AdmitRun):
+            unlisted = front.in_flight(connection, request.thread_id) - len(runs)
+        if unlisted and isinstance(request, AdmitRun):
             # Those that are due later come after it. They are the end of the line, and `runs` is its beginning.
-            ahead = max(behind - front.due_later(connection, request.thread_id, now + request.delay), 0)
+            unlisted_ahead = max(unlisted - front.due_later(connection, request.thread_id, now + request.delay), 0)
     return ThreadView(
         thread,
         runs,
         _named(connection, request, runs, assistants) if isinstance(request, RunCommand) else None,
         _repeated(connection, request) if isinstance(request, AdmitRun) and request.request_id else None,
-        _made(connection, request) if isinstance(request, CommitStep) and request.expected_step else None,
-        behind,
-        ahead,
+        _committed_update(connection, request) if isinstance(request, CommitStep) and request.expected_step else None,
+        unlisted,
+        unlisted_ahead,
     )
 
 
@@ -92,7 +92,7 @@ def _repeated(connection: sqlite3.Connection, request: AdmitRun) -> Repeated | N
     return row and Repeated(*row)
 
 
-def _made(connection: sqlite3.Connection, request: CommitStep) -> Json | None:
+def _committed_update(connection: sqlite3.Connection, request: CommitStep) -> Json | None:
     """The update of the run's step of the number expected; its input, being the step after `base_step`, is none."""
     row = connection.execute(
         "SELECT body FROM steps JOIN runs USING (run_id) "
@@ -154,7 +154,7 @@ def _write_move(connection: sqlite3.Connection, run: Run) -> None:
 def _write_outcome(connection: sqlite3.Connection, thread_id: str) -> None:
     """Note what the thread's newest finished run leaves it as, for lists by status. Mostly it is what it was."""
     before, newest = connection.execute(OUTCOME, (thread_id,)).fetchone()
-    outcome = STATUS_AFTER[newest and RunStatus(newest)].value
+    outcome = thread_status(0, newest and RunStatus(newest)).value
     if outcome != before:
         connection.execute("UPDATE threads SET outcome = ? WHERE thread_id = ?", (outcome, thread_id))
 

@@ -1,0 +1,64 @@
+"""Commands that stop a run from outside or delete its record; and when a thread waits no longer for a stopped attempt.
+
+A stopped attempt's code may still be going. The thread starts no other run until the attempt acknowledges the stop, or
+its time is over.
+"""
+
+from typing import Final
+
+from doubletext_statemachine import commands
+from doubletext_statemachine.decisions import Draft
+from doubletext_statemachine.errors import RunInFlight, RunNotFound
+from doubletext_statemachine.model import Run, Tombstone
+from doubletext_statemachine.words import IN_FLIGHT, CancelAction, Reason, Trigger
+
+_STOP: Final = {CancelAction.INTERRUPT: Trigger.INTERRUPT, CancelAction.ROLLBACK: Trigger.ROLL_BACK}
+
+
+def acknowledge_stop(draft: Draft, command: commands.AcknowledgeStop) -> None:
+    if is_awaited(draft, command):
+        end_wait(draft)
+
+
+def cancel_run(draft: Draft, command: commands.CancelRun) -> None:
+    run = _named(draft, command)
+    if isinstance(run, Tombstone) or run.status not in IN_FLIGHT:
+        draft.decision.run = run
+        return
+    draft.stop(_STOP[command.action], run, Reason.CANCELLED)
+
+
+def delete_run(draft: Draft, command: commands.DeleteRun) -> None:
+    run = _named(draft, command)
+    if isinstance(run, Tombstone):
+        raise RunNotFound(command.run_id, command.thread_id)
+    if run.status in IN_FLIGHT:
+        assert run.status is not None
+        raise RunInFlight(run_id=run.run_id, status=run.status.value)
+    draft.decision.removes_run = run.run_id
+    draft.decision.writes = True
+
+
+def _named(draft: Draft, command: commands.RunCommand) -> Run | Tombstone:
+    if draft.view.named is None:
+        raise RunNotFound(command.run_id, command.thread_id)
+    return draft.view.named
+
+
+def is_awaited(draft: Draft, command: commands.LeaseCommand) -> bool:
+    """Whether the command comes from the stopped attempt that the thread waits for."""
+    stopping = draft.stopping if draft.thread else None
+    if stopping is None or (stopping.run_id, stopping.epoch) != (command.run_id, command.epoch):
+        return False
+    return stopping.worker_id is not None or not command.by_worker
+
+
+def give_up(draft: Draft) -> None:
+    """Wait no longer for a stopped attempt that has not acknowledged: its time is over."""
+    draft.decision.overdue = draft.stopping
+    end_wait(draft)
+
+
+def end_wait(draft: Draft) -> None:
+    draft.stopping = None
+    draft.decision.writes = True
