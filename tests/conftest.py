@@ -8,7 +8,12 @@ import pytest
 # What tests share is no test file, but its assertions are to explain themselves as a test's do.
 pytest.register_assert_rewrite("tests.support", "tests.cli.command_line", "tests.rpc.fake_server")
 
+from tests.support.reaper import Reaper  # noqa: E402
 from tests.support.server import Service, serving  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Reaper(config))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
