@@ -17,15 +17,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module that says EXECUTORS = ["server", "worker"] is played twice: what it proves holds whoever executes."""
-    if "service" in metafunc.fixturenames:
-        metafunc.parametrize("service", getattr(metafunc.module, "EXECUTORS", ["server"]), indirect=True)
+    """Play a test that takes a `service` once for each of its `executors`."""
+    marker = metafunc.definition.get_closest_marker("executors")
+    if marker is not None and "service" in metafunc.fixturenames:
+        metafunc.parametrize("service", marker.args, indirect=True)
 
 
 @pytest.fixture
 async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Service]:
     """A running service, whose graphs are executed by the server itself, or by a worker."""
-    async with serving(tmp_path / "test.db", by_worker=request.param == "worker") as running:
+    async with serving(tmp_path / "test.db", by_worker=getattr(request, "param", "server") == "worker") as running:
         yield running
 
 
