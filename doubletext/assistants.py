@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from doubletext.v1.assistant_service_pb2_grpc import AssistantServiceAsyncStub
 
 
-class Assistants:
+class AssistantsClient:
     """Each graph that the server can run is an assistant of the same id from the start."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:

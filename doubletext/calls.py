@@ -4,8 +4,8 @@ The one place where gRPC's errors become those of `doubletext.errors`.
 """
 
 import asyncio
+import pkgutil
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from importlib import resources
 from typing import Final, Protocol, TypeVar
 
 import grpc
@@ -48,8 +48,11 @@ Out = TypeVar("Out")
 
 def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
     """Return a channel that retries what is safe to retry, as service_config.json says."""
+    # By pkgutil, which is there already: importing importlib.resources takes longer than the rest of this module.
+    config = pkgutil.get_data("doubletext.v1", "service_config.json")
+    assert config is not None
     options = [
-        ("grpc.service_config", resources.files("doubletext.v1").joinpath("service_config.json").read_text("utf-8")),
+        ("grpc.service_config", config.decode()),
         ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER),
         ("grpc.max_reconnect_backoff_ms", _LONGEST_BACKOFF_MS),
         ("grpc.max_receive_message_length", _MAX_MESSAGE),

@@ -12,14 +12,16 @@ that has no form on the wire it raises ValueError or TypeError, and sends nothin
 """
 
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import grpc
 
-from doubletext.assistants import Assistants
 from doubletext.calls import open_channel
-from doubletext.runs import Runs
-from doubletext.threads import Threads
+
+if TYPE_CHECKING:
+    from doubletext.assistants import AssistantsClient
+    from doubletext.runs import RunsClient
+    from doubletext.threads import ThreadsClient
 
 
 class Client:
@@ -51,14 +53,21 @@ class Client:
     def _channel(self) -> grpc.aio.Channel:
         return open_channel(self._target, self._credentials)
 
+    # Each is imported when it is used: a command that makes one call need not wait for the stubs of the others.
     @cached_property
-    def assistants(self) -> Assistants:
-        return Assistants(self._channel)
+    def assistants(self) -> "AssistantsClient":
+        from doubletext.assistants import AssistantsClient
+
+        return AssistantsClient(self._channel)
 
     @cached_property
-    def threads(self) -> Threads:
-        return Threads(self._channel)
+    def threads(self) -> "ThreadsClient":
+        from doubletext.threads import ThreadsClient
+
+        return ThreadsClient(self._channel)
 
     @cached_property
-    def runs(self) -> Runs:
-        return Runs(self._channel)
+    def runs(self) -> "RunsClient":
+        from doubletext.runs import RunsClient
+
+        return RunsClient(self._channel)

@@ -70,14 +70,14 @@ def struct(values: Mapping[str, Any] | None) -> Struct | None:
     if values is None:
         return None
     try:
-        made = to_struct(values)
+        message = to_struct(values)
         # Putting a Struct into a request parses it, and protobuf parses 100 levels of messages, three for each object.
-        Struct.FromString(made.SerializeToString())
+        Struct.FromString(message.SerializeToString())
     except (ProtobufError, RecursionError):
         raise ValueError("the JSON object is nested too deeply: about 30 levels are possible") from None
     except OverflowError as error:
         raise ValueError(f"the JSON object holds a number beyond a double's range: {error}") from None
-    return made
+    return message
 
 
 def duration(seconds: float | None) -> Duration | None:
@@ -90,10 +90,10 @@ def duration(seconds: float | None) -> Duration | None:
     # Checked here: at the infinities, and where Duration ends, the errors of what follows name neither value nor unit.
     if not abs(seconds) <= _MAX_SECONDS:
         raise ValueError(f"{seconds} is no number of seconds that a duration can have")
-    made = Duration()
+    message = Duration()
     # By way of the shortest decimal text: of 31622400.1 a double's product with 10^9 has lost the last digits.
-    made.FromNanoseconds(round(Decimal(str(seconds)).scaleb(9)))
-    return made
+    message.FromNanoseconds(round(Decimal(str(seconds)).scaleb(9)))
+    return message
 
 
 def seconds(duration: Duration) -> float:
@@ -158,7 +158,7 @@ def state(message: pb.State) -> types.State:
 
 def event(message: pb.Event) -> types.Event:
     kind = message.WhichOneof("kind")
-    made: types.Event = {
+    converted: types.Event = {
         "sequence": message.sequence,
         "thread_id": message.thread_id,
         "run_id": message.run_id,
@@ -168,7 +168,7 @@ def event(message: pb.Event) -> types.Event:
     if kind == "run_changed":
         changed = message.run_changed
         before: int = getattr(changed, "from")
-        made["run_changed"] = {
+        converted["run_changed"] = {
             "from": RUN_STATUS.name(before) if before else None,
             "to": RUN_STATUS.name(changed.to),
             "superseded_by": changed.superseded_by,
@@ -177,11 +177,11 @@ def event(message: pb.Event) -> types.Event:
     elif kind == "step_committed":
         step = message.step_committed
         update = from_struct(step.update) if step.HasField("update") else None
-        made["step_committed"] = {"step": step.step, "update": update}
+        converted["step_committed"] = {"step": step.step, "update": update}
     elif kind == "output":
         data = from_struct(message.output.data) if message.output.HasField("data") else None
-        made["output"] = {"channel": message.output.channel, "data": data}
-    return made
+        converted["output"] = {"channel": message.output.channel, "data": data}
+    return converted
 
 
 def assistant(message: pb.Assistant) -> types.Assistant:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from doubletext.v1.run_service_pb2_grpc import RunServiceAsyncStub
 
 
-class Runs:
+class RunsClient:
     """Where a method takes a thread id beside a run id, None stands for whichever thread the run is on.
 
     Such a method raises RunNotFound when there is no such run there, and RunRolledBack when there was one.

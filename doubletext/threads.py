@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from doubletext.v1.thread_service_pb2_grpc import ThreadServiceAsyncStub
 
 
-class Threads:
+class ThreadsClient:
     """Every method with a thread id raises ThreadNotFound when there is none of that id."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:

@@ -1,1 +1,1 @@
-"""The command line: verbs for a person, over the client; `serve` alone knows the server."""
+"""The command line: commands apart from how they show what comes. Only commands/serve.py knows the server."""

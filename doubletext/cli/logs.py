@@ -9,7 +9,7 @@ import structlog
 
 
 class _Stderr:
-    """Stderr, whose failures cost the line and nothing else: the disk that it goes to may be full, too."""
+    """Stderr. A line that cannot be written is lost, and nothing else fails: the disk that it goes to may be full."""
 
     def write(self, text: str) -> None:
         with contextlib.suppress(OSError):
@@ -21,7 +21,7 @@ class _Stderr:
 
 
 def configure_logs() -> None:
-    # transitions tells of every refused guard, which here is an ordinary answer.
+    # transitions logs every refused guard, which here is an ordinary answer.
     logging.getLogger("transitions.core").setLevel(logging.WARNING)
     processors: list[Any] = [
         structlog.processors.add_log_level,

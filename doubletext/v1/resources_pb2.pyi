@@ -5,7 +5,7 @@ doubletext decides what happens when a second message arrives on a conversation 
 answered. This file holds its resources; the services stand in files of their own.
 
 Errors. Every error carries google.rpc.ErrorInfo with domain "doubletext", a reason, and every variable of its message
-in `metadata`. Each RPC lists the reasons that are its own. Any RPC may also answer
+in `metadata`; errors.proto has each reason. Each RPC lists the reasons that are its own. Any RPC may also answer
   INVALID_ARGUMENT   INVALID_FIELD  a field breaks its rule; BadRequest lists every violation of the request at once
   RESOURCE_EXHAUSTED TOO_LARGE      the request is over 4 MiB less 16 KiB; QuotaFailure says so (over 32 MiB gRPC itself
                                     refuses it, without details); or the answer is over 64 MiB
@@ -346,8 +346,9 @@ class Run(_message.Message):
     superseded_by: _builtins.str
     """The run whose admission ended this one; empty otherwise."""
     reason: _builtins.str
-    """Why a final run ended other than by its graph: SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, THREAD_DELETED. Why a
-    pending run that had started is pending again: RELEASED (handed back), LEASE_LOST (its executor died or fell silent).
+    """The name of a RunReason, without its prefix. Why a final run ended other than by its graph: SUPERSEDED, CANCELLED,
+    TIMEOUT, MAX_ATTEMPTS, THREAD_DELETED. Why a pending run that had started is pending again: RELEASED (handed back),
+    LEASE_LOST (its executor died or fell silent).
     """
     last_step: _builtins.int
     """The newest step that this run made, its input being the first; 0 when it made none."""
@@ -591,6 +592,7 @@ class RunChanged(_message.Message):
     to: Global___RunStatus.ValueType
     superseded_by: _builtins.str
     reason: _builtins.str
+    """As Run.reason."""
     def __init__(
         self,
         *,

@@ -5,7 +5,7 @@ doubletext decides what happens when a second message arrives on a conversation 
 answered. This file holds its resources; the services stand in files of their own.
 
 Errors. Every error carries google.rpc.ErrorInfo with domain "doubletext", a reason, and every variable of its message
-in `metadata`. Each RPC lists the reasons that are its own. Any RPC may also answer
+in `metadata`; errors.proto has each reason. Each RPC lists the reasons that are its own. Any RPC may also answer
   INVALID_ARGUMENT   INVALID_FIELD  a field breaks its rule; BadRequest lists every violation of the request at once
   RESOURCE_EXHAUSTED TOO_LARGE      the request is over 4 MiB less 16 KiB; QuotaFailure says so (over 32 MiB gRPC itself
                                     refuses it, without details); or the answer is over 64 MiB

@@ -36,12 +36,8 @@ class WorkerServiceStub:
     Every call but ClaimRun presents the lease. A lease is over when its time has run out, and once the run was finished,
     released, superseded, cancelled, timed out, taken over or deleted. From then on each call is refused, and writes nothing
     but where its comment says so:
-      FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), cause, which is
-                                      the run's `reason` (SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, RELEASED, LEASE_LOST),
-                                      else its status (SUCCESS, ERROR, PENDING), else CLAIMED_AGAIN (a later
-                                      epoch runs), EXPIRED (time ran out, and nobody has taken over yet), FOREIGN (the server
-                                      executes the run itself), or DELETED (there is no such run, or it is gone with
-                                      its record or its thread)
+      FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), and cause, the
+                                      name of a LeaseCause without its prefix
 
     A stop. The run is final at once, and what its worker still sends is refused. The thread's next run may be claimed when
     the worker has acknowledged the stop (ReleaseRun, FinishRun), when its lease is over, or when the assistant's `stop_grace`
@@ -99,12 +95,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     Every call but ClaimRun presents the lease. A lease is over when its time has run out, and once the run was finished,
     released, superseded, cancelled, timed out, taken over or deleted. From then on each call is refused, and writes nothing
     but where its comment says so:
-      FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), cause, which is
-                                      the run's `reason` (SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, RELEASED, LEASE_LOST),
-                                      else its status (SUCCESS, ERROR, PENDING), else CLAIMED_AGAIN (a later
-                                      epoch runs), EXPIRED (time ran out, and nobody has taken over yet), FOREIGN (the server
-                                      executes the run itself), or DELETED (there is no such run, or it is gone with
-                                      its record or its thread)
+      FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), and cause, the
+                                      name of a LeaseCause without its prefix
 
     A stop. The run is final at once, and what its worker still sends is refused. The thread's next run may be claimed when
     the worker has acknowledged the stop (ReleaseRun, FinishRun), when its lease is over, or when the assistant's `stop_grace`
@@ -158,12 +150,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     Every call but ClaimRun presents the lease. A lease is over when its time has run out, and once the run was finished,
     released, superseded, cancelled, timed out, taken over or deleted. From then on each call is refused, and writes nothing
     but where its comment says so:
-      FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), cause, which is
-                                      the run's `reason` (SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, RELEASED, LEASE_LOST),
-                                      else its status (SUCCESS, ERROR, PENDING), else CLAIMED_AGAIN (a later
-                                      epoch runs), EXPIRED (time ran out, and nobody has taken over yet), FOREIGN (the server
-                                      executes the run itself), or DELETED (there is no such run, or it is gone with
-                                      its record or its thread)
+      FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), and cause, the
+                                      name of a LeaseCause without its prefix
 
     A stop. The run is final at once, and what its worker still sends is refused. The thread's next run may be claimed when
     the worker has acknowledged the stop (ReleaseRun, FinishRun), when its lease is over, or when the assistant's `stop_grace`

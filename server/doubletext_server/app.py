@@ -19,18 +19,22 @@ from doubletext.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_s
 from doubletext_server.address import CannotListen, host_and_port, taken
 from doubletext_server.clock import Clock, system_clock
 from doubletext_server.engine.dispatcher import RETRY_SECONDS, Dispatcher
-from doubletext_server.engine.eventlog import Feed
+from doubletext_server.engine.eventlog import EventLog
 from doubletext_server.engine.executor import Executor
 from doubletext_server.engine.retention import Keep, Retention
 from doubletext_server.engine.waiting import Hub
 from doubletext_server.grpc.edge import Edge, Limits
 from doubletext_server.grpc.reflection import add_reflection
-from doubletext_server.grpc.services.assistants import Assistants
-from doubletext_server.grpc.services.runs import Runs
-from doubletext_server.grpc.services.threads import Threads
-from doubletext_server.grpc.services.workers import Workers
+from doubletext_server.grpc.services.assistants import AssistantService
+from doubletext_server.grpc.services.runs import RunService
+from doubletext_server.grpc.services.threads import ThreadService
+from doubletext_server.grpc.services.workers import WorkerService
 from doubletext_server.ops.metrics import Metrics
 from doubletext_server.store.sqlite.store import SqliteStore
+from doubletext_server.usecases.assistants import Assistants
+from doubletext_server.usecases.runs import Runs
+from doubletext_server.usecases.threads import Threads
+from doubletext_server.usecases.workers import Workers
 from doubletext_statemachine.commands import Recover
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Assistant
@@ -94,7 +98,11 @@ class App:
         self.hub = Hub()
         self.dispatcher = Dispatcher(store, store.clock)
         self.executor = Executor(store, self.dispatcher, config.graphs)
-        self.workers = Workers(store, self.hub, self.dispatcher, store.clock, config.lease)
+        events = EventLog(store, self.hub)
+        self.assistants = Assistants(store, store.clock)
+        self.threads = Threads(store, store, events)
+        self.runs = Runs(store, store, self.hub, events, config.default_strategy, config.max_queued_runs)
+        self.workers = Workers(store, store, self.hub, self.dispatcher, store.clock, config.lease)
         self.retention = Retention(store, store.clock, config.keep)
         self.edge = Edge(config.limits)
         self.health = health.aio.HealthServicer()
@@ -154,13 +162,11 @@ class App:
             ("grpc.http2.ping_timeout_ms", self.config.lease // 4000),
         ]
         server = grpc.aio.server(options=options)
-        feed = Feed(self.store, self.hub)
-        runs = Runs(self.store, self.hub, feed, self.config.default_strategy, self.config.max_queued_runs)
         entrance = self.edge.before(server)
-        add_RunServiceServicer_to_server(runs, entrance)
-        add_WorkerServiceServicer_to_server(self.workers, entrance)
-        add_ThreadServiceServicer_to_server(Threads(self.store, feed), entrance)
-        add_AssistantServiceServicer_to_server(Assistants(self.store, self.store.clock), entrance)
+        add_RunServiceServicer_to_server(RunService(self.runs), entrance)
+        add_WorkerServiceServicer_to_server(WorkerService(self.workers), entrance)
+        add_ThreadServiceServicer_to_server(ThreadService(self.threads), entrance)
+        add_AssistantServiceServicer_to_server(AssistantService(self.assistants), entrance)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         add_reflection(server, (*SERVICES, health.SERVICE_NAME))
         return server
@@ -209,7 +215,7 @@ class App:
     def _make_metrics(self) -> Metrics:
         waiting: dict[str, Callable[[], int]] = {
             "joiners": lambda: self.hub.joiners,
-            "watchers": lambda: self.hub.watchers,
+            "watchers": lambda: self.hub.event_readers,
             "claimers": lambda: self.dispatcher.claimers,
         }
         metrics = Metrics(waiting)

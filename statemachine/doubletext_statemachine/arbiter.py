@@ -23,7 +23,7 @@ from doubletext_statemachine.errors import (
 from doubletext_statemachine.lifecycle import Ask, Trigger, lease_is_over, may_try_again, time_is_up, why_not_held
 from doubletext_statemachine.model import Run, Thread, ThreadView, Tombstone
 from doubletext_statemachine.queue import busy_facts, running_run, upcoming
-from doubletext_statemachine.words import IN_FLIGHT, CancelAction, Reason, RunStatus, Strategy
+from doubletext_statemachine.words import IN_FLIGHT, CancelAction, LeaseCause, Reason, RunStatus, Strategy
 
 STOP: Final = {
     Strategy.INTERRUPT: Trigger.INTERRUPT,
@@ -245,21 +245,21 @@ def _held(draft: Draft, request: commands.LeaseCommand) -> Run:
     if (cause := why_not_held(Ask(run, draft.view, draft.now, request.epoch))) is not None:
         raise _lease_lost(request, cause, run.epoch)
     if request.by_worker and run.worker_id is None:
-        raise _lease_lost(request, "FOREIGN", run.epoch)
+        raise _lease_lost(request, LeaseCause.FOREIGN, run.epoch)
     return run
 
 
-def _lease_lost(request: commands.LeaseCommand, cause: str, current_epoch: int) -> LeaseLost:
+def _lease_lost(request: commands.LeaseCommand, cause: LeaseCause, current_epoch: int) -> LeaseLost:
     return LeaseLost(run_id=request.run_id, epoch=request.epoch, current_epoch=current_epoch, cause=cause)
 
 
-def _end_of(named: Run | Tombstone | None) -> tuple[str, int]:
+def _end_of(named: Run | Tombstone | None) -> tuple[LeaseCause, int]:
     if named is None:
-        return "DELETED", 0
+        return LeaseCause.DELETED, 0
     if isinstance(named, Tombstone):
-        return named.reason.value, 0
+        return LeaseCause[named.reason.name], 0
     assert named.status is not None
-    return named.reason.value if named.reason else named.status.value.upper(), named.epoch
+    return LeaseCause[(named.reason or named.status).name], named.epoch
 
 
 def _acknowledge(draft: Draft, request: commands.AcknowledgeStop) -> None:

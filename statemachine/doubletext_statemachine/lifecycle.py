@@ -13,7 +13,7 @@ import transitions
 from doubletext_statemachine.errors import LeaseLost, QueueFull, Refusal, ThreadBusy
 from doubletext_statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Run, ThreadView
 from doubletext_statemachine.queue import busy_facts, pending_count, queue_limit, upcoming
-from doubletext_statemachine.words import RunStatus, Strategy
+from doubletext_statemachine.words import LeaseCause, RunStatus, Strategy
 
 NEW: Final = "new"
 """Where a run is before it is admitted; no run is ever stored there."""
@@ -82,12 +82,12 @@ def lease_is_over(ask: Ask) -> bool:
     return ask.run.lease_expires is None or ask.run.lease_expires <= ask.now
 
 
-def why_not_held(ask: Ask) -> str | None:
+def why_not_held(ask: Ask) -> LeaseCause | None:
     """What is wrong with the caller's lease of the running run; None when nothing is."""
     if ask.epoch != ask.run.epoch:
-        return "CLAIMED_AGAIN"
+        return LeaseCause.CLAIMED_AGAIN
     if ask.run.lease_expires is not None and ask.run.lease_expires <= ask.now:
-        return "EXPIRED"
+        return LeaseCause.EXPIRED
     return None
 
 

@@ -1,7 +1,7 @@
 """The words of the domain: statuses, strategies, reducers. Their values are what stands in the database."""
 
 from collections.abc import Iterable
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Final
 
 
@@ -56,6 +56,24 @@ class Reason(Enum):
     THREAD_DELETED = "THREAD_DELETED"
     RELEASED = "RELEASED"
     LEASE_LOST = "LEASE_LOST"
+
+
+class LeaseCause(StrEnum):
+    """Why a lease is over. For a run that is not running: its reason, or its status where it has no reason."""
+
+    SUPERSEDED = "SUPERSEDED"
+    CANCELLED = "CANCELLED"
+    TIMEOUT = "TIMEOUT"
+    MAX_ATTEMPTS = "MAX_ATTEMPTS"
+    RELEASED = "RELEASED"
+    LEASE_LOST = "LEASE_LOST"
+    SUCCESS = "SUCCESS"
+    ERROR = "ERROR"
+    PENDING = "PENDING"
+    CLAIMED_AGAIN = "CLAIMED_AGAIN"
+    EXPIRED = "EXPIRED"
+    FOREIGN = "FOREIGN"
+    DELETED = "DELETED"
 
 
 STATUS_AFTER: Final = {

@@ -14,7 +14,7 @@ from typing import IO, Any, Final
 
 from click.testing import CliRunner, Result
 
-from doubletext.cli.command import Exit
+from doubletext.cli.exit_codes import Exit
 from doubletext.cli.main import main
 
 ROOT: Final = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from doubletext.cli.command import Exit
+from doubletext.cli.exit_codes import Exit
 from tests.cli.command_line import GRAPHS, Server, Verbs, graphs, serving
 
 

@@ -14,7 +14,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from doubletext.cli.command import EXIT_OF, MEANING, Exit, verb
+from doubletext.cli.command import client_command
+from doubletext.cli.exit_codes import EXIT_OF, MEANING, Exit
 from doubletext.cli.main import main
 from doubletext_server.grpc.errors import STATUS_OF
 from tests.cli.command_line import ROOT, Server, Verbs, command
@@ -119,7 +120,7 @@ def test_every_exit_code_stands_in_the_help() -> None:
 
 
 def test_every_status_of_a_refusal_has_an_exit_code() -> None:
-    codes = {code for code, _ in STATUS_OF.values()}
+    codes = {code.name for code, _ in STATUS_OF.values()}
     assert codes <= set(EXIT_OF)
 
 
@@ -145,5 +146,5 @@ def test_ctrl_c_wakes_a_loop_that_it_does_not_interrupt() -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(click.Abort):
-        verb(None, "waits")(waits).main([], standalone_mode=False)
+        client_command(None, "waits")(waits).main([], standalone_mode=False)
     assert signal.set_wakeup_fd(-1) == -1, "it is left as it was found"

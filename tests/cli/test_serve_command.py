@@ -1,8 +1,7 @@
-"""`serve` and `demo` as processes: how they start and stop, which graphs run, and what they say if they cannot."""
+"""`serve` as a process: how it starts and stops, which graphs run, and what it says if it cannot."""
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -13,9 +12,9 @@ from typing import Final
 
 import pytest
 
-from doubletext.cli.command import Exit
+from doubletext.cli.exit_codes import Exit
 from doubletext_server.store.sqlite.schema import own
-from tests.cli.command_line import ANSI, ROOT, Server, Verbs, command, graphs, run, serving
+from tests.cli.command_line import ROOT, Server, Verbs, command, graphs, run, serving
 
 
 def test_a_stopped_server_hands_its_run_back_and_the_next_one_finishes_it(folder: Path) -> None:
@@ -146,7 +145,7 @@ def test_a_graphs_file_that_exits_is_named(folder: Path) -> None:
 def test_a_graphs_file_may_have_the_name_of_a_module(folder: Path) -> None:
     (folder / "names").mkdir()
     (folder / "names" / "json.py").write_text("from doubletext import graph\n@graph\nasync def mine(ctx): pass\n")
-    code = "import doubletext.samples, sys; doubletext.samples.load([sys.argv[1]]); import json; json.dumps"
+    code = "import doubletext.loading, sys; doubletext.loading.load([sys.argv[1]]); import json; json.dumps"
     value = f"{folder}/names/json.py:mine"
     python = [sys.executable, "-c", code, value]
     assert subprocess.run(python, cwd=ROOT, stderr=subprocess.DEVNULL, check=False).returncode == 0
@@ -201,17 +200,3 @@ def test_the_default_strategy_of_the_server_is_as_given(folder: Path) -> None:
         verbs("run", "create", "t", "held", "--create-thread")
         verbs("run", "create", "t", "held", code=Exit.REFUSED)
         assert server.stop() == 0
-
-
-# demo
-
-
-def test_the_demo_plays_all_four_strategies() -> None:
-    played = run("demo")
-    assert played.returncode == 0, played.stderr
-    for strategy in ("reject", "interrupt", "rollback", "enqueue"):
-        assert re.search(rf"^{strategy}: ", played.stdout, re.MULTILINE), strategy
-    assert "ALREADY_EXISTS THREAD_BUSY" in played.stdout
-    assert "NOT_FOUND RUN_ROLLED_BACK" in played.stdout
-    assert "All four did what they promise." in played.stdout
-    assert not ANSI.search(played.stdout)

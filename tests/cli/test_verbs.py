@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from doubletext.cli.command import Exit
+from doubletext.cli.exit_codes import Exit
 from tests.cli.command_line import ANSI, ROOT, Server, Verbs, command, run
 
 

@@ -124,7 +124,7 @@ class Driver:
         """Wait until the server knows of so many open calls."""
         hub = self.service.app.hub
         async with asyncio.timeout(PATIENCE):
-            while hub.joiners < joiners or hub.watchers < watchers:
+            while hub.joiners < joiners or hub.event_readers < watchers:
                 await self.service.app.store.settled()
 
 

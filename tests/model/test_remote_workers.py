@@ -175,7 +175,7 @@ class RemoteWorkers(Moves):
         self.play(watch, wanted)
 
     async def _watch_and_stop(self, lease: tuple[str, int], run: Run, by: str, call: Json) -> Any:
-        waiting = self.driver.service.app.hub._watchers
+        waiting = self.driver.service.app.hub._by_run
         before = len(waiting.get(run.run_id, ()))
         stream = Stream(self.worker.watch(lease))
         while len(waiting.get(run.run_id, ())) == before:

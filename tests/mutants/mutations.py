@@ -198,7 +198,7 @@ PLANTS: Final = (
     plant(
         "what a watcher reads at the end of the log is not read on from there",
         "server/doubletext_server/engine/eventlog.py",
-        "after = page[-1].sequence if page else max(after, head)",
+        "after = max(after, head) if page is None else page.records[-1].event.sequence",
         "after = max(after, head)",
     ),
 )

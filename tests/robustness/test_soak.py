@@ -45,10 +45,10 @@ async def test_a_seed_and_a_round_say_what_callers_do(tmp_path: Path, first: str
         recorder = Recorder(tmp_path / "history.jsonl")
         scene = Scene(["a", "b"], recorder)
         scene.pause = _no_pause  # type: ignore[method-assign]
-        planner = Planner(scene, seed, 30)
-        await planner.work()
+        agent = Planner(scene, seed, 30)
+        await agent.work()
         recorder.close()
-        plans.append(planner.plan)
+        plans.append(agent.plan)
     assert (plans[0] == plans[1]) is (first == second)
 
 

@@ -1,8 +1,7 @@
-"""Refusals on the wire: the contract's table of errors spelled out, and nothing that lacks a row of it."""
+"""Refusals on the wire, each provoked. That all places list the same ones stands in test_error_tables."""
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,87 +15,21 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
 from doubletext import Client, InternalError
-from doubletext.errors import CLASS_OF, DoubletextError
 from doubletext.samples import BUILT_IN
 from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
 from doubletext_server.app import App, Config
-from doubletext_server.grpc.errors import STATUS_OF
-from doubletext_statemachine.errors import Refusal
 from tests.support.rpcs import OURS, call, refused
 from tests.support.server import Service
-
-PROTOS: Final = Path(__file__).parents[2] / "protos" / "doubletext" / "v1"
-
-# fmt: off
-CONTRACT: Final = {
-    "ThreadBusy":        ("ALREADY_EXISTS",      "THREAD_BUSY"),
-    "ThreadExists":      ("ALREADY_EXISTS",      "THREAD_EXISTS"),
-    "AssistantExists":   ("ALREADY_EXISTS",      "ASSISTANT_EXISTS"),
-    "ThreadNotFound":    ("NOT_FOUND",           "THREAD_NOT_FOUND"),
-    "RunNotFound":       ("NOT_FOUND",           "RUN_NOT_FOUND"),
-    "AssistantNotFound": ("NOT_FOUND",           "ASSISTANT_NOT_FOUND"),
-    "StepNotFound":      ("NOT_FOUND",           "STEP_NOT_FOUND"),
-    "RunRolledBack":     ("NOT_FOUND",           "RUN_ROLLED_BACK"),
-    "InvalidField":      ("INVALID_ARGUMENT",    "INVALID_FIELD"),
-    "RequestIdReused":   ("INVALID_ARGUMENT",    "REQUEST_ID_REUSED"),
-    "InvalidPageToken":  ("INVALID_ARGUMENT",    "INVALID_PAGE_TOKEN"),
-    "EventsTrimmed":     ("OUT_OF_RANGE",        "EVENTS_TRIMMED"),
-    "ThreadInFlight":    ("FAILED_PRECONDITION", "THREAD_BUSY"),
-    "RunInFlight":       ("FAILED_PRECONDITION", "RUN_IN_FLIGHT"),
-    "LeaseLost":         ("FAILED_PRECONDITION", "LEASE_LOST"),
-    "QueueFull":         ("RESOURCE_EXHAUSTED",  "QUEUE_FULL"),
-    "TooLarge":          ("RESOURCE_EXHAUSTED",  "TOO_LARGE"),
-    "Overloaded":        ("RESOURCE_EXHAUSTED",  "OVERLOADED"),
-    "NotReady":          ("UNAVAILABLE",         "NOT_READY"),
-}
-# fmt: on
 
 
 def nothing_for(method: MethodDescriptor) -> Message:
     return GetMessageClass(method.input_type)()
 
 
-def kinds_of_refusal(kind: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
-    for child in kind.__subclasses__():
-        yield child
-        yield from kinds_of_refusal(child)
-
-
-# Totality
-
-
-def test_every_refusal_has_a_status_and_nothing_else_has() -> None:
-    assert set(STATUS_OF) == set(kinds_of_refusal())
-
-
-def test_the_table_of_statuses_is_the_contracts() -> None:
-    told = {kind.__name__: (code.name, reason) for kind, (code, reason) in STATUS_OF.items()}
-    assert told == CONTRACT
-
-
-REASONS: Final = {reason for _, reason in CONTRACT.values()} | {"INTERNAL"}
-
-
-def test_every_reason_has_an_exception_of_its_own_and_no_exception_lacks_a_reason() -> None:
-    assert set(CLASS_OF) == REASONS
-    assert DoubletextError not in CLASS_OF.values()
-    assert len(set(CLASS_OF.values())) == len(CLASS_OF)
-
-
-def comments() -> str:
-    texts = (path.read_text("utf-8") for path in PROTOS.glob("*.proto"))
-    return "\n".join(line.partition("//")[2] for text in texts for line in text.splitlines())
-
-
-@pytest.mark.parametrize("reason", sorted(REASONS))
-def test_every_reason_stands_in_the_protos_comments(reason: str) -> None:
-    assert reason in re.findall(r"\w+", comments())
-
-
-# Each row, provoked. What a client gets wrong in a request stands in test_bad_fields, test_sizes_and_depths,
+# What a client gets wrong in a request stands in test_bad_fields, test_sizes_and_depths,
 # test_page_tokens and test_missing_and_taken; what a worker's lease does not allow, in test_bad_leases.
 
 

@@ -8,7 +8,7 @@ from google.protobuf.struct_pb2 import Struct
 from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
-from doubletext_server.grpc import wire
+from doubletext_server.usecases import limits
 from tests.rpc.fake_server import all_of
 from tests.support.requests import Scene, changed, struct
 from tests.support.rpcs import METHODS, call
@@ -93,11 +93,11 @@ def keys(count: int) -> Struct:
 @pytest.mark.parametrize(
     ("method", "most"),
     [
-        ("ListThreads", wire.MOST_FILTERS),
-        ("ListRuns", wire.MOST_FILTERS),
-        ("CreateThread", wire.MOST_KEYS),
-        ("UpdateThread", wire.MOST_KEYS),
-        ("CreateRun", wire.MOST_KEYS),
+        ("ListThreads", limits.MOST_FILTERS),
+        ("ListRuns", limits.MOST_FILTERS),
+        ("CreateThread", limits.MOST_KEYS),
+        ("UpdateThread", limits.MOST_KEYS),
+        ("CreateRun", limits.MOST_KEYS),
     ],
 )
 async def test_metadata_and_filters_have_a_largest_number_of_keys(scene: Scene, method: str, most: int) -> None:
@@ -108,7 +108,7 @@ async def test_metadata_and_filters_have_a_largest_number_of_keys(scene: Scene, 
 
 
 async def test_as_many_keys_as_a_filter_may_have_are_all_asked_for(service: Service) -> None:
-    full = {f"k{number}": number for number in range(wire.MOST_FILTERS)}
+    full = {f"k{number}": number for number in range(limits.MOST_FILTERS)}
     await service.client.threads.create("t", metadata=full)
     assert len(await all_of(service.client.threads.list(metadata=full))) == 1
     for key in full:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from doubletext.v1 import resources_pb2 as pb
-from doubletext_server.grpc import wire
+from doubletext_server.usecases import paging
 from tests.support.requests import MIB, Scene, changed, struct
 from tests.support.rpcs import METHODS, call
 
@@ -87,10 +87,10 @@ async def test_a_page_token_of_another_listing_is_refused(scene: Scene, method: 
 
 
 FORGED: Final = {
-    "ListAssistants": wire.token([5], "assistants"),
-    "ListThreads": wire.token([5], "threads", [], "{}"),
-    "ListRuns": wire.token([5, "a"], "runs", "t", [], False, "{}"),
-    "ListThreads-surrogate": wire.token([5, "\ud800"], "threads", [], "{}"),
+    "ListAssistants": paging.token([5], "assistants"),
+    "ListThreads": paging.token([5], "threads", [], "{}"),
+    "ListRuns": paging.token([5, "a"], "runs", "t", [], False, "{}"),
+    "ListThreads-surrogate": paging.token([5, "\ud800"], "threads", [], "{}"),
 }
 
 

@@ -13,7 +13,7 @@ from doubletext import Context, EventsTrimmed, RunRolledBack, ThreadNotFound, gr
 from doubletext.types import Event
 from doubletext.v1 import resources_pb2, run_service_pb2, thread_service_pb2
 from doubletext_server.engine.waiting import News
-from doubletext_server.grpc.wire import event as on_the_wire
+from doubletext_server.grpc.wire.writing import event as on_the_wire
 from tests.support.server import Service, gates, serving
 
 pytestmark = pytest.mark.executors("server", "worker")

@@ -21,6 +21,7 @@ from doubletext.v1 import (
 )
 from doubletext_server.grpc.errors import STATUS_OF
 from doubletext_statemachine import errors as refusals
+from tests.support.reasons import FREE, IN_THE_PROTOS
 
 OURS: Final[list[MethodDescriptor]] = [
     method
@@ -71,6 +72,7 @@ def read(error: grpc.aio.AioRpcError) -> Refused:
 
 
 def assert_the_message_can_be_made_of_the_metadata(refused: Refused) -> None:
+    assert_the_metadata_is_what_the_protos_say(refused)
     if refused.reason == "INVALID_FIELD":
         first = refused.violations[: len(refused.metadata)]
         problems = "; ".join(f"{field}: {text}" for field, text in first)
@@ -86,6 +88,15 @@ def assert_the_message_can_be_made_of_the_metadata(refused: Refused) -> None:
     if kind is refusals.RunNotFound:
         facts["where"] = f" on thread '{facts['thread_id']}'" if "thread_id" in facts else ""
     assert refused.message == kind.template.format(**facts)
+
+
+def assert_the_metadata_is_what_the_protos_say(refused: Refused) -> None:
+    if refused.reason == FREE:
+        return
+    written = IN_THE_PROTOS[refused.reason].metadata
+    if refused.reason == "RUN_NOT_FOUND" and "thread_id" not in refused.metadata:
+        written = written - {"thread_id"}
+    assert set(refused.metadata) == written
 
 
 async def refused(call: Any) -> Refused:

@@ -136,7 +136,7 @@ async def waiting(service: Service, count: int = 1) -> None:
 
 def is_watched(service: Service, held: Held) -> bool:
     """Whether the server has a WatchLease of the lease open."""
-    return held.lease.run_id in service.app.hub._watchers
+    return held.lease.run_id in service.app.hub._by_run
 
 
 async def watching(service: Service, held: Held) -> None:

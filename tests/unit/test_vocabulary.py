@@ -1,15 +1,27 @@
-"""The same statuses in the domain, on the wire, and in the database."""
+"""The same statuses and reasons in the domain, on the wire, and in the database."""
 
 import re
 import sqlite3
 from contextlib import closing
+from typing import Any
 
 import pytest
 
+from doubletext.v1 import errors_pb2
 from doubletext.v1 import resources_pb2 as pb
-from doubletext_server.grpc import wire
+from doubletext_server.grpc.wire import enums
 from doubletext_server.store.sqlite import schema
-from doubletext_statemachine.words import IN_FLIGHT, STATUS_AFTER, STOPPED, TERMINAL, RunStatus, Strategy, ThreadStatus
+from doubletext_statemachine.words import (
+    IN_FLIGHT,
+    STATUS_AFTER,
+    STOPPED,
+    TERMINAL,
+    LeaseCause,
+    Reason,
+    RunStatus,
+    Strategy,
+    ThreadStatus,
+)
 
 
 def test_each_status_is_either_in_flight_or_terminal() -> None:
@@ -20,13 +32,26 @@ def test_each_status_is_either_in_flight_or_terminal() -> None:
 
 
 def test_each_status_has_a_number_on_the_wire_and_each_number_a_status() -> None:
-    assert set(wire.RUN_STATUS) == set(RunStatus)
+    assert set(enums.RUN_STATUS) == set(RunStatus)
     named: dict[int, str] = {number: name for name, number in pb.RunStatus.items()}
-    assert {named[number] for number in wire.RUN_STATUS.values()} == set(pb.RunStatus.keys()) - {
+    assert {named[number] for number in enums.RUN_STATUS.values()} == set(pb.RunStatus.keys()) - {
         "RUN_STATUS_UNSPECIFIED"
     }
-    for status, number in wire.RUN_STATUS.items():
+    for status, number in enums.RUN_STATUS.items():
         assert named[number] == f"RUN_STATUS_{status.name}"
+
+
+def names(words: Any, prefix: str) -> set[str]:
+    """The names of an enum of the protos as they stand on the wire."""
+    return {name.removeprefix(prefix) for name, _ in words.items()} - {"UNSPECIFIED"}
+
+
+def test_each_reason_of_a_run_stands_in_the_protos_and_no_other_does() -> None:
+    assert names(errors_pb2.RunReason, "RUN_REASON_") == {reason.value for reason in Reason}
+
+
+def test_each_cause_of_a_lost_lease_stands_in_the_protos_and_no_other_does() -> None:
+    assert names(errors_pb2.LeaseCause, "LEASE_CAUSE_") == set(LeaseCause)
 
 
 @pytest.fixture(scope="module")

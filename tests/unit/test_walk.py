@@ -22,6 +22,7 @@ from typing import Final
 import pytest
 
 from doubletext_statemachine import commands, errors
+from doubletext_statemachine.words import LeaseCause
 from tests.unit.possible_commands import Bounds, calls
 from tests.unit.situations import Situation
 from tests.unit.thread_rows import World
@@ -66,6 +67,12 @@ def test_no_call_breaks_an_invariant_in_any_situation(
     assert len(walk.nodes) > at_least
     assert set(walk.met) == KINDS | REFUSALS
     assert walk.late
+
+
+def test_a_lease_is_lost_for_every_cause_that_has_a_name() -> None:
+    walk = Walk(Bounds(2, workers=True, ever=2))
+    walk.go()
+    assert walk.causes == set(LeaseCause)
 
 
 class Likes(Walk):

@@ -42,12 +42,13 @@ class Node(NamedTuple):
 
 class Walk:
     """Goes through every situation within its bounds. `met`: how often each kind of request was carried out, and each
-    kind of refusal given; `depth`: how many calls the farthest situation is away."""
+    kind of refusal given; `causes`: why leases were lost; `depth`: how many calls the farthest situation is away."""
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self.nodes: dict[Situation, Node] = {}
         self.met: Counter[type] = Counter()
+        self.causes: set[str] = set()
         self.made = self.late = self.depth = 0
 
     def go(self) -> None:
@@ -91,6 +92,8 @@ class Walk:
             except errors.Refusal as refusal:
                 refused_rightly(world, request, refusal, now)
                 self.met[type(refusal)] += 1
+                if isinstance(refusal, errors.LeaseLost):
+                    self.causes.add(refusal.facts["cause"])
                 return world
             after = world.after(request, made, now)
             judge(world, request, made, now, after)

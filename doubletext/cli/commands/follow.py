@@ -7,10 +7,13 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 import click
 
-from doubletext import Client, NotFound, RunRolledBack, types
-from doubletext.cli.command import Exit, ended
+from doubletext import types
+from doubletext.cli.exit_codes import Exit, ended
 from doubletext.cli.render.events import cause, end_of, piece, saying, what
-from doubletext.cli.render.tables import Show, in_line, printable
+from doubletext.cli.render.show import Show
+from doubletext.cli.render.text import in_line, printable
+from doubletext.client import Client
+from doubletext.errors import NotFound, RunRolledBack
 
 Answer: TypeAlias = Literal["interrupt", "rollback"] | None
 
@@ -28,7 +31,7 @@ async def follow(client: Client, show: Show, created: types.CreatedRun) -> Exit:
         _go_on()
         if (action := _ask()) is None:
             following.cancel()
-            _tell_where_it_is(created)
+            _say_how_to_come_back(created)
             return Exit.STOPPED
         await client.runs.cancel(created["thread_id"], created["run_id"], action=action)
         run = await following
@@ -117,11 +120,11 @@ def _ask() -> Answer:
     return MEANT[answer]
 
 
-def _tell_where_it_is(run: types.CreatedRun) -> None:
+def _say_how_to_come_back(run: types.CreatedRun) -> None:
     """Say on stderr how to get back to a run that goes on, by commands that can be copied."""
     context = click.get_current_context()
     given = context.get_parameter_source("server") is click.core.ParameterSource.COMMANDLINE
     more = ["--thread", run["thread_id"], *(["--server", context.params["server"]] if given else [])]
     click.echo("the run goes on; to wait for it, or to stop it:", err=True)
-    for verb in ("join", "cancel"):
-        click.echo(f"  doubletext run {verb} {in_line(shlex.join([run['run_id'], *more]))}", err=True)
+    for word in ("join", "cancel"):
+        click.echo(f"  doubletext run {word} {in_line(shlex.join([run['run_id'], *more]))}", err=True)

@@ -20,7 +20,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from doubletext.cli.render.events import BY_HAND, FINAL, short
-from doubletext.cli.render.tables import in_line
+from doubletext.cli.render.text import in_line
 from doubletext.cli.render.timeline import Row, Timeline
 
 STYLE: Final[dict[Any, Any]] = {
@@ -85,9 +85,9 @@ def _draw(timeline: Timeline, now: float, last: int) -> bytes:
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set_xlabel(f"seconds since {begin} UTC")
     _legend(figure, rows)
-    made = BytesIO()
-    figure.savefig(made, format="svg", metadata={"Date": None, "Creator": "doubletext", "Title": title})
-    return made.getvalue()
+    file = BytesIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": "doubletext", "Title": title})
+    return file.getvalue()
 
 
 def _bar(axes: Axes, row: Row, place: int, start: float, now: float) -> None:
@@ -169,10 +169,10 @@ def _legend(figure: Figure, rows: list[Row]) -> None:
 
 def verdict(row: Row) -> str:
     """How a run ended or stands, and why if it was not its graph that said so."""
-    told = row.status + (f", attempt {row.attempts}" if row.attempts > 1 else "")
+    shown = row.status + (f", attempt {row.attempts}" if row.attempts > 1 else "")
     if row.superseded_by:
-        return text(f"{told}, superseded by {short(row.superseded_by)}")
-    return text(f"{told}: {row.error or row.reason}" if row.error or row.reason else told)
+        return text(f"{shown}, superseded by {short(row.superseded_by)}")
+    return text(f"{shown}: {row.error or row.reason}" if row.error or row.reason else shown)
 
 
 def text(value: str) -> str:

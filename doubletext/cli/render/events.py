@@ -6,8 +6,10 @@ What events hold was written by others: text that leaves here is safe to print, 
 from collections.abc import AsyncIterator
 from typing import Final
 
-from doubletext import Client, EventsTrimmed, types
-from doubletext.cli.render.tables import Json, as_json, in_line, message_row
+from doubletext import types
+from doubletext.cli.render.text import Json, as_json, in_line, message_row
+from doubletext.client import Client
+from doubletext.errors import EventsTrimmed
 
 # Channels on which a graph sends text in pieces, {"text": "It is"}, {"text": " sunny"}: shown as what they make up.
 JOINED: Final = ("token", "tokens", "text", "delta")
@@ -71,8 +73,7 @@ def saying(update: Json | None) -> str:
         return "rolled back"
     messages = update.get("messages")
     said = messages if isinstance(messages, list) else [] if messages is None else [messages]
-    rows = (message_row(message) for message in said)
-    texts = [in_line(f"{who.plain}: {text.plain}") for who, text in rows]
+    texts = [in_line(f"{who}: {text}") for who, text in map(message_row, said)]
     texts += [f"{in_line(key)}: {in_line(value)}" for key, value in sorted(update.items()) if key != "messages"]
     return "; ".join(texts)
 

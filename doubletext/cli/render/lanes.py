@@ -11,7 +11,7 @@ from rich.text import Text
 
 from doubletext import types
 from doubletext.cli.render.events import BY_HAND, FINAL, piece, saying, short
-from doubletext.cli.render.tables import as_json, in_line
+from doubletext.cli.render.text import as_json, in_line
 
 # How many lanes of runs that ended are kept, and how much of what a run shows: no terminal has room for more.
 KEPT: Final = 500
@@ -43,7 +43,7 @@ class Lane:
     shown: str = ""
     in_text: bool = field(default=False, repr=False)  # `shown` ends in a text that goes on
 
-    def on_commit(self, event: types.Event) -> None:
+    def on_event(self, event: types.Event) -> None:
         if "run_changed" in event:
             changed = event["run_changed"]
             self.status, self.reason, self.superseded_by = changed["to"], changed["reason"], changed["superseded_by"]
@@ -75,9 +75,9 @@ class Lanes:
         self._lanes: dict[str, Lane] = {}
         self.last_event = 0
 
-    def on_commit(self, event: types.Event) -> None:
+    def on_event(self, event: types.Event) -> None:
         self.last_event = event["sequence"]
-        self._lane(event["run_id"]).on_commit(event)
+        self._lane(event["run_id"]).on_event(event)
 
     def _lane(self, run_id: str) -> Lane:
         newest = next(reversed(self._lanes), "")
@@ -126,10 +126,10 @@ class Lanes:
 
 def status(lane: Lane) -> str:
     """The lane's status, its attempt if it is not the first, and why it ended or waits again."""
-    told = in_line(lane.status) + (f" (attempt {lane.attempt})" if lane.attempt > 1 else "")
+    shown = in_line(lane.status) + (f" (attempt {lane.attempt})" if lane.attempt > 1 else "")
     if lane.superseded_by:
-        return f"{told} → {short(lane.superseded_by)}"
-    return f"{told} {in_line(lane.reason).lower()}" if lane.reason else told
+        return f"{shown} → {short(lane.superseded_by)}"
+    return f"{shown} {in_line(lane.reason).lower()}" if lane.reason else shown
 
 
 def bar(lane: Lane) -> str:

@@ -1,4 +1,4 @@
-"""When the runs of a thread were queued, ran and ended, as its events tell: what `thread timeline` draws.
+"""When the runs of a thread were queued, ran and ended, read from its events: what `thread timeline` draws.
 
 Times are seconds since the epoch.
 """
@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
-from doubletext import Client, types
+from doubletext import types
 from doubletext.cli.render.events import FINAL, events_of
+from doubletext.client import Client
 
 Phase: TypeAlias = Literal["queued", "running", "draining"]
 
@@ -55,7 +56,7 @@ class Timeline:
     last: float = 0
     last_step: int = 0
 
-    def on_commit(self, event: types.Event) -> None:
+    def on_event(self, event: types.Event) -> None:
         self.last = seconds(event["time"])
         self.start = self.start or self.last
         if not event["run_id"]:
@@ -79,7 +80,7 @@ class Timeline:
     def add_drains(self) -> None:
         """Where a run was stopped at work and another waited: from the stop to the start of the next.
 
-        Events do not tell when a stopped run's code ended; its successor starts when it has, or when the grace is over.
+        No event says when a stopped run's code ended. Its successor starts when it has, or when the grace is over.
         """
         starts = sorted(
             ((span.start, row) for row in self.rows.values() for span in row.spans if span.phase == "running"),
@@ -116,14 +117,14 @@ async def read(client: Client, thread_id: str) -> Timeline:
     timeline = Timeline(thread_id)
 
     def complete() -> bool:
-        told = timeline.last >= changed or changed == seconds(thread["create_time"])
-        return told and timeline.last_step >= newest and all(timeline.knows(run) for run in runs)
+        caught_up = timeline.last >= changed or changed == seconds(thread["create_time"])
+        return caught_up and timeline.last_step >= newest and all(timeline.knows(run) for run in runs)
 
     events = events_of(client, thread_id, None)
     try:
         while not complete():
             async with asyncio.timeout(SILENCE):
-                timeline.on_commit(await anext(events))
+                timeline.on_event(await anext(events))
     except TimeoutError:
         pass
     for run in runs:

@@ -1,59 +1,76 @@
-"""The event log as a stream: what is there, then what comes, each event once and in order.
+"""The event log as a stream of pages: what is there, then what comes, each event once and in order.
 
 A reader goes through the log page by page and sleeps at its end. One who reads slowly holds up nobody and costs a page:
-the log is where it reads on from. Readers at the same place share one reading of the database.
+the log is where it reads on from. Readers at the same place share one reading of the database, and the page of it.
 See docs/decisions/0023.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
-from doubletext.v1 import resources_pb2 as pb
 from doubletext_server.engine.waiting import Hub
-from doubletext_server.grpc import wire
-from doubletext_server.store.protocol import Store
+from doubletext_server.store.protocol import EventRecord, Store
 from doubletext_statemachine.errors import RunNotFound, ThreadNotFound
-from doubletext_statemachine.model import Run
+from doubletext_statemachine.model import Run, RunChanged
 from doubletext_statemachine.words import TERMINAL
 
+T = TypeVar("T")
+
 PAGE: Final = 256
-FINAL: Final = frozenset(wire.RUN_STATUS[status] for status in TERMINAL)
 
 Place: TypeAlias = tuple[str, str | None, int, int]
 """Thread, run (None: all of them), the sequence to read on from, and how far the log had come by then. The last one
 matters: a reading that began before a commit must not be taken for one that came after it."""
 
 
-class Feed:
+class EventPage:
+    """Events in a row, one at least; the same page for all who were at its place."""
+
+    __slots__ = ("_converted", "records", "thread_id")
+
+    def __init__(self, thread_id: str, records: list[EventRecord]) -> None:
+        self.thread_id = thread_id
+        self.records = records
+        self._converted: dict[Any, list[Any]] = {}
+
+    def converted(self, convert: Callable[[str, EventRecord], T]) -> list[T]:
+        """The events in a face's form, made from the thread's id and the event; once for all readers of the page."""
+        found = self._converted.get(convert)
+        if found is None:
+            found = self._converted[convert] = [convert(self.thread_id, record) for record in self.records]
+        return found
+
+
+class EventLog:
     def __init__(self, store: Store, hub: Hub) -> None:
         self._store = store
         self._hub = hub
-        self._pages: dict[Place, asyncio.Task[list[pb.Event]]] = {}
+        self._readings: dict[Place, asyncio.Task[EventPage | None]] = {}
 
-    async def of_thread(self, thread_id: str, after: int) -> AsyncGenerator[pb.Event, None]:
+    async def of_thread(self, thread_id: str, after: int) -> AsyncGenerator[EventPage, None]:
         """The thread's events after a sequence. Ends with ThreadNotFound, when the thread is deleted."""
-        async with aclosing(self._events(thread_id, None, after)) as events:
-            async for event in events:
-                yield event
+        async with aclosing(self._pages(thread_id, None, after)) as pages:
+            async for page in pages:
+                yield page
         raise ThreadNotFound(thread_id=thread_id)
 
-    async def of_run(self, run: Run, after: int) -> AsyncGenerator[pb.Event, None]:
+    async def of_run(self, run: Run, after: int) -> AsyncGenerator[EventPage, None]:
         """The run's events after a sequence, to the one that makes it final. Raises RunNotFound."""
         start, live = max(after, run.first_event - 1), run.status not in TERMINAL
         try:
-            async with aclosing(self._events(run.thread_id, run.run_id, start, live=live)) as events:
-                async for event in events:
-                    yield event
-                    if event.run_changed.to in FINAL:
+            async with aclosing(self._pages(run.thread_id, run.run_id, start, live=live)) as pages:
+                async for page in pages:
+                    yield page
+                    if _is_final(page.records[-1]):
                         return
         except ThreadNotFound:  # deleted since the run was read
             raise RunNotFound(run.run_id, run.thread_id) from None
 
-    async def _events(
+    async def _pages(
         self, thread_id: str, run_id: str | None, after: int, *, live: bool = True
-    ) -> AsyncGenerator[pb.Event, None]:
+    ) -> AsyncGenerator[EventPage, None]:
         """Events after a sequence; with `live`, until the thread is deleted, else those that are there."""
         with self._hub.reading(thread_id) as news:
             thread = (await self._store.thread(thread_id)).thread
@@ -63,23 +80,33 @@ class Feed:
                 page = await self._page((thread_id, run_id, after, head))
                 if news.gone is not None:
                     break
-                for event in page:
-                    yield event
-                after = page[-1].sequence if page else max(after, head)
+                if page is not None:
+                    yield page
+                after = max(after, head) if page is None else page.records[-1].event.sequence
                 if not live and after >= thread.last_event:
                     return
                 await news.after(after)
-            for last in news.gone or ():
-                if last.event.sequence > after and run_id in (None, last.event.run_id):
-                    yield wire.event(thread_id, last)
+            last = [
+                record
+                for record in news.gone or ()
+                if record.event.sequence > after and run_id in (None, record.event.run_id)
+            ]
+            if last:
+                yield EventPage(thread_id, last)
 
-    async def _page(self, place: Place) -> list[pb.Event]:
-        if (task := self._pages.get(place)) is None:
-            task = self._pages[place] = asyncio.create_task(self._read(place))
-            task.add_done_callback(lambda _: self._pages.pop(place))
-        return await asyncio.shield(task)
+    async def _page(self, place: Place) -> EventPage | None:
+        """The events at the place, None when there are none."""
+        if (reading := self._readings.get(place)) is None:
+            reading = self._readings[place] = asyncio.create_task(self._read(place))
+            reading.add_done_callback(lambda _: self._readings.pop(place))
+        return await asyncio.shield(reading)
 
-    async def _read(self, place: Place) -> list[pb.Event]:
+    async def _read(self, place: Place) -> EventPage | None:
         thread_id, run_id, after, _ = place
         records = await self._store.events(thread_id, after, PAGE, run_id)
-        return [wire.event(thread_id, record) for record in records]
+        return EventPage(thread_id, records) if records else None
+
+
+def _is_final(record: EventRecord) -> bool:
+    kind = record.event.kind
+    return isinstance(kind, RunChanged) and kind.after in TERMINAL

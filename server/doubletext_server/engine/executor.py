@@ -19,14 +19,14 @@ import structlog
 from doubletext.graph import Context, Graph, describe
 from doubletext.structs import update_struct
 from doubletext_server.engine.dispatcher import RETRY_SECONDS, Dispatcher
-from doubletext_server.grpc.wire import dump
+from doubletext_server.json_text import dump
 from doubletext_server.store.protocol import Store
 from doubletext_server.store.sqlite.reads import read_values
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import LeaseLost, NotReady, Refusal
 from doubletext_statemachine.model import Json, Output, Run, Tombstone
-from doubletext_statemachine.words import STOPPED, RunStatus
+from doubletext_statemachine.words import STOPPED, LeaseCause, RunStatus
 
 SLOTS: Final = 1000
 """Runs in execution at once; further ones wait. Those of one commit are counted after it, and may exceed it."""
@@ -158,7 +158,7 @@ class Executor:
     async def _context(self, run: Run) -> Context:
         record, raw = await self._store.start_of(run.thread_id, run.run_id)
         if record is None or isinstance(record, Tombstone) or record.input is None:
-            raise LeaseLost(run_id=run.run_id, epoch=run.epoch, current_epoch=0, cause="DELETED")
+            raise LeaseLost(run_id=run.run_id, epoch=run.epoch, current_epoch=0, cause=LeaseCause.DELETED)
 
         async def emit(channel: str, data: dict[str, Any]) -> None:
             await self._persist(commands.PublishOutput(*_lease(run), (Output(channel, checked(data)),)))

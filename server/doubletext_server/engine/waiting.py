@@ -12,8 +12,8 @@ from doubletext_statemachine.errors import NotReady
 from doubletext_statemachine.model import Run
 from doubletext_statemachine.words import TERMINAL, RunStatus
 
-Ended: TypeAlias = "asyncio.Future[Run]"
-Idle: TypeAlias = "asyncio.Future[None]"
+RunEnded: TypeAlias = "asyncio.Future[Run]"
+CodeEnded: TypeAlias = "asyncio.Future[None]"
 
 
 class News:
@@ -56,20 +56,20 @@ class News:
 
 
 class Hub:
-    """joiners, watchers: how many there are, to be read from any thread."""
+    """joiners, event_readers: how many there are, to be read from any thread."""
 
     def __init__(self) -> None:
         self.joiners = 0
-        self.watchers = 0
-        self._news: dict[str, News] = {}
-        self._watchers: dict[str, dict[Ended, Callable[[Run], bool]]] = {}
-        self._cancellers: dict[str, dict[Idle, str]] = {}
+        self.event_readers = 0
+        self._news: dict[str, News] = {}  # by thread
+        self._by_run: dict[str, dict[RunEnded, Callable[[Run], bool]]] = {}  # each with the run that it waits for
+        self._by_thread: dict[str, dict[CodeEnded, str]] = {}  # each with the id of the stopped run
         self._closed = False
 
     @contextmanager
-    def joining(self, run_id: str) -> Iterator[Ended]:
+    def joining(self, run_id: str) -> Iterator[RunEnded]:
         """A future of the run as it is when it becomes final. Enter before reading the run: then no end is missed."""
-        with self._watching(run_id, lambda run: run.status in TERMINAL) as ended:
+        with self._awaiting(run_id, lambda run: run.status in TERMINAL) as ended:
             self.joiners += 1
             try:
                 yield ended
@@ -77,39 +77,40 @@ class Hub:
                 self.joiners -= 1
 
     @contextmanager
-    def holding(self, run_id: str, epoch: int) -> Iterator[Ended]:
+    def holding(self, run_id: str, epoch: int) -> Iterator[RunEnded]:
         """A future of the run as it is when the lease of this epoch is over. Enter before asking whether it is."""
-        with self._watching(run_id, lambda run: run.status is not RunStatus.RUNNING or run.epoch != epoch) as ended:
+        with self._awaiting(run_id, lambda run: run.status is not RunStatus.RUNNING or run.epoch != epoch) as ended:
             yield ended
 
     @contextmanager
-    def _watching(self, run_id: str, holds: Callable[[Run], bool]) -> Iterator[Ended]:
+    def _awaiting(self, run_id: str, holds: Callable[[Run], bool]) -> Iterator[RunEnded]:
+        """A future of the run as the first commit leaves it after which `holds` is true."""
         self._check_open()
-        future: Ended = asyncio.get_running_loop().create_future()
-        waiting = self._watchers.setdefault(run_id, {})
+        future: RunEnded = asyncio.get_running_loop().create_future()
+        waiting = self._by_run.setdefault(run_id, {})
         waiting[future] = holds
         try:
             yield future
         finally:
             future.cancel()
             del waiting[future]
-            if not waiting and self._watchers.get(run_id) is waiting:
-                del self._watchers[run_id]
+            if not waiting and self._by_run.get(run_id) is waiting:
+                del self._by_run[run_id]
 
     @contextmanager
-    def stopping(self, thread_id: str, run_id: str) -> Iterator[Idle]:
+    def stopping(self, thread_id: str, run_id: str) -> Iterator[CodeEnded]:
         """A future that is done once the thread no longer waits for the run's code. Enter after the stop's commit."""
         self._check_open()
-        future: Idle = asyncio.get_running_loop().create_future()
-        waiting = self._cancellers.setdefault(thread_id, {})
+        future: CodeEnded = asyncio.get_running_loop().create_future()
+        waiting = self._by_thread.setdefault(thread_id, {})
         waiting[future] = run_id
         try:
             yield future
         finally:
             future.cancel()
             waiting.pop(future, None)
-            if not waiting and self._cancellers.get(thread_id) is waiting:
-                del self._cancellers[thread_id]
+            if not waiting and self._by_thread.get(thread_id) is waiting:
+                del self._by_thread[thread_id]
 
     @contextmanager
     def reading(self, thread_id: str) -> Iterator[News]:
@@ -117,29 +118,29 @@ class Hub:
         self._check_open()
         news = self._news.setdefault(thread_id, News())
         news.readers += 1
-        self.watchers += 1
+        self.event_readers += 1
         try:
             yield news
         finally:
             news.readers -= 1
-            self.watchers -= 1
+            self.event_readers -= 1
             if not news.readers and self._news.get(thread_id) is news:
                 del self._news[thread_id]
 
     def on_commit(self, thread_id: str, decision: Decision) -> None:
-        """Take note of a commit."""
+        """Wake those who waited for this commit."""
         if (news := self._news.get(thread_id)) is not None:
             news.on_commit(decision)
             if decision.deletes_thread:  # a thread made anew under this id is another one
                 del self._news[thread_id]
         for run in decision.moved:
-            for future, holds in self._watchers.get(run.run_id, {}).items():
-                if not future.done() and holds(run):
-                    future.set_result(run)
+            for ended, holds in self._by_run.get(run.run_id, {}).items():
+                if not ended.done() and holds(run):
+                    ended.set_result(run)
         stopping = decision.thread.stopping if decision.thread else None
-        for idle, run_id in self._cancellers.get(thread_id, {}).items():
-            if not idle.done() and (stopping is None or stopping.run_id != run_id):
-                idle.set_result(None)
+        for code_ended, run_id in self._by_thread.get(thread_id, {}).items():
+            if not code_ended.done() and (stopping is None or stopping.run_id != run_id):
+                code_ended.set_result(None)
 
     def close(self) -> None:
         """Send everyone home: the server stops."""
@@ -147,13 +148,13 @@ class Hub:
         for news in self._news.values():
             news.close()
         waiting: list[asyncio.Future[Any]] = [
-            *(future for watchers in self._watchers.values() for future in watchers),
-            *(idle for cancellers in self._cancellers.values() for idle in cancellers),
+            *(future for futures in self._by_run.values() for future in futures),
+            *(future for futures in self._by_thread.values() for future in futures),
         ]
         for future in waiting:
             if not future.done():
                 future.set_exception(NotReady(what="stopping"))
-                future.exception()  # seen, should nobody look at it any more
+                future.exception()  # marks it as seen, should nobody await it any more
 
     def _check_open(self) -> None:
         if self._closed:

@@ -28,7 +28,7 @@ WAITING: Final = frozenset({"JoinRun", "WatchRun", "WatchThread", "ClaimRun", "W
 log = structlog.get_logger("rpc")
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+RpcContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Edge:
         write = handler.response_serializer
         room = self._waiting if method.rpartition("/")[2] in WAITING else self._calls
 
-        async def unary(request: Any, context: Context) -> bytes | None:
+        async def unary(request: Any, context: RpcContext) -> bytes | None:
             try:
                 self._admit(request)
                 with room:
@@ -96,7 +96,7 @@ class Edge:
                 await self._fail(context, method, error)
                 return None
 
-        async def stream(request: Any, context: Context) -> None:
+        async def stream(request: Any, context: RpcContext) -> None:
             try:
                 self._admit(request)
                 with room:
@@ -116,7 +116,7 @@ class Edge:
         if isinstance(request, Refusal):
             raise request
 
-    async def _fail(self, context: Context, method: str, error: Exception) -> None:
+    async def _fail(self, context: RpcContext, method: str, error: Exception) -> None:
         """End the call with the error's status, once the handler returns.
 
         `abort` ends it here, by an exception, which takes the server a tenth longer. It leaves out the headers, though,
@@ -146,7 +146,7 @@ class Entrance:
         """The same handlers once more, without their names."""
 
 
-async def _sent(context: Context, message: Any) -> bool:
+async def _sent(context: RpcContext, message: Any) -> bool:
     """Send one message of a stream. False when the caller has gone meanwhile, which is no failure of ours."""
     try:
         await context.write(message)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from doubletext.cli.command import Exit
+from doubletext.cli.exit_codes import Exit
 from tests.cli.command_line import ANSI, Server, Verbs
 from tests.cli.watching.conftest import LogOf, ends
 from tests.cli.watching.terminal import CTRL_C, Pipe, Terminal, pipe, terminal

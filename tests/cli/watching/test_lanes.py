@@ -19,7 +19,7 @@ class Thread:
     def __call__(self, run_id: str, **kind: Any) -> None:
         event: Any = {"sequence": self.lanes.last_event + 1, "thread_id": "t", "run_id": run_id, "time": None, **kind}
         made: types.Event = event
-        self.lanes.on_commit(made)
+        self.lanes.on_event(made)
 
     def move(self, run_id: str, to: str, superseded_by: str = "", reason: str = "") -> None:
         changed = {"from": None, "to": to, "superseded_by": superseded_by, "reason": reason}

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from doubletext.cli.command import Exit
+from doubletext.cli.exit_codes import Exit
 from tests.cli.command_line import ROOT, Server, Verbs, run, serving
 from tests.cli.watching.conftest import calling
 

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from doubletext import types
-from doubletext.cli.command import Exit
+from doubletext.cli.exit_codes import Exit
 from doubletext.cli.render.events import events_of, line
 from tests.cli.command_line import ANSI, Server, Verbs
 from tests.cli.watching.conftest import LogOf, ends

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+import doubletext_server.app  # noqa: F401 - once here, and not in each server: `serve` imports it when it is called
+from doubletext.cli import logs, process  # noqa: F401
 from doubletext.cli.main import main
 
 PAGES_IN_LOG: Final = 40

@@ -35,8 +35,8 @@ async def all_wait(service: Service, count: int) -> None:
     hub, dispatcher = service.app.hub, service.app.dispatcher
 
     def there() -> int:
-        ends = sum(len(each) for each in hub._watchers.values())  # joiners' and leases'
-        return ends + hub.watchers + dispatcher.claimers - 1 + len(hub._cancellers)
+        ends = sum(len(each) for each in hub._by_run.values())  # joiners' and leases'
+        return ends + hub.event_readers + dispatcher.claimers - 1 + len(hub._by_thread)
 
     while there() < count:
         await service.client.assistants.get("agent")

@@ -1,1 +1,1 @@
-"""One servicer for each service of the protos: reads the request, asks the store, words the answer."""
+"""One servicer for each service of the protos: a message in, a use case, a message out."""

@@ -1,0 +1,141 @@
+"""`doubletext run …`: what happens on a thread."""
+
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+import click
+
+from doubletext import types
+from doubletext.cli.command import client_command
+from doubletext.cli.exit_codes import EPILOG, Exit, ended
+from doubletext.cli.options import Json, JsonObject, Seconds, filter_option, metadata_option, strategy_option
+
+if TYPE_CHECKING:
+    from doubletext.cli.render.show import Show
+    from doubletext.client import Client
+
+
+@click.group(epilog=EPILOG)
+def run() -> None:
+    """Runs on a thread: what a second message does to the first."""
+
+
+on_thread_option: Final = click.option(
+    "--thread", "thread_id", metavar="ID", help="The thread that the run must be on."
+)
+
+
+@client_command(run, "create")
+@click.argument("thread_id", metavar="THREAD")
+@click.argument("assistant_id", metavar="ASSISTANT")
+@click.option("--input", type=JsonObject(), help="A JSON object, @FILE, or - for stdin.")
+@click.option("--message", metavar="TEXT", help="Short for an input of one user message.")
+@strategy_option
+@metadata_option
+@click.option("--request-id", metavar="ID", help="Repeating the command with the same id changes nothing.")
+@click.option("--create-thread", is_flag=True, help="Create the thread if it is not there.")
+@click.option("--delay", type=Seconds(), help="Do not start the run before.")
+@click.option("--timeout", type=Seconds(), help="How long one attempt may take.")
+@click.option("--join", is_flag=True, help="Wait until the run is final, and show the state it left.")
+@click.option("--follow", is_flag=True, help="Show what the run does as it comes, until it is final.")
+async def run_create(
+    client: "Client",
+    show: "Show",
+    thread_id: str,
+    assistant_id: str,
+    input: Json | None,
+    message: str | None,
+    strategy: Any,
+    create_thread: bool,
+    join: bool,
+    follow: bool,
+    **given: Any,
+) -> Exit | None:
+    """Start a run of ASSISTANT on THREAD.
+
+    With --follow, Ctrl-C on a terminal asks whether to cancel the run, to roll it back, or to leave it running;
+    elsewhere it leaves it running. --json prints each event as it comes, and at the end {"run": …}.
+    """
+    if join and follow:
+        raise click.UsageError("--join and --follow exclude each other")
+    if message is not None:
+        if input is not None:
+            raise click.UsageError("--input and --message exclude each other")
+        input = {"messages": [{"role": "user", "content": message}]}
+    created = await client.runs.create(
+        thread_id,
+        assistant_id,
+        input=input,
+        multitask_strategy=strategy,
+        if_thread_not_exists="create" if create_thread else None,
+        **given,
+    )
+    if not (join or follow):
+        show.created(created)
+        return None
+    show.accepted(created)
+    return await (_follow if follow else _join)(client, show, created)
+
+
+async def _follow(client: "Client", show: "Show", created: types.CreatedRun) -> Exit:
+    from doubletext.cli.commands.follow import follow
+
+    return await follow(client, show, created)
+
+
+async def _join(client: "Client", show: "Show", created: types.CreatedRun) -> Exit:
+    """Wait for a run that was just created, and show it with the state that it left."""
+    from doubletext.errors import RunRolledBack
+
+    try:
+        joined = await client.runs.join(created["thread_id"], created["run_id"])
+    except RunRolledBack as error:  # between the two calls
+        show.error(error)
+        return Exit.ENDED_OTHERWISE
+    if show.for_script:
+        show.one({**joined, "run": {**joined["run"], "superseded": created["superseded"]}})
+    else:
+        show.joined(joined)
+    return ended(joined["run"])
+
+
+@client_command(run, "get")
+@click.argument("run_id")
+@on_thread_option
+async def run_get(client: "Client", show: "Show", run_id: str, thread_id: str | None) -> None:
+    """Show one run."""
+    show.one(await client.runs.get(thread_id, run_id))
+
+
+@client_command(run, "join")
+@click.argument("run_id")
+@on_thread_option
+@click.option("--wait", type=Seconds(), help="Show the run as it is after so long; without, there is no limit.")
+async def run_join(client: "Client", show: "Show", run_id: str, thread_id: str | None, wait: float | None) -> Exit:
+    """Wait until a run is final; show it, and the thread's state as it left it."""
+    joined = await client.runs.join(thread_id, run_id, wait=wait)
+    show.joined(joined)
+    return ended(joined["run"])
+
+
+@client_command(run, "list")
+@click.argument("thread_id", metavar="THREAD")
+@click.option("--status", "statuses", multiple=True, type=click.Choice(get_args(types.RunStatus)))
+@filter_option
+@click.option("--oldest-first", is_flag=True)
+async def run_list(client: "Client", show: "Show", thread_id: str, **given: Any) -> None:
+    """List a thread's runs, newest first."""
+    columns = ("sequence", "run_id", "status", "multitask_strategy", "queue_position", "superseded_by", "create_time")
+    await show.all(client.runs.list(thread_id, **given), columns)
+
+
+@client_command(run, "cancel")
+@click.argument("run_id")
+@on_thread_option
+@click.option("--rollback", is_flag=True, help="Delete what the run did; without, its steps stay.")
+@click.option("--wait", type=Seconds(), help="How long to wait for the run's code to stop.")
+async def run_cancel(
+    client: "Client", show: "Show", run_id: str, thread_id: str | None, rollback: bool, wait: float | None
+) -> None:
+    """Stop a run. A run that is final stays as it is."""
+    action: types.CancelAction = "rollback" if rollback else "interrupt"
+    show.one(await client.runs.cancel(thread_id, run_id, action=action, wait=wait))

@@ -1,0 +1,34 @@
+"""What `serve` and `worker` share: an event loop, and an end by a signal."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+with contextlib.suppress(ModuleNotFoundError):  # a worker does without
+    import uvloop
+
+    new_event_loop = uvloop.new_event_loop
+
+
+def run(main: Coroutine[Any, Any, bool], stop: Callable[[], None]) -> None:
+    """Run to the end, and call `stop` at SIGTERM and at Ctrl-C.
+
+    `main` returns whether graphs are left that do not stop. They would keep the interpreter waiting for ever. All else
+    is closed by then, so the process ends here.
+    """
+    runner = asyncio.Runner(loop_factory=new_event_loop)
+    if runner.run(_stopped_by_signals(main, stop)):
+        sys.stdout.flush()
+        os._exit(0)
+    runner.close()
+
+
+async def _stopped_by_signals(main: Coroutine[Any, Any, bool], stop: Callable[[], None]) -> bool:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    return await main

@@ -1,0 +1,41 @@
+"""Text for a terminal. It was written by others: no control character of it reaches the terminal as such."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+Json: TypeAlias = Mapping[str, Any]
+
+# C0 and C1 controls, which a terminal obeys; line separators; what turns the direction of text around; lone surrogates.
+_UNSAFE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE_IN_LINE: Final = re.compile(f"{_UNSAFE.pattern}|[\t\n]")
+
+
+def printable(text: str, unsafe: re.Pattern[str] = _UNSAFE) -> str:
+    """Return text with every unsafe character spelled out: ESC becomes `\\x1b`."""
+    return unsafe.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def in_line(value: object) -> str:
+    """Return a value as one line that is safe to print: text as it is, nothing as nothing, the rest as JSON."""
+    if value is None or value == {}:
+        return ""
+    return printable(value if isinstance(value, str) else as_json(value), _UNSAFE_IN_LINE)
+
+
+def as_json(value: object) -> str:
+    """Return a value as one line of JSON for a person. Sorted: the wire does not keep the order of an object's keys."""
+    return printable(json.dumps(value, ensure_ascii=False, sort_keys=True), _UNSAFE_IN_LINE)
+
+
+def message_row(message: object) -> tuple[str, str]:
+    """Return who says what in one message of a conversation; a message of another form comes as JSON."""
+    if not isinstance(message, dict):
+        return "?", as_json(message)
+    content = message.get("content", "")
+    said = printable(content) if isinstance(content, str) else in_line(content)
+    more = {key: value for key, value in sorted(message.items()) if key not in ("role", "type", "content", "id")}
+    lines = [said] if said else []
+    lines += [f"{in_line(key)}: {in_line(value)}" for key, value in more.items() if value not in (None, "", [], {})]
+    return in_line(message.get("role") or message.get("type") or "?"), "\n".join(lines)

@@ -1,0 +1,28 @@
+"""The words of the domain as numbers of the protos' enums."""
+
+from enum import Enum
+from typing import Any, Final, TypeVar
+
+from doubletext.v1 import resources_pb2 as pb
+from doubletext_statemachine.words import CancelAction, Reducer, RunStatus, Strategy, ThreadStatus
+
+E = TypeVar("E", bound=Enum)
+
+
+class IfThreadNotExists(Enum):
+    """A word of CreateRun only."""
+
+    REJECT = "reject"
+    CREATE = "create"
+
+
+def _numbers(prefix: str, kind: type[E], descriptor: Any) -> dict[E, Any]:
+    return {member: descriptor.Value(f"{prefix}_{member.name}") for member in kind}
+
+
+STRATEGY: Final = _numbers("MULTITASK_STRATEGY", Strategy, pb.MultitaskStrategy)
+RUN_STATUS: Final = _numbers("RUN_STATUS", RunStatus, pb.RunStatus)
+THREAD_STATUS: Final = _numbers("THREAD_STATUS", ThreadStatus, pb.ThreadStatus)
+REDUCER: Final = _numbers("REDUCER", Reducer, pb.Reducer)
+CANCEL_ACTION: Final = _numbers("CANCEL_ACTION", CancelAction, pb.CancelAction)
+IF_THREAD_NOT_EXISTS: Final = _numbers("IF_THREAD_NOT_EXISTS", IfThreadNotExists, pb.IfThreadNotExists)

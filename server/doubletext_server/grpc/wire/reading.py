@@ -1,0 +1,127 @@
+"""Requests as the values that use cases take. What cannot be read is marked as such, for the use case to refuse it with
+all else that is wrong."""
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any, Final, TypeVar
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
+
+from doubletext.structs import from_struct
+from doubletext.v1 import assistant_service_pb2 as assistant_pb
+from doubletext.v1 import run_service_pb2 as run_pb
+from doubletext.v1 import worker_service_pb2 as worker_pb
+from doubletext_server.clock import SECOND_US
+from doubletext_server.grpc.wire.enums import IF_THREAD_NOT_EXISTS, REDUCER, STRATEGY, IfThreadNotExists
+from doubletext_server.json_text import dump
+from doubletext_server.usecases.admission import NewRun
+from doubletext_server.usecases.assistants import NewAssistant
+from doubletext_server.usecases.leases import LeaseKey
+from doubletext_server.usecases.paging import PageRequest
+from doubletext_server.usecases.values import EMPTY, Given, JsonObject, Unreadable
+from doubletext_server.usecases.workers import Failure, NewOutput, Success
+
+E = TypeVar("E", bound=Enum)
+
+UNSPECIFIED_FILTER: Final = Unreadable("is UNSPECIFIED; leave the list empty for all")
+
+
+def json_object(value: Struct, field: str) -> JsonObject:
+    if not (keys := len(value.fields)):
+        return EMPTY
+    try:
+        return JsonObject(dump(from_struct(value, field)), keys)
+    except ValueError as error:
+        return JsonObject("{}", keys, str(error))
+
+
+def given_object(request: Message, name: str, field: str = "") -> JsonObject | None:
+    """A field of the request, None when it is absent. `field`: its path, where that is not its name."""
+    return json_object(getattr(request, name), field or name) if request.HasField(name) else None
+
+
+def given(request: Any, name: str) -> Any:
+    """A field of the request, None when it is absent."""
+    return getattr(request, name) if request.HasField(name) else None
+
+
+def enum(number: int, numbers: Mapping[E, int]) -> Given[E | None]:
+    """The word of a number, None for UNSPECIFIED."""
+    if number == 0:
+        return None
+    for member, known in numbers.items():
+        if known == number:
+            return member
+    names = ", ".join(f"{known} ({member.name})" for member, known in numbers.items())
+    return Unreadable(f"is {number}, which is none of {names}")
+
+
+def filters(given: Iterable[int], numbers: Mapping[E, int]) -> list[Given[E]]:
+    return [enum(number, numbers) or UNSPECIFIED_FILTER for number in given]
+
+
+def duration(request: Message, name: str) -> Given[int | None]:
+    """Microseconds, None when absent. Rounded up, and down below 0, so that nothing that is not 0 becomes 0."""
+    if not request.HasField(name):
+        return None
+    value: Duration = getattr(request, name)
+    seconds, nanos = value.seconds, value.nanos
+    if seconds * nanos < 0 or abs(nanos) > 999_999_999:
+        return Unreadable(f"is no valid Duration: {seconds} seconds and {nanos} nanos")
+    return seconds * SECOND_US + (nanos // 1000 if nanos < 0 else -(-nanos // 1000))
+
+
+def page(request: Any) -> PageRequest:
+    return PageRequest(request.page_size, request.page_token)
+
+
+def lease(request: Any) -> LeaseKey | None:
+    return LeaseKey(request.lease.run_id, request.lease.epoch) if request.HasField("lease") else None
+
+
+def new_run(request: run_pb.CreateRunRequest) -> NewRun:
+    return NewRun(
+        thread_id=request.thread_id,
+        assistant_id=request.assistant_id,
+        input=json_object(request.input, "input"),
+        metadata=json_object(request.metadata, "metadata"),
+        strategy=enum(request.multitask_strategy, STRATEGY),
+        request_id=request.request_id if request.HasField("request_id") else None,
+        create_thread=_creates_thread(request.if_thread_not_exists),
+        delay_us=duration(request, "delay"),
+        timeout_us=duration(request, "timeout"),
+    )
+
+
+def _creates_thread(number: int) -> Given[bool]:
+    word = enum(number, IF_THREAD_NOT_EXISTS)
+    return word if isinstance(word, Unreadable) else word is IfThreadNotExists.CREATE
+
+
+def new_assistant(request: assistant_pb.CreateAssistantRequest) -> NewAssistant:
+    return NewAssistant(
+        graph=request.graph,
+        assistant_id=given(request, "assistant_id"),
+        metadata=json_object(request.metadata, "metadata"),
+        config=json_object(request.config, "config"),
+        reducers={key: enum(number, REDUCER) for key, number in request.reducers.items()},
+        max_attempts=given(request, "max_attempts"),
+        stop_grace_us=duration(request, "stop_grace"),
+        run_timeout_us=duration(request, "run_timeout"),
+    )
+
+
+def outputs(request: worker_pb.PublishOutputRequest) -> list[NewOutput]:
+    return [
+        NewOutput(output.channel, json_object(output.data, f"outputs[{index}].data"))
+        for index, output in enumerate(request.outputs)
+    ]
+
+
+def outcome(request: worker_pb.FinishRunRequest) -> Success | Failure | None:
+    kind = request.WhichOneof("outcome")
+    if kind == "error":
+        return Failure(request.error.type, request.error.message)
+    return Success(given_object(request.success, "update", "success.update")) if kind == "success" else None

@@ -1,0 +1,230 @@
+"""Answers as messages.
+
+What is answered most is written where it stands in its response: a message that is handed to another one's constructor
+is copied.
+"""
+
+import json
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from doubletext.structs import fill_struct
+from doubletext.v1 import resources_pb2 as pb
+from doubletext.v1 import run_service_pb2 as run_pb
+from doubletext.v1 import thread_service_pb2 as thread_pb
+from doubletext.v1 import worker_service_pb2 as worker_pb
+from doubletext_server.clock import SECOND_US
+from doubletext_server.grpc.wire.enums import REDUCER, RUN_STATUS, STRATEGY, THREAD_STATUS
+from doubletext_server.store.protocol import EventRecord, RunRecord, State, ThreadRecord
+from doubletext_server.usecases.admission import Admission
+from doubletext_server.usecases.leases import LeaseKey, Renewal, Stop
+from doubletext_server.usecases.workers import Assignment
+from doubletext_statemachine.model import Assistant, Json, RunChanged, StepCommitted, Tombstone
+
+
+def thread(record: ThreadRecord) -> pb.Thread:
+    thread, strategy = record.thread, record.thread.default_strategy
+    message = pb.Thread(
+        thread_id=thread.thread_id,
+        status=THREAD_STATUS[record.status],
+        default_strategy=STRATEGY[strategy] if strategy else pb.MULTITASK_STRATEGY_UNSPECIFIED,
+        max_queued_runs=thread.max_queued_runs or 0,
+        active_run_id=record.active_run_id or "",
+        queued_runs=record.queued_runs,
+    )
+    _set_object(message.metadata, thread.metadata)
+    _set_time(message.create_time, thread.create_time)
+    _set_time(message.update_time, thread.update_time)
+    return message
+
+
+def run(found: RunRecord | Tombstone) -> pb.Run:
+    """A run, or what is left of one that was rolled back."""
+    if isinstance(found, Tombstone):
+        return _deleted_run(found)
+    message = pb.Run()
+    _write_run(message, found)
+    return message
+
+
+def _write_run(message: pb.Run, record: RunRecord) -> None:
+    _write_run_without_objects(message, record)
+    if record.input is not None:
+        _set_object(message.input, record.input)
+    if record.metadata is not None:
+        _set_object(message.metadata, record.metadata)
+
+
+def _write_run_without_objects(message: pb.Run, record: RunRecord) -> None:
+    run = record.run
+    assert run.status is not None
+    message.run_id = run.run_id
+    message.thread_id = run.thread_id
+    message.assistant_id = run.assistant.assistant_id
+    message.status = RUN_STATUS[run.status]
+    message.multitask_strategy = STRATEGY[run.strategy]
+    message.sequence = run.sequence
+    message.queue_position = record.queue_position
+    message.attempt = run.attempt
+    message.superseded_by = run.superseded_by or ""
+    message.reason = run.reason.value if run.reason else ""
+    message.last_step = run.last_step
+    _set_time(message.create_time, run.create_time)
+    _set_time(message.due_time, run.due_time)
+    _set_time(message.start_time, run.start_time)
+    _set_time(message.end_time, run.end_time)
+    if run.timeout is not None:
+        _set_duration(message.timeout, run.timeout)
+    if run.error_type is not None:
+        message.error.type = run.error_type
+        message.error.message = run.error_message or ""
+
+
+def _deleted_run(tombstone: Tombstone) -> pb.Run:
+    message = pb.Run(
+        run_id=tombstone.run_id,
+        thread_id=tombstone.thread_id,
+        status=pb.RUN_STATUS_DELETED,
+        superseded_by=tombstone.superseded_by or "",
+        reason=tombstone.reason.value,
+    )
+    _set_time(message.create_time, tombstone.create_time)
+    _set_time(message.end_time, tombstone.delete_time)
+    return message
+
+
+def created_run(request: run_pb.CreateRunRequest, admission: Admission) -> run_pb.CreateRunResponse:
+    """The objects of a new run are copied from the request, since reading them from their text takes longer."""
+    response = run_pb.CreateRunResponse(superseded=map(run, admission.superseded))
+    if admission.repeated or isinstance(admission.run, Tombstone):
+        response.run.CopyFrom(run(admission.run))
+        return response
+    _write_run_without_objects(response.run, admission.run)
+    _copy_object(response.run.input, request.input)
+    _copy_object(response.run.metadata, request.metadata)
+    return response
+
+
+def found_run(record: RunRecord) -> run_pb.GetRunResponse:
+    response = run_pb.GetRunResponse()
+    _write_run(response.run, record)
+    return response
+
+
+def joined_run(record: RunRecord, state: State) -> run_pb.JoinRunResponse:
+    response = run_pb.JoinRunResponse()
+    _write_run(response.run, record)
+    _write_state(response.state, state)
+    return response
+
+
+def state(state: State) -> pb.State:
+    message = pb.State()
+    _write_state(message, state)
+    return message
+
+
+def _write_state(message: pb.State, state: State) -> None:
+    message.thread_id = state.thread_id
+    message.step = state.step
+    message.run_id = state.run_id or ""
+    message.values.SetInParent()
+    fill_struct(message.values, state.values)
+    _set_time(message.create_time, state.create_time)
+
+
+def assignment(assignment: Assignment) -> worker_pb.Assignment:
+    run_ = assignment.record.run
+    return worker_pb.Assignment(
+        lease=_lease(LeaseKey(run_.run_id, run_.epoch), run_.lease_expires),
+        run=run(assignment.record),
+        assistant=assistant(run_.assistant),
+        state=state(assignment.state),
+    )
+
+
+def renewal(renewal: Renewal) -> worker_pb.HeartbeatResponse:
+    return worker_pb.HeartbeatResponse(
+        lease=_lease(renewal.key, renewal.expire_time), stop=stop(renewal.stop) if renewal.stop else None
+    )
+
+
+def _lease(key: LeaseKey, expire_time: int | None) -> worker_pb.Lease:
+    message = worker_pb.Lease(run_id=key.run_id, epoch=key.epoch)
+    _set_time(message.expire_time, expire_time)
+    return message
+
+
+def stop(stop: Stop) -> worker_pb.Stop:
+    message = worker_pb.Stop(reason=stop.reason.value, superseded_by=stop.superseded_by or "")
+    _set_duration(message.grace, stop.grace_us)
+    return message
+
+
+def event_of_thread(thread_id: str, record: EventRecord) -> thread_pb.WatchThreadResponse:
+    return thread_pb.WatchThreadResponse(event=event(thread_id, record))
+
+
+def event_of_run(thread_id: str, record: EventRecord) -> run_pb.WatchRunResponse:
+    return run_pb.WatchRunResponse(event=event(thread_id, record))
+
+
+def event(thread_id: str, record: EventRecord) -> pb.Event:
+    event, kind = record.event, record.event.kind
+    message = pb.Event(sequence=event.sequence, thread_id=thread_id, run_id=event.run_id or "")
+    _set_time(message.time, record.time)
+    if isinstance(kind, RunChanged):
+        setattr(message.run_changed, "from", RUN_STATUS[kind.before] if kind.before else 0)
+        message.run_changed.to = RUN_STATUS[kind.after]
+        message.run_changed.superseded_by = kind.superseded_by or ""
+        message.run_changed.reason = kind.reason.value if kind.reason else ""
+    elif isinstance(kind, StepCommitted):
+        message.step_committed.step = kind.step
+        if record.data is not None:
+            _set_object(message.step_committed.update, record.data)
+    else:
+        message.output.channel = kind.channel
+        if record.data is not None:
+            _set_object(message.output.data, record.data)
+    return message
+
+
+def assistant(assistant: Assistant) -> pb.Assistant:
+    message = pb.Assistant(
+        assistant_id=assistant.assistant_id,
+        graph=assistant.graph,
+        reducers={key: REDUCER[reducer] for key, reducer in assistant.reducers.items()},
+        max_attempts=assistant.max_attempts,
+    )
+    _set_object(message.metadata, assistant.metadata)
+    _set_object(message.config, assistant.config)
+    _set_duration(message.stop_grace, assistant.stop_grace)
+    if assistant.run_timeout is not None:
+        _set_duration(message.run_timeout, assistant.run_timeout)
+    _set_time(message.create_time, assistant.create_time)
+    return message
+
+
+def _set_object(target: Struct, text: Json) -> None:
+    target.SetInParent()
+    if text != "{}":
+        fill_struct(target, json.loads(text))
+
+
+def _copy_object(target: Struct, source: Struct) -> None:
+    target.SetInParent()
+    target.CopyFrom(source)
+
+
+def _set_time(target: Timestamp, micros: int | None) -> None:
+    if micros is not None:
+        target.seconds, rest = divmod(micros, SECOND_US)
+        target.nanos = rest * 1000
+
+
+def _set_duration(target: Duration, micros: int) -> None:
+    target.SetInParent()
+    target.seconds, rest = divmod(micros, SECOND_US)
+    target.nanos = rest * 1000

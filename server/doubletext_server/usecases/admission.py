@@ -1,0 +1,119 @@
+"""The creation of a run: the command that admits it, the call that repeats an earlier one, and what it superseded."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from uuid6 import uuid7
+
+from doubletext_server.store.protocol import LARGEST_PAGE, RunRecord, Store
+from doubletext_server.usecases.changes import Changes
+from doubletext_server.usecases.digests import digest
+from doubletext_server.usecases.validation import Fields
+from doubletext_server.usecases.values import EMPTY, Given, JsonObject
+from doubletext_statemachine import commands
+from doubletext_statemachine.decisions import Decision
+from doubletext_statemachine.errors import RunNotFound
+from doubletext_statemachine.model import Run, Tombstone
+from doubletext_statemachine.words import RunStatus, Strategy
+
+
+class NewRun(NamedTuple):
+    """strategy    None leaves it to the thread, and then to the server
+    request_id  None for a call that is never repeated
+    """
+
+    thread_id: str
+    assistant_id: str
+    input: JsonObject = EMPTY
+    metadata: JsonObject = EMPTY
+    strategy: Given[Strategy | None] = None
+    request_id: str | None = None
+    create_thread: Given[bool | None] = False
+    delay_us: Given[int | None] = None
+    timeout_us: Given[int | None] = None
+
+
+class Admission(NamedTuple):
+    """run         the new run, or the one that the earlier call made
+    superseded  the runs that it ended
+    repeated    whether the call repeats an earlier one
+    """
+
+    run: RunRecord | Tombstone
+    superseded: list[RunRecord | Tombstone]
+    repeated: bool
+
+
+class Admissions:
+    def __init__(self, store: Store, changes: Changes, default_strategy: Strategy, max_queued_runs: int) -> None:
+        self._store = store
+        self._changes = changes
+        self._default_strategy = default_strategy
+        self._max_queued_runs = max_queued_runs
+
+    async def admit(self, new: NewRun) -> Admission:
+        command = self._command(new)
+        decision = await self._changes.change(command)
+        if decision.repeated is not None:
+            return await self._repeated(decision.repeated, command.thread_id)
+        assert isinstance(decision.run, Run)
+        run = RunRecord(decision.run, command.input, command.metadata, decision.queue_position)
+        superseded = await self._superseded(decision) if decision.superseded else []
+        return Admission(run, superseded, repeated=False)
+
+    def _command(self, new: NewRun) -> commands.AdmitRun:
+        fields = Fields()
+        create_thread = fields.readable("if_thread_not_exists", new.create_thread)
+        assistant_id = fields.id("assistant_id", new.assistant_id)
+        thread_id = fields.id("thread_id", new.thread_id)
+        input = fields.json("input", new.input)
+        metadata = fields.metadata("metadata", new.metadata)
+        strategy = fields.readable("multitask_strategy", new.strategy)
+        request_id = fields.given_id("request_id", new.request_id)
+        delay = fields.duration("delay", new.delay_us) or 0
+        timeout = fields.duration("timeout", new.timeout_us, least_us=1)
+        fields.check()
+        creates = bool(create_thread)
+        content = (assistant_id, input, metadata, strategy, creates, delay, timeout)
+        return commands.AdmitRun(
+            thread_id=thread_id,
+            run_id=str(uuid7()),
+            assistant_id=assistant_id,
+            assistant=self._store.assistant(assistant_id),
+            input=input,
+            metadata=metadata,
+            strategy=strategy,
+            default_strategy=self._default_strategy,
+            max_queued_runs=self._max_queued_runs,
+            request_id=request_id,
+            digest=digest(*content) if request_id is not None else "",
+            create_thread=creates,
+            delay=delay,
+            timeout=timeout,
+        )
+
+    async def _repeated(self, run_id: str, thread_id: str) -> Admission:
+        found = await self._store.run(run_id)
+        if found is None:
+            raise RunNotFound(run_id, thread_id)
+        superseded = await self._store.superseded_by(run_id)
+        return Admission(found, list(_fitting(superseded)), repeated=True)
+
+    async def _superseded(self, decision: Decision) -> list[RunRecord | Tombstone]:
+        """The runs as the decision left them; what they were given is read, as far as they are not deleted."""
+        kept: dict[str, RunRecord] = {}
+        if decision.admitted and any(run.status is not RunStatus.DELETED for run in decision.superseded):
+            records = await self._store.superseded_by(decision.admitted.run_id)
+            kept = {record.run.run_id: record for record in _fitting(records) if isinstance(record, RunRecord)}
+        return [kept.get(run.run_id) or RunRecord(run, None, None) for run in decision.superseded]
+
+
+def _fitting(records: list[RunRecord | Tombstone]) -> Iterator[RunRecord | Tombstone]:
+    """The records, without what they were given once that is too much for one answer."""
+    size = 0
+    for record in records:
+        if isinstance(record, RunRecord):
+            size += len(record.input or "") + len(record.metadata or "")
+            yield record if size <= LARGEST_PAGE else RunRecord(record.run, None, None)
+        else:
+            yield record

@@ -1,0 +1,197 @@
+"""Runs: creating, reading, joining, cancelling, deleting and watching them.
+
+A run is named by its id. A call may name its thread too (else the empty text): then the run of another thread is not
+found.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+from doubletext_server.clock import SECOND_US, rfc3339
+from doubletext_server.engine.eventlog import EventLog, EventPage
+from doubletext_server.engine.waiting import Hub
+from doubletext_server.store.protocol import RunRecord, State, Store
+from doubletext_server.usecases.admission import Admission, Admissions, NewRun
+from doubletext_server.usecases.changes import Changes
+from doubletext_server.usecases.limits import MOST_FILTERS
+from doubletext_server.usecases.paging import Listing, PageRequest, Pages
+from doubletext_server.usecases.validation import Fields
+from doubletext_server.usecases.values import Given, JsonObject
+from doubletext_statemachine import commands
+from doubletext_statemachine.errors import RunNotFound, RunRolledBack, StepNotFound, ThreadNotFound
+from doubletext_statemachine.model import Run, Tombstone
+from doubletext_statemachine.words import TERMINAL, CancelAction, RunStatus, Strategy
+
+
+class Runs:
+    def __init__(
+        self,
+        store: Store,
+        changes: Changes,
+        hub: Hub,
+        events: EventLog,
+        default_strategy: Strategy,
+        max_queued_runs: int,
+    ) -> None:
+        self._store = store
+        self._changes = changes
+        self._hub = hub
+        self._events = events
+        self._admissions = Admissions(store, changes, default_strategy, max_queued_runs)
+
+    async def create(self, new: NewRun) -> Admission:
+        return await self._admissions.admit(new)
+
+    async def get(self, run_id: str, thread_id: str = "") -> RunRecord:
+        fields = Fields()
+        _check_key(fields, run_id, thread_id)
+        fields.check()
+        return await self._record(run_id, thread_id)
+
+    async def list(
+        self,
+        thread_id: str,
+        statuses: Sequence[Given[RunStatus]],
+        metadata: JsonObject,
+        page: PageRequest,
+        *,
+        oldest_first: bool = False,
+    ) -> Listing[RunRecord]:
+        """Those with any of the statuses (none: all) whose metadata has each key with an equal value; by sequence."""
+        fields = Fields()
+        fields.id("thread_id", thread_id)
+        wanted = fields.each("statuses", statuses)
+        filters = fields.metadata("metadata", metadata, MOST_FILTERS)
+        binding = ("runs", thread_id, sorted(status.value for status in wanted), oldest_first, filters)
+        pages = Pages(*binding, shape=(int,), most=1000, default=100)
+        size, after = pages.read(fields, page)
+        return pages.listing(await self._store.runs(thread_id, wanted, oldest_first, size, after, filters))
+
+    async def join(
+        self, run_id: str, thread_id: str = "", wait_us: Given[int | None] = None
+    ) -> tuple[RunRecord, State]:
+        """The run once it is final, or as it is after the wait (None: without end), and the state that goes with it."""
+        fields = Fields()
+        _check_key(fields, run_id, thread_id)
+        wait = fields.duration("wait", wait_us)
+        fields.check()
+        with self._hub.joining(run_id) as ended:
+            record = await self._record(run_id, thread_id)
+            if record.run.status not in TERMINAL:
+                record = await self._ended(record, ended, wait)
+        if record.run.status is RunStatus.DELETED:
+            return record, await self._left_by_deleted(record.run)
+        return await self._with_state(record.run)
+
+    async def _ended(self, record: RunRecord, ended: asyncio.Future[Run], wait_us: int | None) -> RunRecord:
+        try:
+            async with asyncio.timeout(None if wait_us is None else wait_us / SECOND_US):
+                run = await ended
+        except TimeoutError:
+            return await self._record(record.run.run_id, record.run.thread_id)
+        return _as_of(record, run)
+
+    async def _with_state(self, run: Run) -> tuple[RunRecord, State]:
+        """The run, and the state that it left, or the thread's newest while it is not final: both of one moment.
+
+        Raises RunNotFound or RunRolledBack when the run is gone by now.
+        """
+        try:
+            found, state = await self._store.run_and_state(run.run_id, run.thread_id)
+        except ThreadNotFound:
+            raise RunNotFound(run.run_id, run.thread_id) from None
+        return _existing(found, run.run_id, run.thread_id), state
+
+    async def _left_by_deleted(self, run: Run) -> State:
+        """The state that a run left which was deleted while it was joined: such a run is answered as it ended."""
+        try:
+            found, state = await self._store.run_and_state(run.run_id, run.thread_id, run.left_state_at)
+        except (ThreadNotFound, StepNotFound):
+            found = None
+        if found is None:  # the run is gone with its thread, and a thread made anew under this id is another one
+            return State(run.thread_id, 0, None, run.create_time, {})
+        return state
+
+    async def cancel(
+        self,
+        run_id: str,
+        thread_id: str = "",
+        action: Given[CancelAction | None] = None,
+        wait_us: Given[int | None] = None,
+    ) -> RunRecord | Tombstone:
+        """Stop the run (None: by INTERRUPT), and wait so long for its code to end."""
+        fields = Fields()
+        _check_key(fields, run_id, thread_id)
+        action = fields.readable("action", action) or CancelAction.INTERRUPT
+        wait = fields.duration("wait", wait_us)
+        fields.check()
+        found = await self._find(run_id, thread_id)
+        if isinstance(found, Tombstone):
+            return found
+        thread_id = found.run.thread_id
+        decision = await self._changes.change(commands.CancelRun(thread_id, run_id, action))
+        if isinstance(decision.run, Tombstone):
+            return decision.run
+        assert decision.run is not None
+        if wait and decision.thread and decision.thread.stopping and decision.thread.stopping.run_id == run_id:
+            with self._hub.stopping(thread_id, run_id) as stopped:
+                await asyncio.wait([stopped], timeout=wait / SECOND_US)
+        return _as_of(found, decision.run)
+
+    async def delete(self, run_id: str, thread_id: str = "") -> None:
+        fields = Fields()
+        _check_key(fields, run_id, thread_id)
+        fields.check()
+        record = await self._record(run_id, thread_id)
+        try:
+            await self._changes.change(commands.DeleteRun(record.run.thread_id, run_id))
+        except RunNotFound:
+            await self._record(run_id, thread_id)  # raises RunRolledBack, if that happened to the run meanwhile
+            raise
+
+    async def watch(self, run_id: str, thread_id: str = "", after_sequence: int = 0) -> AsyncGenerator[EventPage, None]:
+        """The run's events after a sequence, as they come, to the one that makes it final."""
+        fields = Fields()
+        _check_key(fields, run_id, thread_id)
+        fields.sequence("after_sequence", after_sequence)
+        fields.check()
+        record = await self._record(run_id, thread_id)
+        return self._events.of_run(record.run, after_sequence)
+
+    async def _record(self, run_id: str, thread_id: str) -> RunRecord:
+        return _existing(await self._find(run_id, thread_id), run_id, thread_id)
+
+    async def _find(self, run_id: str, thread_id: str) -> RunRecord | Tombstone:
+        """The run or its tombstone. Raises RunNotFound, also when it is another thread's."""
+        found = await self._store.run(run_id)
+        owner = found.thread_id if isinstance(found, Tombstone) else found and found.run.thread_id
+        if found is None or (thread_id and thread_id != owner):
+            raise RunNotFound(run_id, thread_id)
+        return found
+
+
+def _check_key(fields: Fields, run_id: str, thread_id: str) -> None:
+    fields.id("run_id", run_id)
+    fields.optional_id("thread_id", thread_id)
+
+
+def _existing(found: RunRecord | Tombstone | None, run_id: str, thread_id: str) -> RunRecord:
+    if found is None:
+        raise RunNotFound(run_id, thread_id)
+    if isinstance(found, Tombstone):
+        raise RunRolledBack(
+            run_id=run_id,
+            thread_id=found.thread_id,
+            superseded_by=found.superseded_by or "",
+            deleted_at=rfc3339(found.delete_time),
+            cause=found.reason.value,
+        )
+    return found
+
+
+def _as_of(record: RunRecord, run: Run) -> RunRecord:
+    """The record with the run as it is now: of one that was deleted, nothing that it was given is left."""
+    if run.status is RunStatus.DELETED:
+        return RunRecord(run, None, None)
+    return replace(record, run=run, queue_position=0)

@@ -1,0 +1,132 @@
+"""Threads, their states, and their events."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from uuid6 import uuid7
+
+from doubletext_server.engine.eventlog import EventLog, EventPage
+from doubletext_server.store.protocol import State, Store, ThreadRecord
+from doubletext_server.usecases.assistants import existing
+from doubletext_server.usecases.changes import Changes
+from doubletext_server.usecases.limits import LONGEST_QUEUE, MOST_FILTERS
+from doubletext_server.usecases.paging import Listing, PageRequest, Pages
+from doubletext_server.usecases.validation import Fields
+from doubletext_server.usecases.values import EMPTY, UNCHANGED, Given, JsonObject, Unchanged
+from doubletext_statemachine import commands
+from doubletext_statemachine.model import DEFAULT_REDUCERS
+from doubletext_statemachine.words import Strategy, ThreadStatus
+
+
+class Threads:
+    def __init__(self, store: Store, changes: Changes, events: EventLog) -> None:
+        self._store = store
+        self._changes = changes
+        self._events = events
+
+    async def create(
+        self,
+        thread_id: str | None = None,
+        metadata: JsonObject = EMPTY,
+        default_strategy: Given[Strategy | None] = None,
+        max_queued_runs: int = 0,
+    ) -> ThreadRecord:
+        """thread_id        None for one that the service makes up
+        max_queued_runs  0 for the service's own limit
+        """
+        fields = Fields()
+        command = commands.CreateThread(
+            fields.given_id("thread_id", thread_id) or str(uuid7()),
+            fields.metadata("metadata", metadata),
+            fields.readable("default_strategy", default_strategy),
+            _limit(fields, max_queued_runs),
+        )
+        fields.check()
+        decision = await self._changes.change(command)
+        assert decision.thread is not None
+        # Not read back: it may be gone by then.
+        return ThreadRecord(decision.thread, ThreadStatus.IDLE, None, 0)
+
+    async def get(self, thread_id: str) -> ThreadRecord:
+        fields = Fields()
+        fields.id("thread_id", thread_id)
+        fields.check()
+        return await self._store.thread(thread_id)
+
+    async def list(
+        self, statuses: Sequence[Given[ThreadStatus]], metadata: JsonObject, page: PageRequest
+    ) -> Listing[ThreadRecord]:
+        """Those with any of the statuses (none: all) whose metadata has each key with an equal value; newest first."""
+        fields = Fields()
+        wanted = fields.each("statuses", statuses)
+        filters = fields.metadata("metadata", metadata, MOST_FILTERS)
+        binding = ("threads", sorted(status.value for status in wanted), filters)
+        pages = Pages(*binding, shape=(int, str), most=1000, default=100)
+        size, after = pages.read(fields, page)
+        return pages.listing(await self._store.threads(wanted, size, after, filters))
+
+    async def update(
+        self,
+        thread_id: str,
+        metadata: JsonObject | Unchanged = UNCHANGED,
+        default_strategy: Given[Strategy | Unchanged | None] = UNCHANGED,
+        max_queued_runs: int | Unchanged = UNCHANGED,
+    ) -> ThreadRecord:
+        fields = Fields()
+        fields.id("thread_id", thread_id)
+        changes: dict[str, Any] = {}
+        if default_strategy is not UNCHANGED:
+            changes["default_strategy"] = fields.readable("default_strategy", default_strategy)
+        if max_queued_runs is not UNCHANGED:
+            changes["max_queued_runs"] = _limit(fields, max_queued_runs)
+        if metadata is not UNCHANGED:
+            changes["metadata"] = fields.metadata("metadata", metadata)
+        fields.check()
+        await self._changes.change(commands.UpdateThread(thread_id, changes))
+        return await self._store.thread(thread_id)
+
+    async def delete(self, thread_id: str) -> None:
+        fields = Fields()
+        fields.id("thread_id", thread_id)
+        fields.check()
+        await self._changes.change(commands.DeleteThread(thread_id))
+
+    async def state(self, thread_id: str, step: int | None = None) -> State:
+        """The state after a step, the newest when None."""
+        fields = Fields()
+        fields.id("thread_id", thread_id)
+        if step is not None and step < 0:
+            fields.wrong("step", f"is {step}; steps are 0, 1, 2 …")
+        fields.check()
+        return await self._store.state(thread_id, step)
+
+    async def states(self, thread_id: str, page: PageRequest) -> Listing[State]:
+        """Newest first, down to step 1."""
+        fields = Fields()
+        fields.id("thread_id", thread_id)
+        pages = Pages("states", thread_id, shape=(int,), most=100, default=20)
+        size, after = pages.read(fields, page)
+        return pages.listing(await self._store.states(thread_id, size, after))
+
+    async def update_state(self, thread_id: str, values: JsonObject | None, assistant_id: str | None = None) -> State:
+        """Commit `values` as a step, folded by the assistant's reducers (None: the default ones)."""
+        fields = Fields()
+        fields.id("thread_id", thread_id)
+        fields.given_id("assistant_id", assistant_id)
+        update = fields.required_json("values", values, "the update")
+        fields.check()
+        reducers = DEFAULT_REDUCERS if assistant_id is None else existing(self._store, assistant_id).reducers
+        decision = await self._changes.change(commands.UpdateState(thread_id, update, reducers))
+        return await self._store.state(thread_id, decision.steps[-1].step)
+
+    async def watch(self, thread_id: str, after_sequence: int = 0) -> AsyncGenerator[EventPage, None]:
+        """The thread's events after a sequence, as they come. Ends with ThreadNotFound when the thread is deleted."""
+        fields = Fields()
+        fields.id("thread_id", thread_id)
+        fields.sequence("after_sequence", after_sequence)
+        fields.check()
+        return self._events.of_thread(thread_id, after_sequence)
+
+
+def _limit(fields: Fields, max_queued_runs: int) -> int | None:
+    return fields.count("max_queued_runs", max_queued_runs, LONGEST_QUEUE, 0) or None
