@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import thread as pool
 from contextlib import suppress
 from pathlib import Path
 
@@ -82,7 +83,11 @@ class Reaper:
         if config.getoption("numprocesses", None):
             return  # this one only runs others, and they do it
         kill_processes()
-        left = [each.name for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+        left = [
+            each.name
+            for each in threading.enumerate()
+            if not each.daemon and each is not threading.main_thread() and each not in pool.__dict__["_threads_queues"]
+        ]  # those of a pool end by themselves as Python exits
         if left:
             sys.stderr.write(f"threads are left, and are not waited for: {', '.join(left)}\n")
             sys.stdout.flush()
