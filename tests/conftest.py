@@ -8,19 +8,25 @@ import pytest
 # What tests share is no test file, but its assertions are to explain themselves as a test's do.
 pytest.register_assert_rewrite("tests.support", "tests.cli.command_line", "tests.rpc.fake_server")
 
+from tests.support.reaper import Reaper  # noqa: E402
 from tests.support.server import Service, serving  # noqa: E402
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Reaper(config))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A module that says EXECUTORS = ["server", "worker"] is played twice: what it proves holds whoever executes."""
-    if "service" in metafunc.fixturenames:
-        metafunc.parametrize("service", getattr(metafunc.module, "EXECUTORS", ["server"]), indirect=True)
+    """Play a test that takes a `service` once for each of its `executors`."""
+    marker = metafunc.definition.get_closest_marker("executors")
+    if marker is not None and "service" in metafunc.fixturenames:
+        metafunc.parametrize("service", marker.args, indirect=True)
 
 
 @pytest.fixture
 async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Service]:
     """A running service, whose graphs are executed by the server itself, or by a worker."""
-    async with serving(tmp_path / "test.db", by_worker=request.param == "worker") as running:
+    async with serving(tmp_path / "test.db", by_worker=getattr(request, "param", "server") == "worker") as running:
         yield running
 
 

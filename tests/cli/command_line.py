@@ -1,4 +1,7 @@
-"""The command line under test: `serve` as a process of its own, the client verbs in the test's process."""
+"""The command line under test: `serve` as a process of its own, the rest in the test's process.
+
+A process costs a start of Python and its imports: it is for exit codes, signals and terminals, once for each.
+"""
 
 import json
 import os
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
+import structlog
 from click.testing import CliRunner, Result
 
 from doubletext.cli.exit_codes import Exit
@@ -51,8 +55,18 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "doubletext", *arguments]
 
 
+def invoke(*arguments: str) -> Result:
+    """Run a command to its end in the test's process: a server only if it is refused."""
+    logs, path = structlog.get_config(), list(sys.path)
+    try:
+        return CliRunner().invoke(main, arguments, catch_exceptions=False)
+    finally:
+        structlog.configure(**logs)
+        sys.path[:] = path
+
+
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command line to its end."""
+    """Run the command line to its end, as a process."""
     return subprocess.run(
         command(*arguments),
         cwd=ROOT,

@@ -7,6 +7,9 @@ import pytest
 
 from doubletext.cli.exit_codes import Exit
 from tests.cli.command_line import GRAPHS, Server, Verbs, graphs, serving
+from tests.support.healthy_file import copy, played
+
+__all__ = ["copy", "played"]
 
 
 @pytest.fixture(scope="module")

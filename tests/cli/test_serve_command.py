@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from click.testing import Result
 
 from doubletext.cli.exit_codes import Exit
 from doubletext_server.store.sqlite.schema import lock_file
-from tests.cli.command_line import ROOT, Server, Verbs, command, graphs, run, serving
+from tests.cli.command_line import ROOT, Server, Verbs, graphs, invoke, run, serving
 
 
 def test_a_stopped_server_hands_its_run_back_and_the_next_one_finishes_it(folder: Path) -> None:
@@ -40,19 +41,35 @@ def test_a_stopped_server_hands_its_run_back_and_the_next_one_finishes_it(folder
         assert second.stop() == 0
 
 
-def test_ctrl_c_drains_too(folder: Path) -> None:
-    with serving(folder / "interrupted.db") as server:
-        server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(timeout=4) == 0
-    assert "Traceback" not in Path(f"{server.db}.log").read_text()
+def test_options_reach_the_server_and_ctrl_c_drains_it(server: Server, folder: Path) -> None:
+    options = ("--metrics", "127.0.0.1:0", "--default-strategy", "reject")
+    with serving(folder / "options.db", *options, *graphs(folder, "held")) as other:
+        verbs = Verbs(other.address)
+        verbs("run", "create", "t", "held", "--create-thread")
+        verbs("run", "create", "t", "held", code=Exit.REFUSED)
+        (address,) = metrics_in_the_log(other)
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+            assert b"doubletext_runs_in_flight" in answer.read()
+        other.process.send_signal(signal.SIGINT)
+        assert other.process.wait(timeout=30) == 0
+        assert other.process.stdout is not None
+        assert other.process.stdout.read() == ""
+    assert "Traceback" not in Path(f"{other.db}.log").read_text()
+    assert metrics_in_the_log(server) == [], "nobody has asked for them there"
+
+
+def metrics_in_the_log(server: Server) -> list[str]:
+    lines = map(json.loads, Path(f"{server.db}.log").read_text().splitlines())
+    return [line["address"] for line in lines if line["event"] == "metrics"]
 
 
 def refused(*arguments: str) -> str:
-    """What `serve` says when it does not start: an error without a traceback, the last line of stderr."""
-    result = run("serve", *arguments)
-    assert result.returncode == 1, result
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
+    """What `serve` says when it does not start: the last line of stderr."""
+    return said_of(invoke("serve", *arguments))
+
+
+def said_of(result: Result) -> str:
+    assert (result.exit_code, result.stdout) == (1, "")
     line = result.stderr.splitlines()[-1]
     assert line.startswith("Error: ")
     return line.removeprefix("Error: ")
@@ -61,8 +78,10 @@ def refused(*arguments: str) -> str:
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        said = refused("--listen", address, "--db", str(tmp_path / "a.db"))
-    assert said.startswith(f"cannot listen on {address}: ")
+        result = run("serve", "--listen", address, "--db", str(tmp_path / "a.db"))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith(f"Error: cannot listen on {address}: ")
 
 
 def test_a_second_server_on_the_same_port_does_not_start(server: Server, tmp_path: Path) -> None:
@@ -79,22 +98,6 @@ def test_a_metrics_port_that_is_taken_is_named(tmp_path: Path) -> None:
     assert said.endswith("choose another --metrics HOST:PORT")
     said = refused("--listen", "127.0.0.1:0", "--metrics", "9464", "--db", db)
     assert said.startswith("cannot listen on 9464: HOST:PORT is wanted")
-
-
-def test_the_log_says_where_the_metrics_are_if_they_were_asked_for(folder: Path) -> None:
-    def told(server: Server) -> list[str]:
-        lines = map(json.loads, Path(f"{server.db}.log").read_text().splitlines())
-        return [line["address"] for line in lines if line["event"] == "metrics"]
-
-    with serving(folder / "unmeasured.db") as server:
-        assert told(server) == []
-    with serving(folder / "measured.db", "--metrics", "127.0.0.1:0") as server:
-        (address,) = told(server)
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
-            assert b"doubletext_runs_in_flight" in answer.read()
-        assert server.stop() == 0
-        assert server.process.stdout is not None
-        assert server.process.stdout.read() == ""
 
 
 def test_a_database_in_use_is_named(server: Server) -> None:
@@ -153,31 +156,14 @@ def test_a_graphs_file_may_have_the_name_of_a_module(folder: Path) -> None:
 
 @pytest.mark.parametrize("listen", ["127.0.0.1", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:-1"])
 def test_an_address_without_a_proper_port_is_refused(tmp_path: Path, listen: str) -> None:
-    process = subprocess.Popen(
-        command("serve", "--listen", listen, "--db", str(tmp_path / "a.db")),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        process.kill()
-    assert line == ""
+    assert listen in refused("--listen", listen, "--db", str(tmp_path / "a.db"))
 
 
 @pytest.mark.parametrize("db", [":memory:", "file:a?mode=memory"])
-def test_a_database_that_would_be_no_file_is_refused(tmp_path: Path, db: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "doubletext", "serve", "--listen", "127.0.0.1:0", "--db", db],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=10,
-        check=False,
-    )
-    assert "Traceback" not in result.stderr
+def test_a_database_that_would_be_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, db: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert db in refused("--listen", "127.0.0.1:0", "--db", db)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -192,11 +178,3 @@ def test_graphs_of_a_file_run_beside_the_built_in_ones(verbs: Verbs, thread_id: 
 
 def test_a_plain_async_function_is_a_graph_too(verbs: Verbs, thread_id: str) -> None:
     assert verbs.json("run", "create", thread_id, "plain", "--join")["state"]["values"] == {"plain": True}
-
-
-def test_the_default_strategy_of_the_server_is_as_given(folder: Path) -> None:
-    with serving(folder / "rejecting.db", "--default-strategy", "reject", *graphs(folder, "held")) as server:
-        verbs = Verbs(server.address)
-        verbs("run", "create", "t", "held", "--create-thread")
-        verbs("run", "create", "t", "held", code=Exit.REFUSED)
-        assert server.stop() == 0

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from doubletext import Client
+from tests.cli.command_line import invoke
 from tests.cli.command_line import run as command
-from tests.support.worker_process import GRAPHS, Child, yard
-from tests.worker.test_takeover import assistant, contents, say
+from tests.support.worker_process import GRAPHS, Child, server_cluster
+from tests.worker.takeover import assistant, contents, say
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_lets_runs_finish_and_no_more_begin(tmp_path: Path, number: signal.Signals) -> None:
-    async with yard(tmp_path / "y.db", lease=20) as place, Client(place.address) as client:
+    async with server_cluster(tmp_path / "y.db") as place, Client(place.address) as client:
         await assistant(client)
         worker = await place.worker(slots=2)
         run = await say(client, place, "a", stops=["1.1"])
@@ -32,11 +33,11 @@ async def test_a_signal_lets_runs_finish_and_no_more_begin(tmp_path: Path, numbe
 
 
 async def test_a_worker_waits_for_a_server_that_is_not_there_and_makes_the_assistants(tmp_path: Path) -> None:
-    async with yard(tmp_path / "y.db", lease=20) as place:
+    async with server_cluster(tmp_path / "y.db") as place:
         await place.server.end(signal.SIGTERM)
         worker = await place.worker("counting", "kills")
         await worker.says("CreateAssistant")  # which will be tried again
-        await place.serve()
+        await place.serve(lease=20)
         await worker.says("claiming")
         async with Client(place.address) as client:
             assert {"counting", "kills"} < {each["assistant_id"] async for each in client.assistants.list()}
@@ -66,9 +67,8 @@ async def test_a_worker_that_finds_no_server_can_be_stopped() -> None:
     ],
 )
 def test_graphs_that_cannot_be_had_are_named(graphs: str, message: str) -> None:
-    result = command("worker", "--graphs", graphs)
-    assert result.returncode == 1
-    assert "Traceback" not in result.stderr
+    result = invoke("worker", "--graphs", graphs)
+    assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].startswith(f"Error: {message}")
 
 

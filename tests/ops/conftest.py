@@ -1,31 +1,15 @@
-"""The healthy file, made once, and copies of it to be spoilt."""
+"""The healthy file, and what spoils a copy of it."""
 
-import asyncio
-import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-import pytest
+from tests.support.healthy_file import copy, played
 
-from tests.ops.healthy_file import play
+__all__ = ["copy", "played"]
 
 ROOT: Final = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The healthy file; not to be changed."""
-    path = tmp_path_factory.mktemp("played") / "played.db"
-    asyncio.run(play(path))
-    return path
-
-
-@pytest.fixture
-def copy(played: Path, tmp_path: Path) -> Path:
-    """A copy of the healthy file, for the test to spoil."""
-    return Path(shutil.copy(played, tmp_path / "copy.db"))
 
 
 def spoil(path: Path, script: str) -> None:

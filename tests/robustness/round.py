@@ -17,7 +17,7 @@ from tests.robustness.history.recorder import Recorder
 from tests.robustness.traffic.client import ASSISTANTS, Caller, Remover, Scene
 from tests.robustness.traffic.watcher import Watcher, channel
 from tests.robustness.validate.disk import Disk
-from tests.support.worker_process import Yard, yard
+from tests.support.worker_process import ServerCluster, server_cluster
 
 CALLERS: Final = 16
 THREADS: Final = 8
@@ -57,7 +57,7 @@ async def play(seed: int, number: int, seconds: float, folder: Path) -> Tally:
     """Play a round; the history is in `history.jsonl` and the database in `soak.db` then."""
     recorder = Recorder(folder / "history.jsonl")
     try:
-        async with yard(folder / "soak.db", LEASE, "--graphs", STROLLING) as place:
+        async with server_cluster(folder / "soak.db", LEASE, "--graphs", STROLLING) as place:
             made = Round(f"{seed} {number}", place, recorder)
             await made.play(seconds)
             return made.tally()
@@ -66,7 +66,7 @@ async def play(seed: int, number: int, seconds: float, folder: Path) -> Tally:
 
 
 class Round:
-    def __init__(self, seed: str, place: Yard, recorder: Recorder) -> None:
+    def __init__(self, seed: str, place: ServerCluster, recorder: Recorder) -> None:
         self.seed = seed
         self.place = place
         self.recorder = recorder

@@ -11,7 +11,7 @@ import pytest
 from doubletext import ThreadBusy
 from tests.support.server import Service, gates, told
 
-EXECUTORS = ["server", "worker"]
+pytestmark = pytest.mark.executors("server", "worker")
 
 
 class Case(NamedTuple):

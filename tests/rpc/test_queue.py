@@ -8,7 +8,7 @@ import pytest
 from doubletext import QueueFull
 from tests.support.server import Service, gates, serving
 
-EXECUTORS = ["server", "worker"]
+pytestmark = pytest.mark.executors("server", "worker")
 
 
 async def queue(service: Service, thread_id: str) -> list[tuple[str, int]]:

@@ -12,7 +12,7 @@ from doubletext.v1 import resources_pb2, run_service_pb2
 from doubletext_server.store.sqlite.reads import read_values
 from tests.support.server import Service, gates, said
 
-EXECUTORS = ["server", "worker"]
+pytestmark = pytest.mark.executors("server", "worker")
 
 MANY = 100
 

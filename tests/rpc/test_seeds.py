@@ -10,7 +10,7 @@ import pytest
 from doubletext import RunNotFound, RunRolledBack, ThreadBusy
 from tests.support.server import Service
 
-EXECUTORS = ["server", "worker"]
+pytestmark = pytest.mark.executors("server", "worker")
 
 SF: dict[str, Any] = {"messages": [{"role": "user", "content": "what's the weather in sf?"}]}
 NYC: dict[str, Any] = {"messages": [{"role": "user", "content": "what's the weather in nyc?"}]}

@@ -12,7 +12,7 @@ from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import NotReady
 from tests.support.server import Service, gates, serving, told
 
-EXECUTORS = ["server", "worker"]
+pytestmark = pytest.mark.executors("server", "worker")
 
 
 async def stubborn_assistant(service: Service, grace: float) -> str:

@@ -16,7 +16,7 @@ from doubletext_server.engine.waiting import News
 from doubletext_server.grpc.wire.writing import event as on_the_wire
 from tests.support.server import Service, gates, serving
 
-EXECUTORS = ["server", "worker"]
+pytestmark = pytest.mark.executors("server", "worker")
 
 
 @graph

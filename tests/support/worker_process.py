@@ -43,8 +43,8 @@ class Child:
             self._more.clear()
             await self._more.wait()
 
-    async def told(self, line: str) -> dict[str, Any]:
-        """What it answers to a line."""
+    async def answer_to(self, line: str) -> dict[str, Any]:
+        """Of a commanded worker."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(f"{line}\n".encode())
@@ -110,26 +110,20 @@ class Gate:
             server.close()
 
 
-class Yard:
-    """A server process that may be killed and comes back on its port, workers beside it, and a gate."""
+class Cluster:
+    """Workers of a server, each a process of its own, and a gate at which their graphs wait."""
 
-    def __init__(self, db: Path, gate: Gate, lease: float, options: tuple[str, ...], children: AsyncExitStack) -> None:
-        self.db = db
+    def __init__(self, address: str, gate: Gate, children: AsyncExitStack) -> None:
+        self.address = address
         self.gate = gate
-        self.address = f"127.0.0.1:{free_port()}"
-        self._options = ("--listen", self.address, "--lease", str(lease), *options)
         self._children = children
-
-    async def serve(self) -> None:
-        self.server = await Process(self.db, *self._options).start()
-        self._children.push_async_callback(self.server.end, signal.SIGKILL)
 
     async def worker(self, *graphs: str, slots: int = 10) -> Child:
         """`doubletext worker` of these graphs of tests/support/graphs.py."""
         options = [option for name in graphs or ("counting",) for option in ("--graphs", f"{GRAPHS}:{name}")]
         return await self.child("doubletext", "worker", "--connect", self.address, "--slots", str(slots), *options)
 
-    async def hand(self) -> Child:
+    async def commanded_worker(self) -> Child:
         return await self.child("tests.support.commanded_worker", self.address)
 
     async def child(self, *arguments: str) -> Child:
@@ -140,13 +134,34 @@ class Yard:
         return child
 
 
+class ServerCluster(Cluster):
+    """The server is a process too. It may be killed, and comes back on its port."""
+
+    def __init__(self, db: Path, gate: Gate, options: tuple[str, ...], children: AsyncExitStack) -> None:
+        super().__init__(f"127.0.0.1:{free_port()}", gate, children)
+        self.db = db
+        self._options = options
+
+    async def serve(self, lease: float) -> None:
+        options = ("--listen", self.address, "--lease", str(lease), *self._options)
+        self.server = await Process(self.db, *options).start()
+        self._children.push_async_callback(self.server.end, signal.SIGKILL)
+
+
 @asynccontextmanager
-async def yard(db: Path, lease: float = 1, *options: str) -> AsyncIterator[Yard]:
-    """A yard whose server is up, with these options; all that is in it is killed at the end."""
+async def server_cluster(db: Path, lease: float = 20, *options: str) -> AsyncIterator[ServerCluster]:
+    """A cluster whose server is up, with these options; all that is in it is killed at the end."""
     async with Gate().kept() as gate, AsyncExitStack() as children:
-        made = Yard(db, gate, lease, options, children)
-        await made.serve()
+        made = ServerCluster(db, gate, options, children)
+        await made.serve(lease)
         yield made
+
+
+@asynccontextmanager
+async def cluster(address: str) -> AsyncIterator[Cluster]:
+    """Workers of a server in the test's process; all of them are killed at the end."""
+    async with Gate().kept() as gate, AsyncExitStack() as children:
+        yield Cluster(address, gate, children)
 
 
 def free_port() -> int:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Final
 
 from tests.robustness.traffic.client import Scene
-from tests.support.worker_process import Child, Yard
+from tests.support.worker_process import Child, ServerCluster
 
 LEASE: Final = 1.0
 CREW: Final = (2, 2, 1)
@@ -16,7 +16,7 @@ SLOTS: Final = 4
 
 
 class Trouble:
-    def __init__(self, place: Yard, scene: Scene, seed: str) -> None:
+    def __init__(self, place: ServerCluster, scene: Scene, seed: str) -> None:
         self.place = place
         self.scene = scene
         self.draw = random.Random(f"{seed} trouble")
@@ -47,7 +47,7 @@ class Trouble:
         self.done["servers killed"] += 1
         await self.place.server.end(signal.SIGKILL)
         self.scene.recorder.note("server killed")
-        await self.place.serve()
+        await self.place.serve(LEASE)
 
     async def stop(self, victim: int, seconds: float) -> None:
         """Awake again, they go on with what others may have taken over by then."""

@@ -1,19 +1,6 @@
 """That a client is gone is no failure of the server's, and leaves a file that is sound."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from doubletext_server.store.check import check
 from tests.support.no_errors import nothing_failed
+from tests.support.sound_files import files_are_sound
 
-__all__ = ["nothing_failed"]
-
-
-@pytest.fixture(autouse=True)
-def files_are_sound(tmp_path: Path) -> Iterator[None]:
-    """Once the server has stopped, for a check must not come from the process that serves the file."""
-    yield
-    for file in tmp_path.glob("*.db"):
-        assert list(check(str(file)).lines()) == []
+__all__ = ["files_are_sound", "nothing_failed"]

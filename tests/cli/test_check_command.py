@@ -1,10 +1,11 @@
-"""`doubletext check` as a process: what it says, and its exit code."""
+"""`doubletext check`: what it says, and its exit code."""
 
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from tests.ops.processes import execute
+from tests.cli.command_line import invoke
+from tests.cli.processes import execute
 
 
 async def test_the_exit_code_says_whether_a_file_is_sound_unsound_or_unreadable(played: Path, copy: Path) -> None:
@@ -21,24 +22,26 @@ async def test_the_exit_code_says_whether_a_file_is_sound_unsound_or_unreadable(
     )
 
 
-async def unreadable(path: Path) -> str:
-    code, said = await execute("-m", "doubletext", "check", str(path))
-    assert (code, said.count("\n")) == (2, 1)
-    assert said.startswith("Error: ")
-    assert str(path) in said
-    return said
+def unreadable(path: Path) -> str:
+    result = invoke("check", str(path))
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert result.output.startswith("Error: ")
+    assert str(path) in result.output
+    return result.output
 
 
 async def test_a_file_that_cannot_be_checked_is_named_with_the_reason(copy: Path, tmp_path: Path) -> None:
-    assert "No such file or directory" in await unreadable(tmp_path / "missing.db")
-    assert "Is a directory" in await unreadable(tmp_path)
+    assert "No such file or directory" in unreadable(tmp_path / "missing.db")
+    assert "Is a directory" in unreadable(tmp_path)
     text = tmp_path / "text.db"
     text.write_text("dear diary")
-    assert "it is not a database" in await unreadable(text)
+    assert "it is not a database" in unreadable(text)
     for version, says in ((99, "use a newer check"), (1, "serve it, or a copy of it, once")):
         with closing(sqlite3.connect(copy)) as connection:
             connection.execute(f"PRAGMA user_version = {version}")
-        assert says in await unreadable(copy)
+        assert says in unreadable(copy)
     with copy.open("r+b") as file:
         file.truncate(5_000)
-    assert "malformed" in await unreadable(copy)
+    code, said = await execute("-m", "doubletext", "check", str(copy))
+    assert (code, said.count("\n")) == (2, 1)
+    assert "malformed" in said

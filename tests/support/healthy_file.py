@@ -1,7 +1,11 @@
 """A file in which nearly everything has happened that can: the healthy one that checks are tried on."""
 
+import asyncio
+import shutil
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 from doubletext_server.store.sqlite.store import SqliteStore
 from doubletext_statemachine import commands
@@ -140,3 +144,17 @@ async def _gone(hand: SqliteHand) -> None:
     await hand.create("gone")
     await hand.run_through("once", {"a": 1}, thread_id="gone")
     await hand.store.change(commands.DeleteThread("gone"))
+
+
+@pytest.fixture(scope="session")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The healthy file; not to be changed."""
+    path = tmp_path_factory.mktemp("played") / "played.db"
+    asyncio.run(play(path))
+    return path
+
+
+@pytest.fixture
+def copy(played: Path, tmp_path: Path) -> Path:
+    """A copy of the healthy file, for the test to spoil."""
+    return Path(shutil.copy(played, tmp_path / "copy.db"))

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from tests.ops.conftest import ROOT
+from tests.cli.command_line import ROOT
 
 
 async def execute(*command: str) -> tuple[int | None, str]:

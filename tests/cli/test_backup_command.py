@@ -10,7 +10,8 @@ from typing import Final
 from doubletext import Client
 from doubletext.types import MultitaskStrategy
 from doubletext_server.store.check import check
-from tests.ops.processes import execute
+from tests.cli.command_line import invoke
+from tests.cli.processes import execute
 from tests.support.server import said
 from tests.support.server_process import process
 
@@ -98,10 +99,9 @@ async def finished(client: Client, thread_id: str) -> None:
     assert (await client.threads.get(thread_id))["status"] != "busy"
 
 
-async def test_a_backup_that_is_refused_says_why_and_exits_with_1(played: Path, tmp_path: Path) -> None:
+def test_a_backup_that_is_refused_says_why_and_exits_with_1(played: Path, tmp_path: Path) -> None:
     target = tmp_path / "there.db"
     target.touch()
-    assert await execute("-m", "doubletext", "backup", "--db", str(played), str(target)) == (
-        1,
-        f"Error: {target} is there already; choose another name, or move it away\n",
-    )
+    refused = invoke("backup", "--db", str(played), str(target))
+    assert refused.exit_code == 1
+    assert refused.output == f"Error: {target} is there already; choose another name, or move it away\n"
