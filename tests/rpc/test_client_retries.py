@@ -105,7 +105,7 @@ async def test_a_retried_interrupt_does_not_interrupt_itself(service: Service, m
     """The first answer is lost after the commit; the retry is answered with the run that is there."""
     thread_id = await service.thread()
     first = await service.started(thread_id, "first")
-    change, lost = service.app.store.change, 0
+    change, lost = service.app.changes.change, 0
 
     async def losing(request: Any) -> Any:
         nonlocal lost

@@ -20,7 +20,8 @@ from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
-from doubletext_server.app import App, Config
+from doubletext_server.app import App
+from doubletext_server.config import Config
 from tests.support.rpcs import OURS, call, refused
 from tests.support.server import Service
 

@@ -293,7 +293,7 @@ async def test_a_run_that_could_not_be_handed_back_is_not_failed_by_the_drain(
     async with serving(tmp_path / "test.db") as service:
         thread_id = await service.thread()
         run = await service.started(thread_id, "left")
-        change = service.app.store.change
+        change = service.app.changes.change
 
         async def refusing(request: Command) -> Decision:
             if isinstance(request, ReleaseRun):

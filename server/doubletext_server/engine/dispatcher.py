@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from doubletext_server.clock import Clock
-from doubletext_server.store.protocol import Store
+from doubletext_server.engine.changes import Changes
 from doubletext_statemachine.commands import Tick
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import NotReady, Refusal
@@ -24,8 +24,7 @@ log = structlog.get_logger("dispatcher")
 
 
 class Dispatcher:
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ready: dict[str, dict[str, int]] = {}  # graph -> thread -> the number of its turn
         self._graph_of: dict[str, str] = {}
@@ -34,6 +33,10 @@ class Dispatcher:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._ticks: set[asyncio.Task[None]] = set()
         self._closed = False
+
+    def start(self, changes: Changes) -> None:
+        """Let timers make changes. Call this before the first commit."""
+        self._changes = changes
 
     @property
     def claimers(self) -> int:
@@ -121,7 +124,7 @@ class Dispatcher:
 
     async def _tick(self, thread_id: str) -> None:
         try:
-            decision = await self._store.change(Tick(thread_id))
+            decision = await self._changes.change(Tick(thread_id))
         except Refusal as refusal:
             log.warning("a timer will be tried again", thread_id=thread_id, error=str(refusal))
             self.retry(thread_id)

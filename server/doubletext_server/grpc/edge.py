@@ -59,12 +59,12 @@ class Room:
 class Edge:
     """`closed` refuses every call while it is set. Other packages' services (health, reflection) are not guarded.
 
-    on_failure: told of each call that fails, by its method.
+    on_failure: called with the method and the error of each call that fails.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, on_failure: Callable[[str, Exception], None] | None = None) -> None:
         self.closed: str | None = "starting"
-        self.on_failure: Callable[[str, Exception], None] = lambda method, error: None
+        self._on_failure = on_failure
         self._calls = Room("calls under way", limits.calls)
         self._waiting = Room("calls that wait", limits.waiting)
 
@@ -122,7 +122,8 @@ class Edge:
         `abort` ends it here, by an exception, which takes the server a tenth longer. It leaves out the headers, though,
         without which alone a client's transport tries again of itself (gRPC's proposal A6). See docs/decisions/0041.
         """
-        self.on_failure(method, error)
+        if self._on_failure is not None:
+            self._on_failure(method, error)
         status = rpc_status.to_status(_status(method, error))
         if status.code in MAY_BE_RETRIED:
             await context.abort_with_status(status)
