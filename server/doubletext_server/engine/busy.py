@@ -16,7 +16,7 @@ class Busy:
 
     def view(self, thread_id: str) -> ThreadView | None:
         """All that is in flight on the thread; None when nothing is, or when that is not known just now."""
-        return None if thread_id in self._under_way else self._views.get(thread_id)
+        return None if thread_id in self._under_way else self._views.get(thread_id)  # mutant: busy-view
 
     def begin(self, thread_id: str) -> None:
         self._under_way[thread_id] = self._under_way.get(thread_id, 0) + 1

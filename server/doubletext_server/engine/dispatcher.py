@@ -95,7 +95,7 @@ class Dispatcher:
             return await claimer
         except asyncio.CancelledError:
             if claimer.done() and not claimer.cancelled() and claimer.exception() is None:
-                self.retry(claimer.result(), 0)
+                self.retry(claimer.result(), 0)  # mutant: claimer-gone
             raise
         finally:
             del self._claimers[claimer]

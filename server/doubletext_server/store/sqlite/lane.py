@@ -116,7 +116,7 @@ class Lane:
 
 
 def _settle(tell: Then, future: asyncio.Future[Any], outcome: Any) -> None:
-    if tell is not None:
+    if tell is not None:  # mutant: caller-gone
         try:
             tell(outcome)
         except Exception:
@@ -142,7 +142,7 @@ def write_batch(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
     """One transaction for all. A Refusal is one function's own affair, raised before it wrote anything; any other
     failure undoes the batch, and each function is then tried alone, so that none fails for another."""
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("BEGIN IMMEDIATE")  # mutant: commit-begin
     except sqlite3.Error as error:  # no function's fault: trying each alone would only make all wait so much longer
         return [_as_refusal(error) for _ in batch]
     try:
@@ -150,7 +150,7 @@ def write_batch(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
     except Exception as error:  # noqa: BLE001 - becomes the outcome
         if len(batch) == 1:
             return [_as_refusal(error)]
-        return [write_batch(connection, [work])[0] for work in batch]
+        return [write_batch(connection, [work])[0] for work in batch]  # mutant: failed-batch
 
 
 def _transaction(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
@@ -162,7 +162,7 @@ def _transaction(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]
                 outcomes.append(work(connection))
             except Refusal as refusal:
                 outcomes.append(refusal)
-        connection.execute("COMMIT")
+        connection.execute("COMMIT")  # mutant: commit-end
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")

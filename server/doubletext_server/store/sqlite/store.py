@@ -243,7 +243,7 @@ class SqliteStore:
             found = reads.run(self._by_key, self.clock(), run_id, connection)
             at = step
             if step is None and isinstance(found, RunRecord) and found.run.status in TERMINAL:
-                at = found.run.left_state_at
+                at = found.run.left_state_at  # mutant: left-state
             return found, reads.state(thread_id, at, connection), at is None
 
         found, (state, raw), newest = await self.scans.run(read)

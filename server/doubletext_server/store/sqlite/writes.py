@@ -47,7 +47,7 @@ def write(connection: sqlite3.Connection, rows: Rows) -> None:
         connection.execute(SET_RUN, (*run[RUN_KEPT:], run[0]))
     for tombstone in rows.tombstones:
         _bury(connection, tombstone)
-    if rows.cut is not None:
+    if rows.cut is not None:  # mutant: one-commit
         _cut(connection, rows.thread_id, rows.cut)
     if rows.admitted is not None:
         connection.execute(ADD_RUN, rows.admitted)
@@ -98,7 +98,7 @@ def _bury(connection: sqlite3.Connection, tombstone: Row) -> None:
     content of its own."""
     run_id = tombstone[0]
     _delete_run(connection, run_id)
-    connection.execute(
+    connection.execute(  # mutant: outputs-gone
         "UPDATE events SET body = json_array(json_extract(body, '$[0]'), NULL) WHERE run_id = ? AND kind = 'output'",
         (run_id,),
     )
