@@ -115,7 +115,7 @@ async def test_a_retried_interrupt_does_not_interrupt_itself(service: Service, m
             raise NotReadyRefusal(what="unable to answer")
         return decision
 
-    monkeypatch.setattr(service.app.store, "change", losing)
+    monkeypatch.setattr(service.app.changes, "change", losing)
     second = await service.say(thread_id, "second", "interrupt")
     assert lost == 1
     assert [run["run_id"] for run in second["superseded"]] == [first["run_id"]]

@@ -44,11 +44,11 @@ class Meter:
         before = {name: lane.batches for name, lane in self._lanes.items()}
         size = self._log_size()
         for name, lane in self._lanes.items():
-            lane._conn.set_trace_callback(lambda statement, name=name: self._count(name))
+            lane._connection._conn.set_trace_callback(lambda statement, name=name: self._count(name))
         await call()
         await self.service.app.store.settled()
         for lane in self._lanes.values():
-            lane._conn.set_trace_callback(None)
+            lane._connection._conn.set_trace_callback(None)
         for name, lane in self._lanes.items():
             asked_here = name == "writer"  # `settled` is a hop too, and an empty transaction
             if hops := lane.batches - before[name] - asked_here:

@@ -143,7 +143,8 @@ async def test_an_exception_that_nobody_expected_is_internal_and_its_text_stays_
     async def broken(*_: object) -> None:
         raise RuntimeError("secret: the password is swordfish")
 
-    monkeypatch.setattr(service.app.store, method, broken)
+    part = service.app.changes if method == "change" else service.app.store
+    monkeypatch.setattr(part, method, broken)
     with capture_logs() as logs:
         error = await refused(BREAK[method](service))
     assert (error.code, error.reason) == ("INTERNAL", "INTERNAL")

@@ -72,7 +72,7 @@ async def test_each_refusal_of_a_run_is_counted_with_its_reason(scene: Scene, mo
     reasons.append(await refuse())
     app.edge.closed = None
     with monkeypatch.context() as broken:
-        broken.setattr(app.store, "change", fails)
+        broken.setattr(app.changes, "change", fails)
         reasons.append(await refuse())
     await refused(scene.service.runs.GetRun(run_service_pb2.GetRunRequest(run_id="nowhere")))
     expected = {
