@@ -73,15 +73,6 @@ class Graph:
         return None
 
 
-def describe(error: BaseException) -> tuple[str, str]:
-    """The type and message of what a graph raised, as text that can be stored and sent."""
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - it is the graph's own __str__
-        message = "its message cannot be shown"
-    return type(error).__name__, message.encode(errors="replace").decode()[:10_000]
-
-
 @overload
 def graph(function: GraphFunction, /) -> Graph: ...
 @overload
