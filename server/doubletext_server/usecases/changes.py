@@ -1,4 +1,4 @@
-"""What a use case asks of the engine to change a thread."""
+"""What use cases need from the engine to change a thread."""
 
 from typing import Protocol
 
@@ -8,5 +8,8 @@ from doubletext_statemachine.decisions import Decision
 
 class Changes(Protocol):
     async def change(self, command: Command) -> Decision:
-        """Decide on the command and commit the decision. It is on disk when this returns, and goes on when the caller
-        is cancelled. Raises the decision's Refusal, and NotReady when nothing can be written just now."""
+        """Decide on the command and commit the decision.
+
+        The decision is on disk when this returns. It goes on when the caller is cancelled. Raises the Refusal of the
+        decision, and NotReady when nothing can be written at the moment.
+        """
