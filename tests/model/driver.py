@@ -102,7 +102,7 @@ class Driver:
 
     async def ticked(self) -> None:
         """Let the server see what the clock says, as its timers do."""
-        await asyncio.gather(*(self.service.app.store.change(Tick(name)) for name in self._model.threads))
+        await asyncio.gather(*(self.service.app.changes.change(Tick(name)) for name in self._model.threads))
 
     async def quiet(self) -> None:
         """Wait until the server's own attempts are where the model has them, and nothing else is under way."""

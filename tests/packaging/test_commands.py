@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from doubletext.cli import calling
 from doubletext.cli.commands.serve import NEEDED, serve
 from doubletext.cli.main import MODULES, main
-from doubletext_server.app import Config
+from doubletext_server.config import Config
 from doubletext_server.engine.retention import DAY, Keep
 from doubletext_server.usecases.limits import LONGEST_QUEUE
 from doubletext_statemachine.words import Strategy

@@ -26,7 +26,7 @@ async def kept(tmp_path: Path, keep: Keep, lease: float = 15) -> AsyncIterator[t
 
 
 async def count(service: Service, table: str) -> int:
-    return await service.app.store.rows.run(lambda c: int(c.execute(f"SELECT count(*) FROM {table}").fetchone()[0]))
+    return await service.sqlite.rows.run(lambda c: int(c.execute(f"SELECT count(*) FROM {table}").fetchone()[0]))
 
 
 async def test_what_is_older_than_its_age_is_trimmed_and_the_rest_stays(tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ async def test_more_than_a_batch_is_trimmed_in_several_commits(tmp_path: Path) -
         thread_id = await service.thread()
         await asyncio.gather(*(service.client.threads.update_state(thread_id, {}) for _ in range(1203)))
         clock.now += 2 * DAY
-        batches = service.app.store.writer.batches
+        batches = service.sqlite.writer.batches
         await service.app.retention.sweep()
-        assert service.app.store.writer.batches >= batches + 3
+        assert service.sqlite.writer.batches >= batches + 3
         assert await count(service, "events") == 0
         await service.client.threads.update_state(thread_id, {"n": "last"})
         (event,) = await service.app.store.events(thread_id, 1203, 9)
@@ -103,7 +103,7 @@ async def test_a_crowded_thread_is_thinned_out_as_it_grows_and_the_file_stops_gr
             await service.client.runs.join(other, run["run_id"])
             clock.now += DAY // 8
             await service.app.retention.sweep()
-            pages.append(await service.app.store.rows.run(lambda c: int(c.execute("PRAGMA page_count").fetchone()[0])))
+            pages.append(await service.sqlite.rows.run(lambda c: int(c.execute("PRAGMA page_count").fetchone()[0])))
         assert pages[-1] == pages[19]
         assert await count(service, "events") <= 1100 + 200 + 10
         assert await count(service, "threads") <= 3

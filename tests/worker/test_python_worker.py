@@ -12,7 +12,8 @@ import pytest
 
 from doubletext import Client, Context, Graph, InvalidField, Worker, graph
 from doubletext.worker import CLAIMS
-from doubletext_server.app import App, Config
+from doubletext_server.app import App
+from doubletext_server.config import Config
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.words import RunStatus
 from tests.support.server import Service, failing, gates, said, scripted, serving

@@ -15,7 +15,7 @@ import click
 from doubletext import types
 
 if TYPE_CHECKING:
-    from doubletext_server.app import Config
+    from doubletext_server.config import Config
 
 NEEDED: Final = (
     "aiosqlite",
@@ -114,7 +114,7 @@ def serve(
     from doubletext.loading import CannotLoad, load
     from doubletext.samples import BUILT_IN
     from doubletext_server.address import CannotListen
-    from doubletext_server.app import Config
+    from doubletext_server.config import Config
     from doubletext_server.engine.retention import DAY, Keep
     from doubletext_server.store.sqlite.schema import CannotOpen
     from doubletext_statemachine.words import Strategy

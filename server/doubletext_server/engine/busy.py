@@ -1,5 +1,5 @@
 """Threads with runs in flight, as their last commits left them: by these a run that wants an idle thread is refused,
-without a look into the file. Lives on the event loop. See docs/decisions/0045.
+without a reading of the store. Lives on the event loop. See docs/decisions/0045.
 """
 
 from doubletext_statemachine.model import ThreadView
@@ -7,7 +7,7 @@ from doubletext_statemachine.model import ThreadView
 
 class Busy:
     """A thread's view is given out only while no change of it is under way, since it is exact only then: whatever may
-    have been answered from the file is in it. `begin` each change, then let it be `told` or `failed`.
+    have been answered from the store is in it. Call `begin` for each change, then `committed` or `failed`.
     """
 
     def __init__(self) -> None:
@@ -16,13 +16,13 @@ class Busy:
 
     def view(self, thread_id: str) -> ThreadView | None:
         """All that is in flight on the thread; None when nothing is, or when that is not known just now."""
-        return None if thread_id in self._under_way else self._views.get(thread_id)
+        return None if thread_id in self._under_way else self._views.get(thread_id)  # mutant: busy-view
 
     def begin(self, thread_id: str) -> None:
         self._under_way[thread_id] = self._under_way.get(thread_id, 0) + 1
 
-    def told(self, thread_id: str, view: ThreadView | None) -> None:
-        """A commit left the thread so; None for a view that does not have all that is in flight."""
+    def committed(self, thread_id: str, view: ThreadView | None) -> None:
+        """The thread as a commit left it; None for a view that does not list all that is in flight."""
         self._end(thread_id)
         if view is not None and view.runs:
             self._views[thread_id] = view

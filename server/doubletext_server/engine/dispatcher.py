@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from doubletext_server.clock import Clock
-from doubletext_server.store.protocol import Store
+from doubletext_server.engine.changes import Changes
 from doubletext_statemachine.commands import Tick
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import NotReady, Refusal
@@ -25,8 +25,7 @@ log = structlog.get_logger("dispatcher")
 
 
 class Dispatcher:
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ready: dict[str, dict[str, int]] = {}  # graph -> thread -> the number of its turn
         self._graph_of: dict[str, str] = {}
@@ -35,6 +34,10 @@ class Dispatcher:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._ticks: set[asyncio.Task[None]] = set()
         self._closed = False
+
+    def start(self, changes: Changes) -> None:
+        """Let timers make changes. Call this before the first commit."""
+        self._changes = changes
 
     @property
     def claimers(self) -> int:
@@ -93,7 +96,7 @@ class Dispatcher:
             return await claimer
         except asyncio.CancelledError:
             if claimer.done() and not claimer.cancelled() and claimer.exception() is None:
-                self.retry(claimer.result(), 0)
+                self.retry(claimer.result(), 0)  # mutant: claimer-gone
             raise
         finally:
             del self._claimers[claimer]
@@ -122,7 +125,7 @@ class Dispatcher:
 
     async def _tick(self, thread_id: str) -> None:
         try:
-            decision = await self._store.change(Tick(thread_id))
+            decision = await self._changes.change(Tick(thread_id))
         except Refusal as refusal:
             log.warning("a timer will be tried again", thread_id=thread_id, error=str(refusal))
             self.retry(thread_id)

@@ -82,7 +82,7 @@ class EventLog:
                     break
                 if page is not None:
                     yield page
-                after = max(after, head) if page is None else page.records[-1].event.sequence
+                after = max(after, head) if page is None else page.records[-1].event.sequence  # mutant: read-on
                 if not live and after >= thread.last_event:
                     return
                 await news.after(after)

@@ -1,7 +1,7 @@
 """Runs the server's own graphs, as one more claimer: claim, commit each step, finish.
 
-A run that becomes ready while there is a free slot is claimed in the very commit that made it ready (`follow`); others
-wait for their turn at the dispatcher. Either way the claim's commit starts it.
+A run that becomes ready while there is a free slot is claimed in the very commit that made it ready (`follow_up`).
+Others wait for their turn at the dispatcher. Either way the claim's commit starts it.
 
 A stop cancels the graph's task at once. A graph that goes on all the same is fenced: the arbiter refuses what it
 commits, and its thread waits for its end no longer than the assistant's `stop_grace`.
@@ -18,10 +18,10 @@ import structlog
 
 from doubletext.graph import Context, Graph, describe
 from doubletext.structs import update_struct
+from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.dispatcher import RETRY_SECONDS, Dispatcher
 from doubletext_server.json_text import dump
 from doubletext_server.store.protocol import Store
-from doubletext_server.store.sqlite.reads import read_values
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import LeaseLost, NotReady, Refusal
@@ -57,10 +57,12 @@ class Executor:
         self._serving: asyncio.Task[None] | None = None
         self._draining = False
 
-    def start(self) -> None:
+    def start(self, changes: Changes) -> None:
+        """Claim and execute runs from now on."""
+        self._changes = changes
         self._serving = asyncio.create_task(self._serve())
 
-    def follow(self, thread_id: str, decision: Decision) -> commands.ClaimRun | None:
+    def follow_up(self, thread_id: str, decision: Decision) -> commands.ClaimRun | None:
         """The claim of the run that a Decision makes ready, when it is to be executed here and at once."""
         ready = decision.upcoming.ready
         if ready is None or ready.assistant.graph not in self._names:
@@ -82,7 +84,7 @@ class Executor:
 
     async def _claim(self, thread_id: str) -> None:
         try:
-            await self._store.change(commands.ClaimRun(thread_id, self._names))
+            await self._changes.change(commands.ClaimRun(thread_id, self._names))
         except Refusal as refusal:
             log.warning("a claim will be tried again", thread_id=thread_id, error=str(refusal))
             self._dispatcher.retry(thread_id)
@@ -174,7 +176,7 @@ class Executor:
             },
             input=json.loads(record.input),
             config=json.loads(run.assistant.config),
-            load_state=lambda: read_values(raw),
+            load_state=raw.values,
             emit=emit,
         )
 
@@ -188,7 +190,7 @@ class Executor:
         """Commit, and while the database cannot be written, try again: the graph's work is not thrown away for that."""
         while True:
             try:
-                await self._store.change(request)
+                await self._changes.change(request)
                 return
             except NotReady:
                 await asyncio.sleep(RETRY_SECONDS)
@@ -217,7 +219,7 @@ class Executor:
 
     async def _release(self, run: Run) -> None:
         try:
-            await self._store.change(commands.ReleaseRun(*_lease(run)))
+            await self._changes.change(commands.ReleaseRun(*_lease(run)))
         except Refusal as refusal:
             log.warning("a run was not handed back", run_id=run.run_id, error=str(refusal))
 

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from doubletext_server.clock import Clock
+from doubletext_server.engine.changes import Changes
 from doubletext_server.store.protocol import Store
 from doubletext_statemachine.commands import ExpireThread
 from doubletext_statemachine.decisions import Decision
@@ -49,7 +50,8 @@ class Retention:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    def start(self, changes: Changes) -> None:
+        self._changes = changes
         self._task = asyncio.create_task(self._run())
 
     def on_commit(self, thread_id: str, decision: Decision) -> None:
@@ -100,7 +102,7 @@ class Retention:
             pass
 
     async def _expire(self, thread_id: str, idle_since: int) -> None:
-        decision = await self._store.change(ExpireThread(thread_id, idle_since))
+        decision = await self._changes.change(ExpireThread(thread_id, idle_since))
         if decision.thread is None:
             log.info("an idle thread was deleted", thread_id=thread_id)
         else:

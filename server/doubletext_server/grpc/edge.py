@@ -63,9 +63,9 @@ class Edge:
     on_failure  is called with the method and the error of each call that fails
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, on_failure: Callable[[str, Exception], None] | None = None) -> None:
         self.closed: str | None = "starting"
-        self.on_failure: Callable[[str, Exception], None] = lambda method, error: None
+        self._on_failure = on_failure
         self._calls = Room("calls under way", limits.calls)
         self._waiting = Room("calls that wait", limits.waiting)
 
@@ -124,7 +124,8 @@ class Edge:
         abort sends no headers, and a client's transport retries by itself only after an answer without headers (gRPC's
         proposal A6). See docs/decisions/0041.
         """
-        self.on_failure(method, error)
+        if self._on_failure is not None:
+            self._on_failure(method, error)
         status = rpc_status.to_status(_status(method, error))
         if status.code in MAY_BE_RETRIED:
             await context.abort_with_status(status)

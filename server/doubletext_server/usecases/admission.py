@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from uuid6 import uuid7
 
+from doubletext_server.engine.changes import Changes
 from doubletext_server.store.protocol import LARGEST_PAGE, RunRecord, Store
-from doubletext_server.usecases.changes import Changes
 from doubletext_server.usecases.digests import digest
 from doubletext_server.usecases.validation import Fields
 from doubletext_server.usecases.values import EMPTY, Given, JsonObject

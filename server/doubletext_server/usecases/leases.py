@@ -5,14 +5,15 @@ from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from doubletext_server.clock import SECOND_US, Clock
+from doubletext_server.engine.changes import Changes
+from doubletext_server.engine.leases import HeldLeases
 from doubletext_server.engine.waiting import Hub, RunEnded
 from doubletext_server.store.protocol import Store
-from doubletext_server.usecases.changes import Changes
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import LeaseLost
 from doubletext_statemachine.model import Run, StoppingAttempt, Tombstone
-from doubletext_statemachine.words import STOPPED, Reason, RunStatus
+from doubletext_statemachine.words import STOPPED, Reason
 
 
 class LeaseKey(NamedTuple):
@@ -44,25 +45,17 @@ class Renewal(NamedTuple):
 class Leases:
     """`lease_us`: how long a lease lasts unless it is renewed."""
 
-    def __init__(self, store: Store, changes: Changes, hub: Hub, clock: Clock, lease_us: int) -> None:
+    def __init__(self, store: Store, changes: Changes, hub: Hub, held: HeldLeases, clock: Clock, lease_us: int) -> None:
         self._store = store
         self._changes = changes
         self._hub = hub
         self._clock = clock
+        self._held = held
         self._lease_us = lease_us
-        self._held: dict[str, Run] = {}  # runs under a lease; after a restart, only those that were renewed since
-
-    def on_commit(self, decision: Decision) -> None:
-        """Take note of the runs under a lease, and of the times at which their leases expire."""
-        for run in decision.moved:
-            if run.status is RunStatus.RUNNING and run.lease_expires is not None:
-                self._held[run.run_id] = run
-            else:
-                self._held.pop(run.run_id, None)
 
     async def thread_of(self, key: LeaseKey) -> str:
         """Return the thread of the lease's run. Raises LeaseLost when the run is gone."""
-        if (run := self._held.get(key.run_id)) is not None:
+        if (run := self._held.run(key.run_id)) is not None:
             return run.thread_id
         thread_id = await self._store.thread_of(key.run_id)
         if thread_id is None:
@@ -118,7 +111,7 @@ class Leases:
 
     def _renewal_in(self, key: LeaseKey) -> float:
         """Return the seconds until a third of the lease is over. 0 for later, and for a lease that is not known."""
-        run = self._held.get(key.run_id)
+        run = self._held.run(key.run_id)
         if run is None or run.lease_expires is None or run.epoch != key.epoch:
             return 0
         left_us = run.lease_expires - self._clock() - self._lease_us * 2 // 3

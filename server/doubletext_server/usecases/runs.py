@@ -9,11 +9,11 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 from doubletext_server.clock import SECOND_US, rfc3339
+from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.eventlog import EventLog, EventPage
 from doubletext_server.engine.waiting import Hub
 from doubletext_server.store.protocol import RunRecord, State, Store
 from doubletext_server.usecases.admission import Admission, Admissions, NewRun
-from doubletext_server.usecases.changes import Changes
 from doubletext_server.usecases.limits import MOST_FILTERS
 from doubletext_server.usecases.paging import Listing, PageRequest, Pages
 from doubletext_server.usecases.validation import Fields

@@ -5,10 +5,10 @@ from typing import Any
 
 from uuid6 import uuid7
 
+from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.eventlog import EventLog, EventPage
 from doubletext_server.store.protocol import State, Store, ThreadRecord
 from doubletext_server.usecases.assistants import existing
-from doubletext_server.usecases.changes import Changes
 from doubletext_server.usecases.limits import LONGEST_QUEUE, MOST_FILTERS
 from doubletext_server.usecases.paging import Listing, PageRequest, Pages
 from doubletext_server.usecases.validation import Fields

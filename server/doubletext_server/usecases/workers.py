@@ -8,10 +8,11 @@ from typing import NamedTuple
 import structlog
 
 from doubletext_server.clock import SECOND_US, Clock
+from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.dispatcher import Dispatcher
+from doubletext_server.engine.leases import HeldLeases
 from doubletext_server.engine.waiting import Hub
 from doubletext_server.store.protocol import RunRecord, State, Store
-from doubletext_server.usecases.changes import Changes
 from doubletext_server.usecases.digests import digest
 from doubletext_server.usecases.leases import LeaseKey, Leases, Renewal, Stop
 from doubletext_server.usecases.validation import Fields
@@ -51,18 +52,21 @@ class Workers:
     """`lease_us`: how long a lease lasts unless it is renewed."""
 
     def __init__(
-        self, store: Store, changes: Changes, hub: Hub, dispatcher: Dispatcher, clock: Clock, lease_us: int
+        self,
+        store: Store,
+        changes: Changes,
+        hub: Hub,
+        dispatcher: Dispatcher,
+        held: HeldLeases,
+        clock: Clock,
+        lease_us: int,
     ) -> None:
         self._store = store
         self._changes = changes
         self._dispatcher = dispatcher
         self._lease_us = lease_us
-        self._leases = Leases(store, changes, hub, clock, lease_us)
+        self._leases = Leases(store, changes, hub, held, clock, lease_us)
         self._returns: set[asyncio.Task[None]] = set()
-
-    def on_commit(self, decision: Decision) -> None:
-        """Take note of the leases that a commit changed."""
-        self._leases.on_commit(decision)
 
     async def claim(
         self, worker_id: str, graphs: Sequence[str], wait_us: Given[int | None] = None

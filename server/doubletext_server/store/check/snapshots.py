@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from doubletext_server.store.check.report import Kind, Report
-from doubletext_server.store.sqlite.rows import read_step_reducers
+from doubletext_server.store.rows import read_step_reducers
 from doubletext_statemachine.model import Reducers
 from doubletext_statemachine.state import fold
 

@@ -1,0 +1,38 @@
+"""What a server is started with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from doubletext.graph import Graph
+from doubletext_server.clock import Clock, system_clock
+from doubletext_server.engine.retention import Keep
+from doubletext_server.grpc.edge import Limits
+from doubletext_statemachine.model import DEFAULT_MAX_QUEUED_RUNS
+from doubletext_statemachine.words import Strategy
+
+DEFAULT_LEASE: Final = 15_000_000
+
+
+@dataclass(frozen=True)
+class Config:
+    """listen  HOST:PORT, port 0 picks a free one
+    db      path of the database file
+    graphs  what the server itself runs, by name
+    max_queued_runs  of threads that have no limit of their own
+    lease   microseconds that a worker's lease lasts unless it is renewed
+    keep    what is trimmed, and when
+    limits  how many calls there may be at once
+    metrics HOST:PORT where Prometheus may ask, port 0 picks a free one; None for nowhere
+    """
+
+    listen: str
+    db: str
+    graphs: Mapping[str, Graph]
+    default_strategy: Strategy = Strategy.ENQUEUE
+    max_queued_runs: int = DEFAULT_MAX_QUEUED_RUNS
+    lease: int = DEFAULT_LEASE
+    keep: Keep = field(default_factory=Keep)
+    limits: Limits = field(default_factory=Limits)
+    clock: Clock = system_clock
+    metrics: str | None = None
