@@ -188,5 +188,5 @@ def check(file: str) -> None:
         return
     for line in report.lines():
         click.echo(line)
-    click.echo(f"wrong: {sum(report.count.values())} violations in {report.summary()}")
+    click.echo(f"wrong: {checks.counted(sum(report.count.values()), 'violation')} in {report.summary()}")
     sys.exit(1)

@@ -1,6 +1,7 @@
-"""Who may be claimed now: threads whose next run is ready, offered to claimers in the order in which they became so.
+"""The dispatcher offers threads whose next run is ready to claimers, in the order in which the threads became ready.
 
-Fed by commits, asleep otherwise. What becomes possible by the passing of time alone has one timer a thread.
+It acts on commits and never polls. A thread has at most one timer, for what becomes possible when time has passed: a
+delay, a timeout, the end of a lease or of a grace.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from doubletext_statemachine.words import Reason
 
 RETRY_SECONDS: Final = 1.0
 LONGEST_TIMER_SECONDS: Final = 86_400.0
-"""The event loop's timers don't take years; one that fires early is set again."""
+"""The event loop's timers do not accept years. A timer that fires early is set again."""
 
 log = structlog.get_logger("dispatcher")
 
@@ -40,11 +41,11 @@ class Dispatcher:
 
     @property
     def claimers(self) -> int:
-        """How many wait for something to claim; to be read from any thread."""
+        """How many claimers wait. May be read on any thread."""
         return len(self._claimers)
 
     def on_commit(self, thread_id: str, decision: Decision) -> None:
-        """Take note of a commit."""
+        """Offer the thread if its next run is ready, and set its timer."""
         self._note(thread_id, decision.upcoming)
 
     def _note(self, thread_id: str, upcoming: Upcoming) -> None:
@@ -77,10 +78,10 @@ class Dispatcher:
             del self._ready[graph]
 
     async def next(self, graphs: frozenset[str]) -> str:
-        """The id of the thread that has waited longest with a run of one of `graphs` ready; claim it and see.
+        """Wait for a thread whose next run is ready and has one of `graphs`. Return the id of the longest ready one.
 
-        A thread is handed out once for each commit that leaves it ready: one that cannot claim must call `retry`.
-        Raises NotReady when the server stops.
+        A commit that leaves a thread ready offers it to one claimer only. A claimer that then fails to claim must call
+        `retry`. Raises NotReady when the server stops.
         """
         if self._closed:
             raise NotReady(what="stopping")
@@ -104,13 +105,13 @@ class Dispatcher:
         return [next(iter(self._ready[graph].items()))] if graph in self._ready else []
 
     def retry(self, thread_id: str, seconds: float = RETRY_SECONDS) -> None:
-        """Look at the thread again after a while: it could not be claimed or written just now."""
+        """Decide about the thread again after some seconds, because it could not be claimed or written now."""
         if not self._closed:
             self._set_timer(thread_id, seconds)
 
     def _set_timer(self, thread_id: str, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        # Rounded up past the clock's own grain, so that what was awaited is due when the timer fires.
+        # A millisecond more than needed, so that the time has really come when the timer fires.
         delay = min(max(seconds, 0) + 0.001, LONGEST_TIMER_SECONDS)
         if (timer := self._timers.pop(thread_id, None)) is not None:
             timer.cancel()
@@ -134,7 +135,7 @@ class Dispatcher:
                 log.warning("a worker fell silent", worker_id=run.worker_id, run_id=run.run_id, attempt=run.attempt)
 
     async def close(self) -> None:
-        """Stop offering and timing, and send the claimers home."""
+        """Stop offering threads, cancel the timers, and let the claimers fail with NotReady."""
         self._closed = True
         for claimer in self._claimers:
             if not claimer.done():

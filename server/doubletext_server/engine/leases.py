@@ -1,4 +1,4 @@
-"""The leases that are held, as the last commits left them. After a restart it lacks those not yet renewed."""
+"""The leases that workers hold. After a restart, a lease is listed once it was renewed."""
 
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Run
@@ -10,11 +10,11 @@ class HeldLeases:
         self._runs: dict[str, Run] = {}
 
     def run(self, run_id: str) -> Run | None:
-        """The run under a lease; None for one of which nothing is known."""
+        """Return a run that is under a lease, or None for a run whose lease is not known."""
         return self._runs.get(run_id)
 
     def on_commit(self, thread_id: str, decision: Decision) -> None:
-        """Take note of a commit: which runs are under a lease, and until when."""
+        """Take note of the runs under a lease, and of the times at which their leases expire."""
         for run in decision.moved:
             if run.status is RunStatus.RUNNING and run.lease_expires is not None:
                 self._runs[run.run_id] = run

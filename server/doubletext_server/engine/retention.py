@@ -1,7 +1,8 @@
-"""Deletes what is kept for a while only: events with their outputs, tombstones, request ids, and threads that are idle.
+"""Retention deletes what the server keeps for a limited time: events with their outputs, tombstones, request ids, and
+idle threads if that is asked for.
 
-In the background, in small commits between those of others. What is too many is told by commits, what is too old is
-looked for once a minute, from an index that lists the oldest first. Steps and runs stay until their thread is deleted.
+It works in the background, in small commits. Each commit says whether a thread has too many events. What is too old is
+looked up once a minute, in an index that lists the oldest first. Steps and runs stay until their thread is deleted.
 """
 
 import asyncio
@@ -27,11 +28,11 @@ log = structlog.get_logger("retention")
 
 @dataclass(frozen=True)
 class Keep:
-    """How long what is trimmed is kept. Times are microseconds.
+    """How long things are kept. Times are in microseconds.
 
-    age         of events, tombstones and request ids
-    per_thread  how many of each at most; a tenth more before they are trimmed
-    idle        how long a thread is kept on which nothing happens; None for ever
+    age         how long events, tombstones and request ids are kept
+    per_thread  how many of each a thread keeps; they are trimmed once there are a tenth more
+    idle        how long a thread is kept on which nothing happens; None: for ever
     """
 
     age: int = 7 * DAY
@@ -54,7 +55,7 @@ class Retention:
         self._task = asyncio.create_task(self._run())
 
     def on_commit(self, thread_id: str, decision: Decision) -> None:
-        """Take note of a commit: whether its thread has too many events."""
+        """Trim the thread soon if it has too many events."""
         thread = decision.thread
         if thread is not None and thread.last_event - thread.first_event >= self._most:
             self._crowded.add(thread_id)
@@ -86,7 +87,7 @@ class Retention:
             await self._trim(self._crowded.pop())
 
     async def sweep(self) -> None:
-        """Trim what is too old, everywhere, and delete the threads that have been idle for too long."""
+        """Trim what is too old on all threads, and delete the threads that have been idle for too long."""
         while threads := await self._store.aged(self._clock() - self._keep.age, PAGE):
             for thread_id in threads:
                 await self._trim(thread_id)
