@@ -93,7 +93,7 @@ class App:
         self.assistants = Assistants(store, store.clock)
         self.threads = Threads(store, self.changes, events)
         self.runs = Runs(store, self.changes, self.hub, events, config.default_strategy, config.max_queued_runs)
-        self.workers = Workers(store, self.changes, self.hub, self.dispatcher, held, store.clock, config.lease)
+        self.workers = Workers(store, self.changes, self.hub, self.dispatcher, held, store.clock, config.lease_us)
         self.edge = Edge(config.limits, self.metrics.refused if self.metrics is not None else None)
         self.health = health.aio.HealthServicer()
         self.server = self._make_server()
@@ -135,8 +135,8 @@ class App:
             ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
             # An open WatchLease keeps its lease alive while the worker answers pings. The connection of a worker that
             # hangs or is cut off is closed before half of the lease's time has passed. See docs/decisions/0016.
-            ("grpc.keepalive_time_ms", self.config.lease // 4000),
-            ("grpc.http2.ping_timeout_ms", self.config.lease // 4000),
+            ("grpc.keepalive_time_ms", self.config.lease_us // 4000),
+            ("grpc.http2.ping_timeout_ms", self.config.lease_us // 4000),
         ]
         server = grpc.aio.server(options=options)
         entrance = self.edge.before(server)
