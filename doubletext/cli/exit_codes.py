@@ -1,4 +1,4 @@
-"""The exit codes of the client commands, here and nowhere else."""
+"""The exit codes of the client commands."""
 
 from enum import IntEnum
 from typing import Final
@@ -39,13 +39,13 @@ EXIT_OF: Final = {
     "UNAVAILABLE": Exit.UNAVAILABLE,
     "DEADLINE_EXCEEDED": Exit.UNAVAILABLE,
 }
-"""By the name of the gRPC status code: `--help` need not import gRPC."""
+"""Exit codes by the name of the gRPC status code. The names are text, so that `--help` does not import gRPC."""
 
 EPILOG: Final = "\b\nExit codes:\n" + "\n".join(f"  {code.value:<4} {meaning}" for code, meaning in MEANING.items())
 
 
 def ended(run: types.Run) -> Exit:
-    """What a joined run's status means to whoever waited for it."""
+    """Return the exit code for the status of a run that was joined."""
     if run["status"] in ("pending", "running"):
         return Exit.NOT_FINAL
     return Exit.DONE if run["status"] == "success" else Exit.ENDED_OTHERWISE
