@@ -1,5 +1,5 @@
-"""The views of threads with runs in flight. With a view, a run that needs an idle thread is refused without a read of the
-store.
+"""The views of threads with runs in flight. They let the engine refuse a run that needs an idle thread without a read
+of the store.
 
 All this is used on the event loop only. See docs/decisions/0045.
 """
