@@ -72,15 +72,6 @@ class Graph:
         return None
 
 
-def describe(error: BaseException) -> tuple[str, str]:
-    """Return the type and the message of an exception that a graph raised, as text that can be stored and sent."""
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - the exception's own __str__ may raise anything
-        message = "its message cannot be shown"
-    return type(error).__name__, message.encode(errors="replace").decode()[:10_000]
-
-
 @overload
 def graph(function: GraphFunction, /) -> Graph: ...
 @overload
