@@ -37,7 +37,7 @@ async def follow(client: Client, show: Show, created: types.CreatedRun) -> Exit:
         run = await following
     except RunRolledBack as error:  # before the first event came
         show.error(error)
-        return Exit.ENDED_OTHERWISE
+        return Exit.RUN_FAILED
     return ended(run)
 
 
