@@ -44,10 +44,10 @@ class RunServiceStub:
     answers. If the client hangs up, the whole commit happened or nothing did.
 
       in flight →  nothing   a running run                  pending runs
-      ENQUEUE      starts    waits                          waits its turn (a delayed one holds nobody up)
+      ENQUEUE      starts    waits                          waits its turn (a delayed run delays no other)
       REJECT       starts    refused                        refused
       INTERRUPT    starts    ends INTERRUPTED, steps stay   end INTERRUPTED without having run
-      ROLLBACK     starts    ends DELETED, steps cut off    end DELETED
+      ROLLBACK     starts    ends DELETED, steps deleted    end DELETED
 
     A superseded attempt is fenced at once: the server accepts nothing more from it. The new run starts when the code of that
     attempt has acknowledged the stop, or after the assistant's `stop_grace`.
@@ -128,10 +128,10 @@ class RunServiceAsyncStub(RunServiceStub):
     answers. If the client hangs up, the whole commit happened or nothing did.
 
       in flight →  nothing   a running run                  pending runs
-      ENQUEUE      starts    waits                          waits its turn (a delayed one holds nobody up)
+      ENQUEUE      starts    waits                          waits its turn (a delayed run delays no other)
       REJECT       starts    refused                        refused
       INTERRUPT    starts    ends INTERRUPTED, steps stay   end INTERRUPTED without having run
-      ROLLBACK     starts    ends DELETED, steps cut off    end DELETED
+      ROLLBACK     starts    ends DELETED, steps deleted    end DELETED
 
     A superseded attempt is fenced at once: the server accepts nothing more from it. The new run starts when the code of that
     attempt has acknowledged the stop, or after the assistant's `stop_grace`.
@@ -215,10 +215,10 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         answers. If the client hangs up, the whole commit happened or nothing did.
 
           in flight →  nothing   a running run                  pending runs
-          ENQUEUE      starts    waits                          waits its turn (a delayed one holds nobody up)
+          ENQUEUE      starts    waits                          waits its turn (a delayed run delays no other)
           REJECT       starts    refused                        refused
           INTERRUPT    starts    ends INTERRUPTED, steps stay   end INTERRUPTED without having run
-          ROLLBACK     starts    ends DELETED, steps cut off    end DELETED
+          ROLLBACK     starts    ends DELETED, steps deleted    end DELETED
 
         A superseded attempt is fenced at once: the server accepts nothing more from it. The new run starts when the code of that
         attempt has acknowledged the stop, or after the assistant's `stop_grace`.

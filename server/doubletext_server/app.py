@@ -1,4 +1,4 @@
-"""The composition root: puts store, dispatcher, executor and services together, starts them and stops them in order."""
+"""The composition root: it constructs the parts of the server, and starts and stops them in order."""
 
 import asyncio
 from collections.abc import Callable
@@ -49,7 +49,7 @@ SERVICES: Final = tuple(
     )
 )
 
-# Ours is the edge's limit, which answers with a reason; the transport's only bounds what is read for that.
+# The edge has a smaller limit, which answers with a reason. This one bounds what gRPC reads of a request.
 TRANSPORT_LIMIT: Final = 32 * 1024 * 1024
 PENDING_CALLS: Final = 1_000_000
 GRAPHS_STOP_SECONDS: Final = 5.0
@@ -59,8 +59,11 @@ log = structlog.get_logger("server")
 
 
 class App:
-    """A running server: `await App.start(config)`, `await app.stop()`. `address` is where it listens, `metrics_address`
-    where Prometheus may ask, if it may."""
+    """A running server: `await App.start(config)`, `await app.stop()`.
+
+    address          where the server listens
+    metrics_address  where Prometheus may ask; None without metrics
+    """
 
     address: str
     metrics_address: str | None = None
@@ -76,7 +79,7 @@ class App:
         self.metrics = self._make_metrics() if config.metrics is not None else None
         held = HeldLeases()
         listeners = [
-            # The executor first: it must know a run as its own before the next claim of the thread can be offered.
+            # The executor comes first: it must know its run before the dispatcher can offer the thread's next claim.
             self.executor.on_commit,
             self.dispatcher.on_commit,
             held.on_commit,
@@ -90,14 +93,14 @@ class App:
         self.assistants = Assistants(store, store.clock)
         self.threads = Threads(store, self.changes, events)
         self.runs = Runs(store, self.changes, self.hub, events, config.default_strategy, config.max_queued_runs)
-        self.workers = Workers(store, self.changes, self.hub, self.dispatcher, held, store.clock, config.lease)
+        self.workers = Workers(store, self.changes, self.hub, self.dispatcher, held, store.clock, config.lease_us)
         self.edge = Edge(config.limits, self.metrics.refused if self.metrics is not None else None)
         self.health = health.aio.HealthServicer()
         self.server = self._make_server()
 
     @classmethod
     async def start(cls, config: Config) -> "App":
-        """Listen, recover, open. Calls that come before the end of recovery are answered NOT_READY.
+        """Start to listen, recover, and accept calls. Calls that come before the end of recovery answer NOT_READY.
 
         Raises CannotListen, and CannotOpen for a database that cannot be used.
         """
@@ -126,14 +129,14 @@ class App:
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", TRANSPORT_LIMIT),
             ("grpc.max_send_message_length", -1),
-            # Of calls that wait to be taken from the transport, gRPC cancels some beyond 1000, at random and silently.
-            # How many there may be is ours to say, with a reason: docs/decisions/0026.
+            # gRPC would cancel calls at random, without details, when more than 1000 wait to be accepted. The server
+            # has a limit of its own, which answers with a reason. See docs/decisions/0026.
             ("grpc.server.max_pending_requests", PENDING_CALLS),
             ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
-            # An open WatchLease keeps its lease alive as long as its worker answers pings, which one that is stopped or
-            # cut off doesn't: its connection is closed before half a lease has passed.
-            ("grpc.keepalive_time_ms", self.config.lease // 4000),
-            ("grpc.http2.ping_timeout_ms", self.config.lease // 4000),
+            # An open WatchLease keeps its lease alive while the worker answers pings. The connection of a worker that
+            # hangs or is cut off is closed before half of the lease's time has passed. See docs/decisions/0016.
+            ("grpc.keepalive_time_ms", self.config.lease_us // 4000),
+            ("grpc.http2.ping_timeout_ms", self.config.lease_us // 4000),
         ]
         server = grpc.aio.server(options=options)
         entrance = self.edge.before(server)
@@ -197,7 +200,7 @@ class App:
         return metrics
 
     async def _open_metrics(self, metrics: Metrics) -> None:
-        """Before recovery: its decisions are counted too."""
+        """Start the metrics. This comes before recovery, so that the decisions of recovery are counted."""
         assert self.config.metrics is not None
         metrics.starts_with(await self.store.in_flight())
         self.metrics_address = await metrics.listen(self.config.metrics)
@@ -208,20 +211,20 @@ class App:
             await self.health.set(service, status)
 
     async def _add_own_assistants(self) -> None:
-        """Each graph is an assistant of its name, unless a client has given that id to another."""
+        """Create an assistant for each graph, with the graph's name as its id, unless there is one of that id."""
         for name in self.config.graphs:
             if self.store.assistant(name) is None:
                 await self.store.add_assistant(Assistant(0, name, name, self.store.clock()))
 
     async def _recover(self) -> None:
-        """Hand back what an earlier process had in execution itself, and set every thread's timer, leases included."""
+        """Hand back the runs that an earlier process executed itself, and set the timers of all threads."""
         threads = await self.store.unsettled()
         await asyncio.gather(*(self.changes.change(Recover(thread_id)) for thread_id in threads))
         if threads:
             log.info("recovered", threads=len(threads))
 
     async def stop(self) -> bool:
-        """Drain: admit and claim nothing more, send those who wait home, hand back what runs, close the file.
+        """Shut down: refuse new calls, end the waiting calls, hand back the runs that execute here, close the file.
 
         Returns whether graphs are left that did not stop.
         """

@@ -173,7 +173,7 @@ async def serving(
     """
     gates.clear()
     known = {**BUILT_IN, **{each.name: each for each in graphs}}
-    settings = {"clock": clock, "lease": int(lease * 1_000_000), **settings}
+    settings = {"clock": clock, "lease_us": int(lease * 1_000_000), **settings}
     config = Config("127.0.0.1:0", str(db), {} if by_worker else known, **settings)
     app = await App.start(config)
     try:

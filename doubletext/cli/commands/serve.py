@@ -115,14 +115,16 @@ def serve(
     from doubletext.samples import BUILT_IN
     from doubletext_server.address import CannotListen
     from doubletext_server.config import Config
-    from doubletext_server.engine.retention import DAY, Keep
+    from doubletext_server.engine.retention import DAY_US, Keep
     from doubletext_server.store.sqlite.schema import CannotOpen
     from doubletext_statemachine.words import Strategy
 
     configure_logs()
     try:
         known = {**BUILT_IN, **load(graphs)}  # a named one may take a built-in one's place
-        keep = Keep(int(keep_days * DAY), keep_per_thread, int(thread_ttl_days * DAY) if thread_ttl_days else None)
+        keep = Keep(
+            int(keep_days * DAY_US), keep_per_thread, int(thread_ttl_days * DAY_US) if thread_ttl_days else None
+        )
         strategy, lease_us = Strategy(default_strategy), int(lease * 1_000_000)
         config = Config(listen, db, known, strategy, max_queued_runs, lease_us, keep, metrics=metrics)
         stop = asyncio.Event()

@@ -19,7 +19,7 @@ from doubletext_statemachine.commands import ExpireThread
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import Refusal
 
-DAY: Final = 86_400_000_000
+DAY_US: Final = 86_400_000_000
 PAGE: Final = 100
 SWEEP_SECONDS: Final = 60.0
 
@@ -28,16 +28,16 @@ log = structlog.get_logger("retention")
 
 @dataclass(frozen=True)
 class Keep:
-    """How long things are kept. Times are in microseconds.
+    """How long things are kept.
 
-    age         how long events, tombstones and request ids are kept
+    age_us      how long events, tombstones and request ids are kept
     per_thread  how many of each a thread keeps; they are trimmed once there are a tenth more
-    idle        how long a thread is kept on which nothing happens; None: for ever
+    idle_us     how long a thread is kept on which nothing happens; None: for ever
     """
 
-    age: int = 7 * DAY
+    age_us: int = 7 * DAY_US
     per_thread: int = 10_000
-    idle: int | None = None
+    idle_us: int | None = None
 
 
 class Retention:
@@ -88,17 +88,17 @@ class Retention:
 
     async def sweep(self) -> None:
         """Trim what is too old on all threads, and delete the threads that have been idle for too long."""
-        while threads := await self._store.aged(self._clock() - self._keep.age, PAGE):
+        while threads := await self._store.aged(self._clock() - self._keep.age_us, PAGE):
             for thread_id in threads:
                 await self._trim(thread_id)
-        if self._keep.idle is None:
+        if self._keep.idle_us is None:
             return
-        while threads := await self._store.inactive(self._clock() - self._keep.idle, PAGE):
+        while threads := await self._store.inactive(self._clock() - self._keep.idle_us, PAGE):
             for thread_id in threads:
-                await self._expire(thread_id, self._clock() - self._keep.idle)
+                await self._expire(thread_id, self._clock() - self._keep.idle_us)
 
     async def _trim(self, thread_id: str) -> None:
-        while await self._store.trim(thread_id, self._clock() - self._keep.age, self._keep.per_thread):
+        while await self._store.trim(thread_id, self._clock() - self._keep.age_us, self._keep.per_thread):
             pass
 
     async def _expire(self, thread_id: str, idle_since: int) -> None:
