@@ -110,7 +110,7 @@ class Driver:
         expected = {run.run_id for run in running if run.lease is None}
         tasks = self.service.app.executor._tasks
         async with asyncio.timeout(PATIENCE):
-            while not (tasks == set(waiting := self.player.waiting()) and expected <= set(waiting.values())):
+            while not (len(tasks) == len(waiting := self.player.waiting()) and expected <= waiting):
                 await self.service.app.store.settled()
 
     async def moved(self, run_id: str) -> None:
