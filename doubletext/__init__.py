@@ -1,12 +1,13 @@
 """What happens when a second message arrives on a conversation while the first is still being answered.
 
-`Client` talks to the service; `graph` writes what it runs; `Worker` runs it in a process of your own.
+`Client` calls the service. `graph` makes a function into a graph, which the service executes. `Worker` executes graphs
+in a process of your own.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-# Here and not below: a module has the same name as `graph`, and whichever is imported last takes the name.
+# `graph` is imported at once and not on first use: the module has the same name, and the last import would win.
 from doubletext.graph import Context, Graph, graph
 
 if TYPE_CHECKING:
@@ -70,12 +71,12 @@ __all__ = [
 ]
 
 _HOME: Final = {"Client": "doubletext.client", "Worker": "doubletext.worker"}
-"""The modules of the names that are imported when they are first used; the other names are errors."""
+"""The modules of names that are imported on first use. All other such names are in doubletext.errors."""
 
-if not TYPE_CHECKING:  # a type checker would believe that every name is there
+if not TYPE_CHECKING:  # with it, a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
-        """Import gRPC, or what a worker needs, when a program first uses it: a graph's file needs neither."""
+        """Import the name on first use. A file with a graph then imports neither gRPC nor what a worker needs."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         found = getattr(importlib.import_module(_HOME.get(name, "doubletext.errors")), name)

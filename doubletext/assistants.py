@@ -1,4 +1,4 @@
-"""`client.assistants`: named, configured graphs."""
+"""`client.assistants`: graphs with a name and a configuration."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AssistantsClient:
-    """Each graph that the server can run is an assistant of the same id from the start."""
+    """For each graph that the server executes itself, there is an assistant of the same id from the start."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub: AssistantServiceAsyncStub = AssistantServiceStub(channel)
@@ -32,15 +32,17 @@ class AssistantsClient:
         stop_grace: float | None = None,
         run_timeout: float | None = None,
     ) -> types.Assistant:
-        """Name a graph with its configuration.
+        """Give a graph a name and a configuration.
 
-        config       a JSON object, handed to the graph
-        reducers     by key of the state: "replace", "append" or "messages"; with none given, `messages` is
-                     "messages" and every other key "replace"
-        stop_grace   seconds for which a stopped run's code may hold up the next run; 5 by default
-        run_timeout  seconds that one attempt of a run may take; no limit by default
+        assistant_id  by default the server makes an id
+        config        a JSON object, which the graph gets unchanged
+        reducers      "replace", "append" or "messages" for each key of the state; when none is given, `messages` has
+                      "messages" and every other key has "replace"
+        max_attempts  how many attempts a run has; 3 by default
+        stop_grace    seconds that the next run waits for the code of a stopped run; 5 by default
+        run_timeout   seconds that one attempt of a run may take; no limit by default
 
-        Raises AssistantExists, InvalidField. Not retried.
+        Raises AssistantExists, InvalidField. The client does not retry.
         """
         request = pb.CreateAssistantRequest(
             assistant_id=assistant_id,
@@ -55,15 +57,18 @@ class AssistantsClient:
         return convert.assistant((await call(self._stub.CreateAssistant, request)).assistant)
 
     async def get(self, assistant_id: str) -> types.Assistant:
-        """Raises AssistantNotFound."""
+        """Return one assistant. Raises AssistantNotFound."""
         request = pb.GetAssistantRequest(assistant_id=assistant_id)
         return convert.assistant((await call(self._stub.GetAssistant, request)).assistant)
 
     def list(self, *, page_size: int = 0) -> AsyncIterator[types.Assistant]:
-        """Iterate over the assistants, in order of their ids."""
+        """Iterate over the assistants, in the order of their ids."""
         request = pb.ListAssistantsRequest(page_size=page_size)
         return pages(self._stub.ListAssistants, request, lambda page: page.assistants, convert.assistant)
 
     async def delete(self, assistant_id: str) -> None:
-        """Let no new run name the assistant; the runs that do go on. Raises AssistantNotFound. Not retried."""
+        """Delete an assistant: no new run can name it, and its accepted runs go on. Raises AssistantNotFound.
+
+        The client does not retry.
+        """
         await call(self._stub.DeleteAssistant, pb.DeleteAssistantRequest(assistant_id=assistant_id))

@@ -1,6 +1,6 @@
-"""How the client calls: the channel's options, one call, and a listing page by page.
+"""How the client makes calls: the channel's options, one call, a stream of events, and the pages of a list.
 
-The one place where gRPC's errors become those of `doubletext.errors`.
+Only this module turns gRPC's errors into those of `doubletext.errors`.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from doubletext.errors import DoubletextError, Unavailable, from_rpc_error
 from doubletext.v1.resources_pb2 import Event
 
 _MAX_MESSAGE: Final = 64 * 1024 * 1024
-# gRPC gives up retrying a call whose request does not fit this buffer (256 KiB by default). The server takes 4 MiB.
+# gRPC does not retry a call whose request is larger than this buffer (256 KiB by default). The server accepts 4 MiB.
 _RETRY_BUFFER: Final = 5 * 1024 * 1024
-# gRPC lets up to two minutes pass before it looks again for a server that has been away for long.
+# By default, gRPC waits up to two minutes before it tries to reach a server again that has been away for long.
 _LONGEST_BACKOFF_MS: Final = 5000
 
 
@@ -48,7 +48,7 @@ Out = TypeVar("Out")
 
 def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
     """Return a channel that retries what is safe to retry, as service_config.json says."""
-    # By pkgutil, which is there already: importing importlib.resources takes longer than the rest of this module.
+    # pkgutil is imported already. To import importlib.resources takes longer than to import the rest of this module.
     config = pkgutil.get_data("doubletext.v1", "service_config.json")
     assert config is not None
     options = [
@@ -66,12 +66,16 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> gr
 async def call(
     method: "grpc.aio.UnaryUnaryMultiCallable[Req, Resp]", request: Req, timeout: float | None = None
 ) -> Resp:
-    """Call once. Raises DoubletextError for every error; a cancelled task cancels the call."""
+    """Make one call. `timeout` is in seconds.
+
+    Raises DoubletextError for every error. A cancelled task cancels the call.
+    """
     try:
         response = await method(request, timeout=timeout)
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from error
-    # grpc.aio logs an answer that it cannot parse (JSON nested too deeply is one) and returns None for it.
+    # For an answer that it cannot parse, such as JSON that is nested too deeply, grpc.aio writes to the log and returns
+    # None.
     if response is None:
         raise DoubletextError("the server's answer cannot be read", code=grpc.StatusCode.INTERNAL)
     return response
@@ -80,9 +84,9 @@ async def call(
 async def watch(
     open_stream: "Callable[[int], grpc.aio.UnaryStreamCall[Req, EventResp]]", after_sequence: int
 ) -> AsyncGenerator[Event, None]:
-    """Yield a stream's events; one that breaks off is opened anew after the last that came, with growing pauses.
+    """Yield the events of a stream. When the stream breaks, open it again after the last event, with growing pauses.
 
-    Raises Unavailable when that has failed five times in a row.
+    Raises Unavailable when five streams in a row failed.
     """
     failures = 0
     while True:
@@ -98,7 +102,7 @@ async def watch(
             if failures == _ATTEMPTS or not isinstance(error, Unavailable):
                 raise error from raised
         finally:
-            stream.cancel()  # who stops reading leaves no call behind
+            stream.cancel()  # a caller that stops reading leaves no call behind
         await asyncio.sleep(_FIRST_PAUSE * 2**failures)
 
 
@@ -108,7 +112,7 @@ async def pages(
     items: Callable[[PageResp], Iterable[Item]],
     convert: Callable[[Item], Out],
 ) -> AsyncIterator[Out]:
-    """Yield every item of a listing. A page is fetched when the one before it is used up."""
+    """Yield every item of a list. Fetch a page when the items of the one before it are used up."""
     while True:
         response = await call(method, request)
         for item in items(response):

@@ -7,8 +7,9 @@
         )
         joined = await client.runs.join(thread["thread_id"], run["run_id"])
 
-Results are the dicts of `doubletext.types`. Every method raises the exceptions of `doubletext.errors`; for an argument
-that has no form on the wire it raises ValueError or TypeError, and sends nothing. Cancelling the task cancels the call.
+Results are the dicts of `doubletext.types`. Every method raises the exceptions of `doubletext.errors`. For an argument
+that cannot be written as protobuf, a method raises ValueError or TypeError and sends nothing. Cancelling the task
+cancels the call.
 """
 
 from functools import cached_property
@@ -28,9 +29,9 @@ class Client:
     """A connection to one server.
 
     target       HOST:PORT, or any other gRPC target
-    credentials  of a TLS channel; without them the channel is neither encrypted nor authenticated
+    credentials  for a TLS channel; without them, the channel is neither encrypted nor authenticated
 
-    A call that fails with UNAVAILABLE is made up to 5 times in all, with growing pauses, if repeating it is safe.
+    The client repeats a call that fails with UNAVAILABLE if that is safe: up to 5 calls in all, with growing pauses.
     """
 
     def __init__(self, target: str = "127.0.0.1:50051", *, credentials: grpc.ChannelCredentials | None = None) -> None:
@@ -47,13 +48,13 @@ class Client:
         """Close the connection. Calls under way end with CancelledError, and the client cannot be used again."""
         await self._channel.close()
 
-    # A channel belongs to the event loop that it was made in: made at the first call, the client itself can be made
-    # where no loop runs.
+    # A channel belongs to the event loop in which it was created. It is created at the first call, so a client can be
+    # created where no loop runs.
     @cached_property
     def _channel(self) -> grpc.aio.Channel:
         return open_channel(self._target, self._credentials)
 
-    # Each is imported when it is used: a command that makes one call need not wait for the stubs of the others.
+    # Each is imported when it is used, so that a command with one call does not load the stubs of the others.
     @cached_property
     def assistants(self) -> "AssistantsClient":
         from doubletext.assistants import AssistantsClient

@@ -1,6 +1,6 @@
-"""Protobuf messages as the dicts of `doubletext.types`, and the client's arguments as protobuf.
+"""Turn protobuf messages into the dicts of `doubletext.types`, and the client's arguments into protobuf.
 
-Nothing here does I/O. What a caller got wrong raises ValueError or TypeError, before anything is sent.
+Nothing here does I/O. A wrong argument raises ValueError or TypeError before anything is sent.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ _MAX_SECONDS: Final = 315_576_000_000
 
 
 class Names(Generic[V]):
-    """The values of one proto enum by the names that callers use: lower case, without the prefix."""
+    """The values of one proto enum, by the names that callers use: lower case, without the prefix."""
 
     def __init__(self, field: str, enum: "_EnumTypeWrapper[V]", *, unspecified: bool = False) -> None:
         self._field = field
@@ -34,11 +34,11 @@ class Names(Generic[V]):
         self._values: Final = {self._names[v]: v for v in enum.values() if v or unspecified}
 
     def name(self, value: int) -> Any:
-        """Return the value's name; of a value that only a newer server knows, the number as text."""
+        """Return the value's name; for a value that only a newer server knows, its number as text."""
         return self._names.get(value, str(value))
 
     def value(self, name: str) -> V:
-        """Return the enum's value. Raises ValueError, which lists the legal names, for any other name."""
+        """Return the enum's value. Raises ValueError for an unknown name; its message lists the names."""
         if name not in self._values:
             raise ValueError(f"{self._field} {name!r} is unknown; the names are {', '.join(self._values)}")
         return self._values[name]
@@ -63,15 +63,17 @@ CANCEL_ACTION: Final = Names("action", pb.CancelAction)
 
 
 def struct(values: Mapping[str, Any] | None) -> Struct | None:
-    """Return a JSON object as a Struct, None for None.
+    """Return a JSON object as a Struct, and None for None.
 
-    Raises TypeError or ValueError for what is not JSON, is out of a double's range, or is nested too deeply.
+    Raises TypeError for a value that JSON does not have, and ValueError for a number beyond a double's range or an
+    object that is nested too deeply.
     """
     if values is None:
         return None
     try:
         message = to_struct(values)
-        # Putting a Struct into a request parses it, and protobuf parses 100 levels of messages, three for each object.
+        # When a Struct is put into a request, protobuf parses it: at most 100 levels of messages, three for each
+        # object.
         Struct.FromString(message.SerializeToString())
     except (ProtobufError, RecursionError):
         raise ValueError("the JSON object is nested too deeply: about 30 levels are possible") from None
@@ -81,17 +83,17 @@ def struct(values: Mapping[str, Any] | None) -> Struct | None:
 
 
 def duration(seconds: float | None) -> Duration | None:
-    """Return seconds as a Duration, to the nanosecond, None for None.
+    """Return seconds as a Duration, exact to the nanosecond, and None for None.
 
-    Raises ValueError for NaN, the infinities and what lies beyond 10 000 years.
+    Raises ValueError for NaN, for the infinities, and for more than 10 000 years.
     """
     if seconds is None:
         return None
-    # Checked here: at the infinities, and where Duration ends, the errors of what follows name neither value nor unit.
+    # Checked here, because the errors of the calls below name neither the value nor its unit.
     if not abs(seconds) <= _MAX_SECONDS:
         raise ValueError(f"{seconds} is no number of seconds that a duration can have")
     message = Duration()
-    # By way of the shortest decimal text: of 31622400.1 a double's product with 10^9 has lost the last digits.
+    # Computed from the shortest decimal text: as doubles, 31622400.1 times 10^9 loses its last digits.
     message.FromNanoseconds(round(Decimal(str(seconds)).scaleb(9)))
     return message
 

@@ -1,26 +1,26 @@
-"""What a call can raise, read from the google.rpc.Status that every error of the service carries.
+"""The exceptions of the client, made from the google.rpc.Status that every error of the service carries.
 
-DoubletextError           any refusal or failure; also what no class below stands for
-├── ThreadBusy            another run is in flight: strategy "reject", or update_state
+DoubletextError           any refusal or failure; raised itself for an error that no class below stands for
+├── ThreadBusy            a run is in flight, and strategy "reject" or update_state needs an idle thread
 ├── ThreadExists          the thread id is taken
 ├── AssistantExists       the assistant id is taken
 ├── NotFound
 │   ├── ThreadNotFound
 │   ├── RunNotFound
-│   │   └── RunRolledBack     it was there; a later run, or a cancel, rolled it back
+│   │   └── RunRolledBack     a later run, or a cancel, rolled the run back
 │   ├── AssistantNotFound
 │   └── StepNotFound
 ├── InvalidField          one or more fields break their rules
-├── RequestIdReused       the request id stands for a call with other content
-├── InvalidPageToken
-├── EventsTrimmed         the events asked for are no longer kept
+├── RequestIdReused       an earlier call had the same request id and other content
+├── InvalidPageToken      the page token was not given by this very request
+├── EventsTrimmed         some of these events are no longer kept
 ├── RunInFlight           only a final run can be deleted
-├── LeaseLost             another attempt holds the run, or it is over
-├── QueueFull             as many runs are pending as the thread may have
+├── LeaseLost             the worker's lease is over
+├── QueueFull             the thread has as many pending runs as it may have
 ├── TooLarge              the request, or the answer, is too large
-├── Overloaded            the server has as many calls as it takes
+├── Overloaded            the server has as many calls as it accepts
 ├── Unavailable           the server cannot be reached
-│   └── NotReady          it can, and is starting or stopping
+│   └── NotReady          the server can be reached, and is starting, stopping, or cannot write
 ├── DeadlineExceeded      the call's deadline passed
 └── InternalError         a bug of the service
 """
@@ -36,13 +36,13 @@ M = TypeVar("M", bound=Message)
 
 
 class DoubletextError(Exception):
-    """A call was refused or failed; `str()` is the server's message.
+    """A call was refused or failed. `str()` is the server's message.
 
     code         the gRPC status code
-    reason       the service's own name for it, e.g. THREAD_BUSY; empty when something other than the service answered
+    reason       the name of the error, such as THREAD_BUSY; empty when the error does not come from the service
     message      a sentence for people
-    metadata     every variable of the message, text by name
-    retry_after  seconds after which the same call may succeed, None when the server names none
+    metadata     each variable of the message, as text, by its name
+    retry_after  seconds after which the same call may succeed; None when the server gives none
     """
 
     def __init__(
@@ -72,7 +72,10 @@ class DoubletextError(Exception):
 
 
 class ThreadBusy(DoubletextError):
-    """The thread has runs in flight. ALREADY_EXISTS from runs.create, FAILED_PRECONDITION from threads.update_state."""
+    """The thread has runs in flight.
+
+    The code is ALREADY_EXISTS from runs.create, and FAILED_PRECONDITION from threads.update_state.
+    """
 
     @property
     def thread_id(self) -> str:
@@ -80,7 +83,7 @@ class ThreadBusy(DoubletextError):
 
     @property
     def active_run_id(self) -> str:
-        """The run in the way."""
+        """The run in flight that is to end first."""
         return self._text("active_run_id")
 
     @property
@@ -95,41 +98,41 @@ class ThreadBusy(DoubletextError):
 
 
 class ThreadExists(DoubletextError):
-    """The thread id is taken."""
+    """A thread has this id."""
 
 
 class AssistantExists(DoubletextError):
-    """The assistant id is taken."""
+    """An assistant has this id."""
 
 
 class NotFound(DoubletextError):
-    """No such thing."""
+    """There is no such thing."""
 
 
 class ThreadNotFound(NotFound):
-    """No such thread."""
+    """There is no such thread."""
 
 
 class RunNotFound(NotFound):
-    """No such run, or none on this thread."""
+    """There is no such run, or it is not on this thread."""
 
 
 class RunRolledBack(RunNotFound):
-    """The run was rolled back: its input, steps and outputs are gone."""
+    """The run was rolled back. Its input, steps and outputs are deleted."""
 
     @property
     def superseded_by(self) -> str:
-        """The run that rolled it back; empty when a cancel did."""
+        """The run that rolled this one back; empty when a cancel did."""
         return self._text("superseded_by")
 
     @property
     def deleted_at(self) -> str:
-        """When, as RFC 3339 text in UTC."""
+        """When the run was rolled back, as RFC 3339 text in UTC."""
         return self._text("deleted_at")
 
 
 class AssistantNotFound(NotFound):
-    """No such assistant."""
+    """There is no such assistant."""
 
 
 class StepNotFound(NotFound):
@@ -145,20 +148,20 @@ class InvalidField(DoubletextError):
 
     @property
     def violations(self) -> list[tuple[str, str]]:
-        """Each field with what is wrong with it; all of them at once."""
+        """All wrong fields, each with what is wrong with it."""
         return self._violations
 
 
 class RequestIdReused(DoubletextError):
-    """The request id was used on this thread for a call with other content."""
+    """An earlier call on this thread had the same request id and other content."""
 
 
 class InvalidPageToken(DoubletextError):
-    """The page token is not one that this very request gave."""
+    """The page token was not given by this very request."""
 
 
 class EventsTrimmed(DoubletextError):
-    """The events asked for are no longer kept."""
+    """Some of the events after `after_sequence` are no longer kept."""
 
     @property
     def oldest_sequence(self) -> int:
@@ -166,11 +169,11 @@ class EventsTrimmed(DoubletextError):
 
 
 class RunInFlight(DoubletextError):
-    """The run is pending or running; cancel it first."""
+    """The run is pending or running. Cancel it first."""
 
 
 class LeaseLost(DoubletextError):
-    """The lease no longer holds: nothing was written, and nothing will be accepted under it."""
+    """The lease is over. Nothing was written, and nothing will be accepted under this lease."""
 
     @property
     def run_id(self) -> str:
@@ -190,35 +193,38 @@ class LeaseLost(DoubletextError):
 
 
 class QueueFull(DoubletextError):
-    """As many runs are pending as the thread may have; `retry_after` tells when to try again."""
+    """The thread has as many pending runs as it may have. `retry_after` says when to try again."""
 
 
 class TooLarge(DoubletextError):
-    """The request is larger than the server takes, or the answer than it gives."""
+    """The request is larger than the server accepts, or the answer is larger than the server sends."""
 
 
 class Overloaded(DoubletextError):
-    """The server has as many calls as it takes; `retry_after` tells when to try again."""
+    """The server has as many calls as it accepts. `retry_after` says when to try again."""
 
 
 class Unavailable(DoubletextError):
-    """The server cannot be reached, or went away during the call. A call that may be retried safely was retried."""
+    """The server cannot be reached, or the connection broke during the call.
+
+    The client has retried the call, if that is safe.
+    """
 
 
 class NotReady(Unavailable):
-    """The server is starting, stopping, or cannot write just now; `retry_after` tells when to try again."""
+    """The server is starting, is stopping, or cannot write at the moment. `retry_after` says when to try again."""
 
 
 class DeadlineExceeded(DoubletextError):
-    """The call's deadline passed; what it asked for may have happened all the same."""
+    """The call's deadline passed. The server may have carried out the call all the same."""
 
 
 class InternalError(DoubletextError):
-    """A bug of the service."""
+    """The service has a bug."""
 
     @property
     def reference(self) -> str:
-        """Finds the failure in the server's log."""
+        """Finds the cause in the server's log."""
         return self._text("reference")
 
 
@@ -247,7 +253,7 @@ CLASS_OF: Final[dict[str, type[DoubletextError]]] = {
     "NOT_READY":           NotReady,
     "INTERNAL":            InternalError,
 }
-# Of errors that something other than the service made: the transport, a proxy.
+# For errors that do not come from the service, but from gRPC or a proxy.
 CLASS_OF_CODE: Final[dict[grpc.StatusCode, type[DoubletextError]]] = {
     grpc.StatusCode.UNAVAILABLE:       Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
@@ -256,7 +262,7 @@ CLASS_OF_CODE: Final[dict[grpc.StatusCode, type[DoubletextError]]] = {
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> DoubletextError:
-    """Return the exception that stands for a failed call. The caller raises it `from` the error."""
+    """Return the exception for a failed call. The caller raises it `from` the error."""
     status = _status(error)
     info = _detail(status, error_details_pb2.ErrorInfo)
     retry = _detail(status, error_details_pb2.RetryInfo)
@@ -278,9 +284,9 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> DoubletextError:
 
 
 def _status(error: grpc.aio.AioRpcError) -> status_pb2.Status:
-    """The google.rpc.Status that came with the error; an empty one when none did.
+    """Return the google.rpc.Status that came with the error, or an empty one.
 
-    Read by hand: grpc_status refuses a status whose message a proxy has changed on its way.
+    Not read by grpc_status, which refuses a status whose message a proxy has changed on the way.
     """
     for key, value in error.trailing_metadata() or ():
         if key == STATUS_KEY and isinstance(value, bytes):

@@ -1,8 +1,8 @@
 """Write a graph: code that turns a thread's state into steps.
 
-A graph is an async generator that gets a Context and yields updates, each of which becomes one durable step; or a plain
-async function that returns one. The same graph runs in the server's process (`doubletext serve --graphs FILE:NAME`) and
-in a worker's (`doubletext worker --graphs FILE:NAME`). This module knows neither the server nor the wire.
+A graph is an async generator that gets a Context and yields updates, or a plain async function that returns one update.
+Each update becomes one durable step. The same graph runs in the server's process (`doubletext serve --graphs
+FILE:NAME`) and in a worker's (`doubletext worker --graphs FILE:NAME`). This module knows neither the server nor gRPC.
 """
 
 import inspect
@@ -16,12 +16,11 @@ GraphFunction: TypeAlias = Callable[["Context"], AsyncIterator[Mapping[str, Any]
 
 
 class Context:
-    """What a graph gets: the run it executes, and where it stands.
+    """What a graph gets: the run that it executes, and the thread's state.
 
-    input   the run's input, a JSON object; it is part of `state` already
-    state   the thread's values as this attempt found them, a JSON object of the graph's own: changing it changes
-            nothing else. After a crash it holds the steps that earlier attempts of this run made, which shows a graph
-            where to go on.
+    input   the run's input, a JSON object; `state` contains it already
+    state   the thread's values when this attempt began, a JSON object; the graph may change it, which changes nothing
+            else. After a crash it contains the steps of the run's earlier attempts, so a graph can go on from there.
     run     run_id, thread_id, assistant_id, sequence, metadata, attempt (1 for the first)
     config  the assistant's config, a JSON object
     """
@@ -46,12 +45,12 @@ class Context:
         return self._load_state()
 
     async def emit(self, channel: str, data: Mapping[str, Any]) -> None:
-        """Show `data`, a JSON object, to whoever watches the run. Durable, but no part of the state."""
+        """Show `data`, a JSON object, to all who watch the run. It is on disk, but it is not part of the state."""
         await self._emit(channel, dict(data))
 
 
 class Graph:
-    """A graph with its name. `yields` tells a generator of updates from a function that returns one."""
+    """A graph with its name. `yields` is true for a generator, and false for a function that returns one update."""
 
     def __init__(self, function: GraphFunction, name: str) -> None:
         if not (inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function)):
@@ -64,7 +63,7 @@ class Graph:
         self.__doc__ = function.__doc__
 
     async def run(self, context: Context, commit: Callable[[Any], Awaitable[None]]) -> Any:
-        """Execute the graph: `commit` each update that it yields; return the one that a plain function returned."""
+        """Execute the graph. Call `commit` with each update that it yields; return the update of a plain function."""
         if not self.yields:
             return await cast("Awaitable[Any]", self.function(context))
         async with aclosing(cast("AsyncGenerator[Any, None]", self.function(context))) as updates:
@@ -73,21 +72,12 @@ class Graph:
         return None
 
 
-def describe(error: BaseException) -> tuple[str, str]:
-    """The type and message of what a graph raised, as text that can be stored and sent."""
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - it is the graph's own __str__
-        message = "its message cannot be shown"
-    return type(error).__name__, message.encode(errors="replace").decode()[:10_000]
-
-
 @overload
 def graph(function: GraphFunction, /) -> Graph: ...
 @overload
 def graph(*, name: str) -> Callable[[GraphFunction], Graph]: ...
 def graph(function: GraphFunction | None = None, /, *, name: str = "") -> Graph | Callable[[GraphFunction], Graph]:
-    """Make an async function a Graph, named as the function is or as given.
+    """Make a Graph of an async function. Its name is `name`, or the function's name.
 
     @graph
     async def greeter(ctx):

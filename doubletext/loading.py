@@ -12,11 +12,11 @@ from doubletext.graph import Graph, graph
 
 
 class CannotLoad(Exception):
-    """A --graphs value that names no graph; the message says why and what to do."""
+    """A --graphs value that names no graph. The message says why, and what to do."""
 
 
 def load(names: Iterable[str]) -> dict[str, Graph]:
-    """The graphs named MODULE_OR_FILE:NAME, by their own names. Raises CannotLoad."""
+    """Load the graphs that are named MODULE_OR_FILE:NAME. Return them by the names of the graphs. Raises CannotLoad."""
     named: dict[str, Graph] = {}
     for name in names:
         found = _load(name)
@@ -49,14 +49,14 @@ def _load_module(name: str) -> ModuleType:
 
 
 def _look_in(folder: Path) -> None:
-    """Let graphs import what lies in the folder; last, so that nothing there takes the place of a library."""
+    """Let graphs import modules of the folder. It is last on the path, so that its modules do not hide libraries."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
 
 def _load_file(path: Path) -> ModuleType:
     path = path.resolve(strict=True)
-    name = f"graphs_in_{path.stem}"  # not its own, which may be a library's
+    name = f"graphs_in_{path.stem}"  # not the file's own name, which a library may have
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")

@@ -1,4 +1,4 @@
-"""`client.runs`: what happens on a thread, and what a second message does to the first."""
+"""`client.runs`: create runs on threads, read them, wait for them and stop them."""
 
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 class RunsClient:
-    """Where a method takes a thread id beside a run id, None stands for whichever thread the run is on.
+    """Methods about one run take a thread id and a run id. With None as thread id, the run may be on any thread.
 
-    Such a method raises RunNotFound when there is no such run there, and RunRolledBack when there was one.
+    These methods raise RunNotFound when there is no such run on that thread, and RunRolledBack when the run was rolled
+    back.
     """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
@@ -38,16 +39,16 @@ class RunsClient:
         delay: float | None = None,
         timeout: float | None = None,
     ) -> types.CreatedRun:
-        """Accept a run and apply its strategy to what is in flight on the thread, in one commit.
+        """Create a run, and apply its strategy to the runs in flight on the thread, in one commit.
 
         input                 a JSON object, the run's first step
-        multitask_strategy    "reject", "interrupt", "rollback" or "enqueue"; the thread's default strategy without
-        request_id            names this call on its thread: a repeated call changes nothing and returns the first run.
-                              Made here unless given, so that this call's own retries are safe; give one to be able
-                              to repeat the call after a crash.
-        if_thread_not_exists  "create" makes the thread in the same commit
-        delay                 seconds before which the run is not started
-        timeout               seconds that one attempt may take; the assistant's run_timeout without
+        multitask_strategy    "reject", "interrupt", "rollback" or "enqueue"; by default the thread's default strategy
+        request_id            identifies this call on its thread: a repeated call changes nothing and returns the run of
+                              the first call. By default the client makes one, so that its own retries are safe. Pass
+                              one to be able to repeat the call after a crash.
+        if_thread_not_exists  "create" creates the thread in the same commit
+        delay                 seconds that must pass before the run starts
+        timeout               seconds that one attempt may take; by default the assistant's run_timeout
 
         Raises ThreadBusy ("reject"), ThreadNotFound, AssistantNotFound, QueueFull, RequestIdReused, InvalidField.
         """
@@ -66,7 +67,7 @@ class RunsClient:
         return {**convert.run(response.run), "superseded": [convert.run(run) for run in response.superseded]}
 
     async def get(self, thread_id: str | None, run_id: str) -> types.Run:
-        """Return the run as it now is."""
+        """Return the run as it is now."""
         request = pb.GetRunRequest(thread_id=thread_id or "", run_id=run_id)
         return convert.run((await call(self._stub.GetRun, request)).run)
 
@@ -79,9 +80,9 @@ class RunsClient:
         oldest_first: bool = False,
         page_size: int = 0,
     ) -> AsyncIterator[types.Run]:
-        """Iterate over the thread's runs with any of `statuses` (with none given: all), newest first unless
-        `oldest_first`. Raises ThreadNotFound.
+        """Iterate over the thread's runs, newest first unless `oldest_first`. Raises ThreadNotFound.
 
+        statuses  only runs with one of these statuses; empty for all runs
         metadata  only runs whose metadata has each of these keys with an equal value
         """
         request = pb.ListRunsRequest(
@@ -94,11 +95,11 @@ class RunsClient:
         return pages(self._stub.ListRuns, request, lambda page: page.runs, convert.run)
 
     async def join(self, thread_id: str | None, run_id: str, *, wait: float | None = None) -> types.Joined:
-        """Wait until the run is final; return it with the thread's state as it left it, never a later run's.
+        """Wait until the run is final. Return the run and the thread's state as the run left it, never a later state.
 
-        wait  seconds after which the run is returned as it then is; without, there is no limit
+        wait  seconds after which the run is returned as it is then; by default there is no limit
 
-        A run that is rolled back meanwhile is returned at once, with status "deleted".
+        A run that is rolled back during the call is returned at once, with status "deleted".
         """
         request = pb.JoinRunRequest(thread_id=thread_id or "", run_id=run_id, wait=convert.duration(wait))
         response = await call(self._stub.JoinRun, request)
@@ -112,10 +113,10 @@ class RunsClient:
         action: types.CancelAction | None = None,
         wait: float | None = None,
     ) -> types.Run:
-        """Stop a run in flight; it is final when this returns. A run that is final already is returned unchanged.
+        """Stop a run in flight. The run is final when this returns. A run that is final already is returned unchanged.
 
-        action  "interrupt" (by default) keeps its steps, "rollback" cuts them off
-        wait    seconds to wait for its code to obey; not at all by default
+        action  "interrupt", the default, keeps the run's steps; "rollback" deletes them
+        wait    seconds to wait for the run's code to acknowledge the stop; by default there is no wait
         """
         request = pb.CancelRunRequest(
             thread_id=thread_id or "",
@@ -126,16 +127,18 @@ class RunsClient:
         return convert.run((await call(self._stub.CancelRun, request)).run)
 
     async def delete(self, thread_id: str | None, run_id: str) -> None:
-        """Delete the record of a final run; the thread's steps stay. Raises RunInFlight. Not retried."""
+        """Delete the record of a final run. The thread's steps stay. Raises RunInFlight. The client does not retry."""
         await call(self._stub.DeleteRun, pb.DeleteRunRequest(thread_id=thread_id or "", run_id=run_id))
 
     async def watch(
         self, thread_id: str | None, run_id: str, *, after_sequence: int = 0
     ) -> AsyncGenerator[types.Event, None]:
-        """Iterate over the run's events after a sequence (0: all of them), to the one that makes it final, each once.
+        """Iterate over the run's events, each once, up to the event that makes the run final.
 
-        A connection that is lost is made anew, and the events go on where they stopped. Raises RunNotFound,
-        RunRolledBack, and EventsTrimmed when events asked for are no longer kept.
+        after_sequence  only events after this one; 0 for all of them
+
+        When the connection breaks, the client connects again and goes on after the last event. Raises RunNotFound,
+        RunRolledBack, and EventsTrimmed when some of these events are no longer kept.
         """
         events = watch(
             lambda after: self._stub.WatchRun(

@@ -1,4 +1,4 @@
-"""The graphs `agent` and `echo`, which every server has: to try things with."""
+"""The graphs `agent` and `echo`, which every server has. They are for trying things out."""
 
 import json
 import re
@@ -15,9 +15,9 @@ SKIES: Final = ("sunny", "partly cloudy", "foggy", "rainy", "windy", "clear")
 
 @graph
 async def agent(ctx: Context) -> AsyncIterator[dict[str, Any]]:
-    """The weather agent of the double-texting guides, without a model: asks a tool, reads its answer, answers.
+    """A weather agent without a model: it calls a tool, reads the tool's result, and answers.
 
-    input.sleep: seconds to sleep first, so that it can be stopped before it answers.
+    input.sleep: seconds to sleep first, so that there is time to stop the run before it answers.
     """
     city = city_of(question_of(ctx.input))
     sky, degrees = weather_in(city)
@@ -38,7 +38,7 @@ async def agent(ctx: Context) -> AsyncIterator[dict[str, Any]]:
         },
         {"id": f"{run_id}-3", "role": "assistant", "content": f"It is {sky} and {degrees} °C in {city}."},
     ]
-    # A second attempt goes on where the first one was cut short.
+    # A second attempt goes on after the messages of the first one.
     done = {message.get("id") for message in ctx.state.get("messages", []) if isinstance(message, dict)}
     left = [message for message in steps if message["id"] not in done]
     if len(left) == len(steps):
@@ -49,7 +49,7 @@ async def agent(ctx: Context) -> AsyncIterator[dict[str, Any]]:
 
 @graph
 async def echo(ctx: Context) -> dict[str, Any]:
-    """Answers with what it was told, in one step."""
+    """Answer with the content of the last message, in one step."""
     message = {"id": f"{ctx.run['run_id']}-1", "role": "assistant", "content": question_of(ctx.input)}
     return {"messages": [message]}
 
@@ -58,7 +58,7 @@ BUILT_IN: Final = {each.name: each for each in (agent, echo)}
 
 
 def question_of(given: dict[str, Any]) -> str:
-    """The content of the input's last message, as text."""
+    """Return the content of the input's last message, as text."""
     messages = given.get("messages")
     last = messages[-1] if isinstance(messages, list) and messages else messages
     content = last.get("content") if isinstance(last, dict) else last

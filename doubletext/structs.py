@@ -1,6 +1,7 @@
-"""JSON objects as google.protobuf.Struct and back, for both ends of the wire.
+"""Turn JSON objects into google.protobuf.Struct and back. The client and the server both use this module.
 
-Struct has one kind of number, the double. A whole number within ±2^53 comes back as an int, every other as a float.
+Struct has one kind of number, the double. A whole number within ±2^53 comes back as an int, every other number as a
+float.
 """
 
 import math
@@ -10,14 +11,14 @@ from typing import Any, Final
 from google.protobuf.struct_pb2 import NULL_VALUE, ListValue, Struct, Value
 
 DEEPEST: Final = 30
-"""How many objects and lists may stand in one another. protobuf reads 100 levels of messages at most, an object being
-three of them, and whoever accepts more hands out answers that no client can read."""
+"""How deep objects and lists may be nested. protobuf reads at most 100 levels of messages, and an object takes three of
+them. If the server accepted more, no client could read its answers."""
 
 _EXACT: Final = 2**53
 
 
 class _Misfit(Exception):
-    """What cannot be converted: the kind of error, what is wrong, and where, innermost key first."""
+    """A value that cannot be converted: the class of the error, what is wrong, and the keys to it, innermost first."""
 
     def __init__(self, kind: type[TypeError | ValueError], problem: str) -> None:
         self.kind = kind
@@ -36,8 +37,8 @@ _TOO_DEEP: Final = f"is nested deeper than {DEEPEST} levels"
 def to_struct(values: Mapping[str, Any]) -> Struct:
     """Return `values`, a JSON object, as a Struct.
 
-    Raises TypeError for what JSON has no form for, and ValueError for a number that is not finite or too large for a
-    double, and for more than DEEPEST levels; both name the place.
+    Raises TypeError for a value that JSON does not have. Raises ValueError for a number that is not finite or is too
+    large for a double, and for more than DEEPEST levels. Both errors name the place of the value.
     """
     struct = Struct()
     fill_struct(struct, values)
@@ -45,14 +46,14 @@ def to_struct(values: Mapping[str, Any]) -> Struct:
 
 
 def update_struct(update: Any) -> Struct:
-    """Return what a graph gave as an update as a Struct. Raises TypeError for what is no dict, and as `to_struct`."""
+    """Return a graph's update as a Struct. Raises TypeError for anything but a dict, and the errors of `to_struct`."""
     if not isinstance(update, Mapping):
         raise TypeError(f"a graph's update must be a dict, not {type(update).__name__}")
     return to_struct(update)
 
 
 def fill_struct(struct: Struct, values: Mapping[str, Any]) -> None:
-    """Set `values` in an empty Struct; errors as in to_struct."""
+    """Set `values` in an empty Struct. Raises the errors of `to_struct`."""
     try:
         _fill_object(struct, values, 1)
     except _Misfit as misfit:
@@ -127,8 +128,8 @@ def _double(value: float) -> float:
 def from_struct(struct: Struct, path: str = "") -> dict[str, Any]:
     """Return a Struct as a JSON object.
 
-    Raises ValueError for a number that is not finite, a value with no kind set, or more than DEEPEST levels; it names
-    the place, from `path` on.
+    Raises ValueError for a number that is not finite, for a value without a kind, and for more than DEEPEST levels. The
+    error names the place of the value, beginning with `path`.
     """
     try:
         return _read_object(struct, 1)
@@ -181,7 +182,7 @@ def _read_list(values: ListValue, depth: int) -> list[Any]:
 
 
 def _at(path: str, key: str | int) -> str:
-    """The place of a key, for people: long keys and paths are cut short."""
+    """Return the place of a key, for people: long keys and long paths are shortened."""
     path = path if len(path) <= 100 else "…" + path[-100:]
     if isinstance(key, int):
         return f"{path}[{key}]"

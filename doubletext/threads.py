@@ -1,4 +1,4 @@
-"""`client.threads`: conversations and their states."""
+"""`client.threads`: threads and their states."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ThreadsClient:
-    """Every method with a thread id raises ThreadNotFound when there is none of that id."""
+    """The methods about one thread raise ThreadNotFound when there is no such thread."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub: ThreadServiceAsyncStub = ThreadServiceStub(channel)
@@ -29,12 +29,13 @@ class ThreadsClient:
         default_strategy: types.DefaultStrategy | None = None,
         max_queued_runs: int | None = None,
     ) -> types.Thread:
-        """Start an empty conversation.
+        """Create an empty thread.
 
-        default_strategy  what a new run does when it names no strategy; the server's by default
-        max_queued_runs   how many runs may be pending at once; 0 or None leaves it to the server's limit
+        thread_id         by default the server makes an id
+        default_strategy  the strategy of runs that name none; by default the server's
+        max_queued_runs   how many runs may be pending at once; 0 or None for the server's limit
 
-        Raises ThreadExists, InvalidField. Not retried.
+        Raises ThreadExists, InvalidField. The client does not retry.
         """
         request = pb.CreateThreadRequest(
             thread_id=thread_id,
@@ -45,7 +46,7 @@ class ThreadsClient:
         return convert.thread((await call(self._stub.CreateThread, request)).thread)
 
     async def get(self, thread_id: str) -> types.Thread:
-        """Return the thread as it now is, with its running run and the length of its queue."""
+        """Return the thread as it is now, with its running run and the length of its queue."""
         return convert.thread((await call(self._stub.GetThread, pb.GetThreadRequest(thread_id=thread_id))).thread)
 
     def list(
@@ -55,8 +56,9 @@ class ThreadsClient:
         metadata: Mapping[str, Any] | None = None,
         page_size: int = 0,
     ) -> AsyncIterator[types.Thread]:
-        """Iterate over the threads with any of `statuses` (with none given: all), newest first.
+        """Iterate over the threads, newest first.
 
+        statuses  only threads with one of these statuses; empty for all threads
         metadata  only threads whose metadata has each of these keys with an equal value
         """
         request = pb.ListThreadsRequest(
@@ -72,10 +74,11 @@ class ThreadsClient:
         default_strategy: types.DefaultStrategy | None = None,
         max_queued_runs: int | None = None,
     ) -> types.Thread:
-        """Change what is given and leave the rest. It holds for the next run; those in flight go on.
+        """Change the settings that are given. They hold from the next run on; runs in flight go on.
 
-        metadata takes the old one's place as a whole; default_strategy "unspecified" and max_queued_runs 0 go back to
-        the server's.
+        metadata          replaces the old metadata as a whole
+        default_strategy  "unspecified" for the server's default again
+        max_queued_runs   0 for the server's limit again
         """
         request = pb.UpdateThreadRequest(
             thread_id=thread_id,
@@ -86,11 +89,11 @@ class ThreadsClient:
         return convert.thread((await call(self._stub.UpdateThread, request)).thread)
 
     async def delete(self, thread_id: str) -> None:
-        """Delete the thread with its states, runs and events; what runs there is stopped. Not retried."""
+        """Delete the thread with its states, runs and events. Its runs are stopped. The client does not retry."""
         await call(self._stub.DeleteThread, pb.DeleteThreadRequest(thread_id=thread_id))
 
     async def get_state(self, thread_id: str, step: int | None = None) -> types.State:
-        """Return the state after `step`; the newest by default, the empty one for 0. Raises StepNotFound."""
+        """Return the state after `step`: by default the newest state, for 0 the empty one. Raises StepNotFound."""
         request = pb.GetStateRequest(thread_id=thread_id, step=step)
         return convert.state((await call(self._stub.GetState, request)).state)
 
@@ -102,21 +105,23 @@ class ThreadsClient:
     async def update_state(
         self, thread_id: str, values: Mapping[str, Any], *, assistant_id: str | None = None
     ) -> types.State:
-        """Make one step by hand and return the state after it.
+        """Add one step to the thread without a run, and return the state after it.
 
-        values        a JSON object; joined to the state by the assistant's reducers
-        assistant_id  whose; the default reducers without
+        values        a JSON object, the step's update
+        assistant_id  the assistant whose reducers apply; by default the default reducers
 
-        Raises ThreadBusy while a run is in flight, AssistantNotFound. Not retried.
+        Raises ThreadBusy while a run is in flight, AssistantNotFound. The client does not retry.
         """
         request = pb.UpdateStateRequest(thread_id=thread_id, values=convert.struct(values), assistant_id=assistant_id)
         return convert.state((await call(self._stub.UpdateState, request)).state)
 
     async def watch(self, thread_id: str, *, after_sequence: int = 0) -> AsyncGenerator[types.Event, None]:
-        """Iterate over the thread's events after a sequence (0: all of them), then over those to come, each once.
+        """Iterate over the thread's events, each once: first the events that exist, then each new one.
 
-        A connection that is lost is made anew, and the events go on where they stopped. Raises ThreadNotFound when the
-        thread is deleted, EventsTrimmed when events asked for are no longer kept.
+        after_sequence  only events after this one; 0 for all of them
+
+        When the connection breaks, the client connects again and goes on after the last event. Raises ThreadNotFound
+        when the thread is deleted, and EventsTrimmed when some of these events are no longer kept.
         """
         events = watch(
             lambda after: self._stub.WatchThread(pb.WatchThreadRequest(thread_id=thread_id, after_sequence=after)),

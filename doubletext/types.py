@@ -1,8 +1,8 @@
-"""What the client takes and returns: plain dicts, with the keys of the protos.
+"""The dicts that the client takes and returns. They have the keys of the protos.
 
-Enums are the protos' names in lower case without their prefix. Times are RFC 3339 text in UTC ending in `Z`, None when
-absent; durations are seconds, None when absent; JSON objects are dicts, empty when absent. A name that a newer server
-knows and this package does not comes as the number in text.
+Enums are the names of the protos, in lower case, without their prefix. Times are RFC 3339 text in UTC that ends in `Z`,
+or None when absent. Durations are seconds, or None when absent. JSON objects are dicts, empty when absent. For an enum
+value that only a newer server knows, the text is its number.
 """
 
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
@@ -20,23 +20,23 @@ CancelAction: TypeAlias = Literal["interrupt", "rollback"]
 
 
 class Thread(TypedDict):
-    """A conversation: the unit of ordering and of isolation."""
+    """A conversation. It is the unit of order and of isolation."""
 
     thread_id: str
     status: ThreadStatus
     metadata: Json
     default_strategy: DefaultStrategy
-    max_queued_runs: int  # 0 leaves it to the server's limit
+    max_queued_runs: int  # 0: the server's limit
     create_time: str | None
     update_time: str | None
-    active_run_id: str  # the run that is running; empty when none is
-    queued_runs: int  # runs that are pending, the delayed ones included
+    active_run_id: str  # the running run; empty when no run is running
+    queued_runs: int  # the number of pending runs, including the delayed ones
 
 
 class RunError(TypedDict):
     """Why a run ended "error"."""
 
-    type: str  # a name for programs: the exception's class, or MaxAttempts
+    type: str  # a name for programs: the class of the exception, or MaxAttempts
     message: str  # a sentence for people
 
 
@@ -47,25 +47,25 @@ class Run(TypedDict):
     thread_id: str
     assistant_id: str
     status: RunStatus
-    multitask_strategy: MultitaskStrategy  # the one that was applied
+    multitask_strategy: MultitaskStrategy  # the strategy that was applied
     input: Json  # empty once the run is "deleted"
     metadata: Json
-    sequence: int  # admission order on the thread: 1, 2, 3 …
-    queue_position: int  # 1 for the next run to start; 0 for a run that is not waiting
+    sequence: int  # the order in which the thread's runs were accepted: 1, 2, 3 …
+    queue_position: int  # 1 for the next run to start; 0 for a run that is not pending
     attempt: int
     create_time: str | None
     due_time: str | None
     start_time: str | None
     end_time: str | None
     error: RunError | None
-    superseded_by: str  # the run whose admission ended this one; empty otherwise
+    superseded_by: str  # the later run that ended this one; empty when no run did
     reason: str  # SUPERSEDED, CANCELLED, TIMEOUT, …; empty when the graph ended the run
     timeout: float | None
-    last_step: int  # the newest step that the run made; 0 when it made none
+    last_step: int  # the number of the newest step that the run made; 0 when it made none
 
 
 class CreatedRun(Run):
-    """A run just accepted, and the runs that it ended, in order of their sequence."""
+    """A new run, and the runs that it ended, in the order of their sequence."""
 
     superseded: list[Run]
 
@@ -81,17 +81,17 @@ class State(TypedDict):
 
 
 class Joined(TypedDict):
-    """A run, and the thread's state as the run left it (while the run is not final: the thread's newest)."""
+    """A run, and the thread's state as the run left it. For a run that is not final: the thread's newest state."""
 
     run: Run
     state: State
 
 
-# A TypedDict in this form since one of the keys is a word of Python.
+# This TypedDict has this form because one of its keys is a keyword of Python.
 RunChanged = TypedDict(
     "RunChanged",
     {
-        "from": RunStatus | None,  # None for a run that was just accepted
+        "from": RunStatus | None,  # None when the run was accepted by this change
         "to": RunStatus,
         "superseded_by": str,
         "reason": str,
@@ -103,7 +103,7 @@ class StepCommitted(TypedDict):
     """The thread's state has a new step."""
 
     step: int
-    update: Json | None  # before the reducers; None once the run was rolled back
+    update: Json | None  # before the reducers are applied; None once the run was rolled back
 
 
 class Output(TypedDict):
@@ -114,9 +114,9 @@ class Output(TypedDict):
 
 
 class Event(TypedDict):
-    """One committed fact about a thread; its events are numbered 1, 2, 3 … without gaps.
+    """One committed fact about a thread. The events of a thread are numbered 1, 2, 3 … without gaps.
 
-    kind  which of the keys below it is there
+    kind  the name of the key that is there: "run_changed", "step_committed" or "output"
     """
 
     sequence: int
@@ -130,14 +130,14 @@ class Event(TypedDict):
 
 
 class Assistant(TypedDict):
-    """A named, configured graph."""
+    """A graph with a name and a configuration."""
 
     assistant_id: str
     graph: str
     metadata: Json
     config: Json
-    reducers: dict[str, Reducer]  # by key of the state
+    reducers: dict[str, Reducer]  # of each key of the state
     max_attempts: int
     stop_grace: float | None
-    run_timeout: float | None  # None is no limit
+    run_timeout: float | None  # None: no limit
     create_time: str | None

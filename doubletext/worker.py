@@ -12,14 +12,15 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc
 import structlog
 
 from doubletext import convert
 from doubletext.calls import call, open_channel
+from doubletext.claiming import Attempt, Failed, Outcome, Over, Start, Update
 from doubletext.errors import (
     AssistantExists,
     DeadlineExceeded,
@@ -30,8 +31,8 @@ from doubletext.errors import (
     Unavailable,
     from_rpc_error,
 )
-from doubletext.graph import Context, Graph, describe
-from doubletext.structs import from_struct, update_struct
+from doubletext.graph import Graph
+from doubletext.structs import from_struct
 from doubletext.v1 import resources_pb2 as resources
 from doubletext.v1 import worker_service_pb2 as pb
 from doubletext.v1.assistant_service_pb2 import CreateAssistantRequest
@@ -84,7 +85,7 @@ class Worker:
         self.worker_id = worker_id or _name()
         self._credentials = credentials
         self._stopping = asyncio.Event()
-        self._attempts: dict[asyncio.Task[None], Attempt] = {}
+        self._claims: dict[asyncio.Task[None], Claim] = {}
 
     def stop(self) -> None:
         """Let `run` drain and return."""
@@ -134,14 +135,14 @@ class Worker:
             if not claimed.HasField("assignment"):
                 free.release()
                 continue
-            attempt = Attempt(stub, claimed.assignment, self._graphs[claimed.assignment.assistant.graph])
-            task = asyncio.create_task(attempt.run())
-            self._attempts[task] = attempt
+            claim = Claim(stub, claimed.assignment, self._graphs[claimed.assignment.assistant.graph])
+            task = asyncio.create_task(claim.run())
+            self._claims[task] = claim
             task.add_done_callback(self._ended)
             task.add_done_callback(lambda _: free.release())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._attempts[task]
+        del self._claims[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("an attempt failed", exc_info=error)
 
@@ -156,153 +157,135 @@ class Worker:
                 continue
 
     async def _drain(self) -> bool:
-        if not self._attempts:
+        if not self._claims:
             return False
-        log.info("draining", runs=len(self._attempts))
-        await asyncio.wait(list(self._attempts), timeout=self._drain_seconds)
-        await asyncio.gather(*(attempt.hand_back() for attempt in self._attempts.values()))
-        if not self._attempts:
+        log.info("draining", runs=len(self._claims))
+        await asyncio.wait(list(self._claims), timeout=self._drain_seconds)
+        await asyncio.gather(*(claim.hand_back() for claim in self._claims.values()))
+        if not self._claims:
             return False
-        _, left = await asyncio.wait(list(self._attempts), timeout=OBEY_SECONDS)
+        _, left = await asyncio.wait(list(self._claims), timeout=OBEY_SECONDS)
         if left:
             log.warning("graphs do not stop; they are left behind", graphs=len(left))
         return bool(left)
 
 
-class Attempt:
-    """One claimed run, until it is finished, handed back, or no longer ours."""
+class Claim:
+    """A claimed run, until it is finished, handed back, or no longer ours: its attempt, and the watch of its lease."""
 
     def __init__(self, stub: "WorkerServiceAsyncStub", assignment: pb.Assignment, graph: Graph) -> None:
-        self._stub = stub
-        self._lease = assignment.lease
-        self._run = assignment.run
-        self._assignment = assignment
+        self._lease = WorkerLease(stub, assignment)
         self._graph = graph
-        self._next_step = assignment.run.last_step + 1
-        self._over = False
-        self._executing: asyncio.Task[pb.FinishRunRequest] | None = None
-        self._log = log.bind(run_id=self._run.run_id, thread_id=self._run.thread_id, epoch=self._lease.epoch)
+        self._run = assignment.run
+        names = {"run_id": self._run.run_id, "thread_id": self._run.thread_id, "epoch": assignment.lease.epoch}
+        self._attempt = Attempt(graph, self._lease, names)
+        self._log = log.bind(**names)
 
     async def run(self) -> None:
         self._log.info("started", graph=self._graph.name, attempt=self._run.attempt)
-        self._executing = asyncio.create_task(self._execute())
         watching = asyncio.create_task(self._watch())
         try:
-            await asyncio.wait([self._executing])
-            if _lost(self._executing) or self._over:
-                await self._release()
-            elif self._executing.cancelled():
-                await self._finish(_failure("CancelledError", "the graph cancelled itself"))
-            else:
-                await self._finish(self._executing.result())
-        except LeaseLost as lost:
-            self._log.info("the run was no longer ours", cause=lost.cause)
+            await self._attempt.run()
         finally:
             watching.cancel()
 
-    async def _execute(self) -> pb.FinishRunRequest:
-        """Run the graph to its end and return the outcome. Raises LeaseLost once the run is over."""
-        try:
-            last = await self._graph.run(self._context(), self._commit)
-            return pb.FinishRunRequest(success=pb.Success(update=None if last is None else update_struct(last)))
-        except (LeaseLost, asyncio.CancelledError):
-            raise
-        except BaseException as error:  # noqa: BLE001 - sys.exit() in a graph, too, ends its run and not the worker
-            self._log.exception("a graph failed", graph=self._graph.name, stopped=self._over)
-            return _failure(*describe(error))
-
-    def _context(self) -> Context:
-        return Context(
-            run={
-                "run_id": self._run.run_id,
-                "thread_id": self._run.thread_id,
-                "assistant_id": self._run.assistant_id,
-                "sequence": self._run.sequence,
-                "attempt": self._run.attempt,
-                "metadata": from_struct(self._run.metadata),
-            },
-            input=from_struct(self._run.input),
-            config=from_struct(self._assignment.assistant.config),
-            load_state=lambda: from_struct(self._assignment.state.values),
-            emit=self._emit,
-        )
-
-    async def _commit(self, update: Any) -> None:
-        request = pb.CommitStepRequest(lease=self._lease, update=update_struct(update), expected_step=self._next_step)
-        await _insisting(self._stub.CommitStep, request)
-        self._next_step += 1
-
-    async def _emit(self, channel: str, data: dict[str, Any]) -> None:
-        output = resources.Output(channel=channel, data=update_struct(data))
-        request = pb.PublishOutputRequest(lease=self._lease, outputs=[output])
-        await _insisting(self._stub.PublishOutput, request)
-
-    async def _finish(self, request: pb.FinishRunRequest) -> None:
-        request.lease.CopyFrom(self._lease)
-        try:
-            finished = await _insisting(self._stub.FinishRun, request)
-        except (InvalidField, TooLarge) as refused:  # what the graph returned; a step is refused where it is yielded
-            self._log.warning("what a graph returned was refused", graph=self._graph.name, error=str(refused))
-            await self._finish(_failure(*describe(refused)))
-        else:
-            self._log.info("finished", status=convert.RUN_STATUS.name(finished.run.status))
-
-    async def _release(self) -> None:
-        """Acknowledge a stop, or hand the run back."""
-        request = pb.ReleaseRunRequest(lease=self._lease)
-        await _insisting(self._stub.ReleaseRun, request)
-
     async def hand_back(self) -> None:
         """Give up the run, so that another worker goes on with it, whatever the graph does."""
-        self._end("handed back")
+        if not self._attempt.executed:
+            self._log.info("handed back")
+            self._attempt.abandon()
         try:
-            await asyncio.wait_for(self._release(), OBEY_SECONDS)
-        except (DoubletextError, TimeoutError) as error:
+            await asyncio.wait_for(self._lease.release(), OBEY_SECONDS)
+        except (Over, DoubletextError, TimeoutError) as error:
             self._log.info("the run was not handed back", error=str(error))
 
-    def _end(self, why: str, **facts: object) -> None:
-        if self._executing is not None and self._executing.done():
-            return
-        self._over = True
-        self._log.info(why, **facts)
-        if self._executing is not None:
-            self._executing.cancel()
+    def _stop(self, why: str, **facts: object) -> None:
+        if not self._attempt.executed:
+            self._log.info(why, **facts)
+            self._attempt.stop()
 
     async def _watch(self) -> None:
-        """Keep the lease alive, and end the graph when it is over."""
+        """Keep the lease alive, and stop the attempt when it is over."""
         clock, pause = asyncio.get_running_loop().time, FIRST_PAUSE
         while True:
             opened = clock()
             try:
-                async for response in self._stub.WatchLease(pb.WatchLeaseRequest(lease=self._lease)):
-                    stop = response.stop
-                    return self._end("stopped", reason=stop.reason, superseded_by=stop.superseded_by)
-                return self._end("the lease is over")
+                async for stop in self._lease.watch():
+                    return self._stop("stopped", reason=stop.reason, superseded_by=stop.superseded_by)
+                return self._stop("the lease is over")
             except grpc.aio.AioRpcError as raised:
                 error = from_rpc_error(raised)
                 if isinstance(error, LeaseLost):
-                    return self._end("the lease is lost", cause=error.cause)
+                    return self._stop("the lease is lost", cause=error.cause)
                 self._log.warning("the lease is watched again in a moment", error=str(error))
             pause = FIRST_PAUSE if clock() - opened > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
             await asyncio.sleep(pause)
 
 
-def _failure(type_: str, message: str) -> pb.FinishRunRequest:
-    return pb.FinishRunRequest(error=resources.RunError(type=type_, message=message))
+class WorkerLease:
+    """The lease of a run that a server granted to this worker. Every call is safe to repeat."""
 
+    refusals = (InvalidField, TooLarge)
 
-def _lost(task: "asyncio.Task[Any]") -> bool:
-    return not task.cancelled() and isinstance(task.exception(), LeaseLost)
+    def __init__(self, stub: "WorkerServiceAsyncStub", assignment: pb.Assignment) -> None:
+        self._stub = stub
+        self._assignment = assignment
+        self._lease = assignment.lease
+        self._next_step = assignment.run.last_step + 1
+
+    async def start(self) -> Start:
+        run, assignment = self._assignment.run, self._assignment
+        facts = {
+            "run_id": run.run_id,
+            "thread_id": run.thread_id,
+            "assistant_id": run.assistant_id,
+            "sequence": run.sequence,
+            "attempt": run.attempt,
+            "metadata": from_struct(run.metadata),
+        }
+        config = from_struct(assignment.assistant.config)
+        return Start(facts, from_struct(run.input), config, lambda: from_struct(assignment.state.values))
+
+    async def commit(self, update: Update) -> None:
+        request = pb.CommitStepRequest(lease=self._lease, update=update.struct, expected_step=self._next_step)
+        await _insisting(self._stub.CommitStep, request)
+        self._next_step += 1
+
+    async def emit(self, channel: str, data: Update) -> None:
+        output = resources.Output(channel=channel, data=data.struct)
+        await _insisting(self._stub.PublishOutput, pb.PublishOutputRequest(lease=self._lease, outputs=[output]))
+
+    async def finish(self, outcome: Outcome) -> None:
+        request = pb.FinishRunRequest(lease=self._lease)
+        if isinstance(outcome, Failed):
+            request.error.CopyFrom(resources.RunError(type=outcome.type, message=outcome.message))
+        else:
+            request.success.CopyFrom(pb.Success(update=outcome.update and outcome.update.struct))
+        finished = await _insisting(self._stub.FinishRun, request)
+        log.info("finished", run_id=self._lease.run_id, status=convert.RUN_STATUS.name(finished.run.status))
+
+    async def release(self) -> None:
+        await _insisting(self._stub.ReleaseRun, pb.ReleaseRunRequest(lease=self._lease))
+
+    async def watch(self) -> AsyncIterator[pb.Stop]:
+        """Keep the lease alive while this is read. Yields the stop of the attempt, if it is stopped."""
+        async for response in self._stub.WatchLease(pb.WatchLeaseRequest(lease=self._lease)):
+            yield response.stop
 
 
 async def _insisting(
     method: "grpc.aio.UnaryUnaryMultiCallable[Req, Resp]", request: Req, timeout: float = CALL_SECONDS
 ) -> Resp:
-    """Call until the server answers, with growing pauses. For calls that are safe to repeat."""
+    """Call until the server answers, with growing pauses. For calls that are safe to repeat.
+
+    Raises Over for LEASE_LOST.
+    """
     pause = FIRST_PAUSE
     while True:
         try:
             return await call(method, request, timeout)
+        except LeaseLost as lost:
+            raise Over(str(lost)) from lost
         except (Unavailable, DeadlineExceeded) as error:
             what = type(request).__name__.removesuffix("Request")
             log.warning("a call will be tried again", call=what, seconds=pause, error=str(error))

@@ -31,14 +31,14 @@ async def _outcome(
     except DoubletextError as error:
         show.error(error)
         return EXIT_OF.get(error.code.name, Exit.INTERNAL)
-    except ValueError as error:  # an argument that has no form on the wire
+    except ValueError as error:  # an argument that cannot be written as protobuf
         show.error(DoubletextError(str(error), code=grpc.StatusCode.INVALID_ARGUMENT))
         return Exit.INVALID
 
 
 @contextmanager
 def woken_by_signals() -> Iterator[None]:
-    """Let a signal wake the event loop, whatever the moment. Without it a Ctrl-C that comes just before the loop falls
+    """Let a signal wake the event loop at any moment. Without this, a Ctrl-C that comes just before the loop falls
     asleep is noticed only when something else wakes it, since nothing interrupts the sleep any more
     (https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd).
     """
@@ -47,7 +47,7 @@ def woken_by_signals() -> Iterator[None]:
     with here, there:
         try:
             loop.add_reader(here, here.recv, 4096)
-        except NotImplementedError:  # Windows, whose loop is woken by signals as it is
+        except NotImplementedError:  # Windows, where signals wake the loop without this
             yield
             return
         there.setblocking(False)

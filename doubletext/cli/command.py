@@ -1,4 +1,4 @@
-"""Make an async function that calls the client, and shows what came, a command with the options common to all."""
+"""Make a command of an async function that calls the client and shows the result. Add the options of all commands."""
 
 import functools
 from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ def client_command(group: click.Group | None, name: str) -> Callable[[Function],
         )
         @functools.wraps(function)
         def command(server: str, as_json: bool, **arguments: Any) -> None:
-            from doubletext.cli.calling import call  # brings asyncio and gRPC along, which `--help` need not wait for
+            from doubletext.cli.calling import call  # imports asyncio and gRPC, which `--help` does not need
 
             click.get_current_context().exit(call(function, server, as_json, arguments))
 

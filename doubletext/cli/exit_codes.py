@@ -1,4 +1,4 @@
-"""The exit codes of the client commands, here and nowhere else."""
+"""The exit codes of the client commands."""
 
 from enum import IntEnum
 from typing import Final
@@ -8,7 +8,7 @@ from doubletext import types
 
 class Exit(IntEnum):
     DONE = 0
-    ENDED_OTHERWISE = 1
+    RUN_FAILED = 1
     INVALID = 2
     NOT_FOUND = 3
     REFUSED = 4
@@ -20,7 +20,7 @@ class Exit(IntEnum):
 
 MEANING: Final = {
     Exit.DONE: "done",
-    Exit.ENDED_OTHERWISE: "the run that was joined ended other than in success",
+    Exit.RUN_FAILED: "the run that was joined ended other than in success",
     Exit.INVALID: "wrong usage, or an argument that the server refused",
     Exit.NOT_FOUND: "no such thing, or a run that was rolled back before",
     Exit.REFUSED: "busy, taken, still in flight, or the queue is full",
@@ -39,13 +39,13 @@ EXIT_OF: Final = {
     "UNAVAILABLE": Exit.UNAVAILABLE,
     "DEADLINE_EXCEEDED": Exit.UNAVAILABLE,
 }
-"""By the name of the gRPC status code: `--help` need not import gRPC."""
+"""Exit codes by the name of the gRPC status code. The names are text, so that `--help` does not import gRPC."""
 
 EPILOG: Final = "\b\nExit codes:\n" + "\n".join(f"  {code.value:<4} {meaning}" for code, meaning in MEANING.items())
 
 
 def ended(run: types.Run) -> Exit:
-    """What a joined run's status means to whoever waited for it."""
+    """Return the exit code for the status of a run that was joined."""
     if run["status"] in ("pending", "running"):
         return Exit.NOT_FINAL
-    return Exit.DONE if run["status"] == "success" else Exit.ENDED_OTHERWISE
+    return Exit.DONE if run["status"] == "success" else Exit.RUN_FAILED

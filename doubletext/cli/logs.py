@@ -9,7 +9,7 @@ import structlog
 
 
 class _Stderr:
-    """Stderr. A line that cannot be written is lost, and nothing else fails: the disk that it goes to may be full."""
+    """Stderr. A line that cannot be written is lost, and nothing else fails: its disk may be full."""
 
     def write(self, text: str) -> None:
         with contextlib.suppress(OSError):
@@ -28,7 +28,7 @@ def configure_logs() -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if sys.stderr.isatty():
-        # Plain, since the pretty ones show local variables: users' data, and without bound.
+        # Plain tracebacks: the others show local variables, which may be large and may hold users' data.
         processors.append(structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback))
     else:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

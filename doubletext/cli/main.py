@@ -18,8 +18,8 @@ MODULES: Final = {
     "backup": "doubletext.cli.commands.serve",
     "check": "doubletext.cli.commands.serve",
 }
-"""Where each command is, under its own name. These modules import what they need to run in the functions that need
-it: `--help` and the other commands need not wait for it."""
+"""The module of each command. It imports what a command needs inside the command's function, so that `--help` and the
+other commands do not wait for it."""
 
 
 class Commands(UserDict[str, Any]):
@@ -28,7 +28,7 @@ class Commands(UserDict[str, Any]):
 
 
 class Cli(click.Group):
-    """Ends by Ctrl-C as the exit codes say; click itself would make it 1."""
+    """The group of all commands. Ctrl-C ends it with the documented exit code; click itself would exit with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""What options take, and the options that several client commands have."""
+"""The types of options, and the options that several client commands have."""
 
 import json
 import math
@@ -40,7 +40,7 @@ class JsonObject(click.ParamType[Json]):
 
 
 class Pair(click.ParamType[tuple[str, Any]]):
-    """KEY=JSON."""
+    """An option of the form KEY=JSON."""
 
     name = "pair"
 

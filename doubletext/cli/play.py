@@ -1,4 +1,4 @@
-"""The four strategies, played against a server of its own over real gRPC on a real file: what `demo` shows."""
+"""Play the four strategies for `demo`, with a server of its own, over gRPC and on a real file."""
 
 import asyncio
 import sys
@@ -77,7 +77,7 @@ class Play:
         await self.show(thread_id, [FIRST, SECOND])
 
     async def scene(self, strategy: str, meaning: str, sleep: float = SLOWLY) -> tuple[str, str]:
-        """A new thread whose first run is at work: the thread's id and the run's."""
+        """Create a thread with a running run. Return the ids of both."""
         self.console.rule(f"[bold]{strategy}[/bold]: {meaning}", align="left")
         thread_id = (await self.client.threads.create())["thread_id"]
         first = await self.say(thread_id, FIRST, None, sleep=sleep)
@@ -98,7 +98,7 @@ class Play:
         _expect(joined["run"]["status"] == status)
 
     async def show(self, thread_id: str, questions: list[str]) -> None:
-        """The thread's state, which must hold just these questions."""
+        """Return the thread's state. It must contain these questions and no others."""
         state = await self.client.threads.get_state(thread_id)
         self.console.print(f"  the state after step {state['step']}:")
         messages = state["values"]["messages"]
@@ -115,7 +115,7 @@ def _expect(holds: bool) -> None:
 
 @asynccontextmanager
 async def _server(database: Path) -> AsyncIterator[str]:
-    """`doubletext serve` as a process of its own; yields its address."""
+    """Start `doubletext serve` as a process of its own. Give its address."""
     # -P: no server.py or json.py in the current folder takes the place of a module.
     python = (sys.executable, "-P", "-m", "doubletext")
     command = (*python, "serve", "--listen", "127.0.0.1:0", "--db", str(database))

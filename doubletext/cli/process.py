@@ -1,4 +1,4 @@
-"""What `serve` and `worker` share: an event loop, and an end by a signal."""
+"""Run an event loop until a signal ends it, for `serve` and `worker`."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-with contextlib.suppress(ModuleNotFoundError):  # a worker does without
+with contextlib.suppress(ModuleNotFoundError):  # a worker also runs without uvloop
     import uvloop
 
     new_event_loop = uvloop.new_event_loop

@@ -54,11 +54,11 @@ class CreateAssistantRequest(_message.Message):
     STOP_GRACE_FIELD_NUMBER: _builtins.int
     RUN_TIMEOUT_FIELD_NUMBER: _builtins.int
     assistant_id: _builtins.str
-    """Made by the server when absent."""
+    """The server makes an id when this is absent."""
     graph: _builtins.str
-    """Required; 1 to 128 characters, as an id."""
+    """Required. A graph's name has the form of an id: 1 to 128 characters."""
     max_attempts: _builtins.int
-    """1 to 100; 3 when absent."""
+    """1 to 100. Absent: 3."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct: ...
     @_builtins.property
@@ -67,11 +67,11 @@ class CreateAssistantRequest(_message.Message):
     def reducers(self) -> _containers.ScalarMap[_builtins.str, _resources_pb2.Reducer.ValueType]: ...
     @_builtins.property
     def stop_grace(self) -> _duration_pb2.Duration:
-        """0 to 1 hour; 5 s when absent."""
+        """0 to 1 hour. Absent: 5 s."""
 
     @_builtins.property
     def run_timeout(self) -> _duration_pb2.Duration:
-        """Over 0, up to 366 days; no limit when absent."""
+        """More than 0, and at most 366 days. Absent: no limit."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class ListAssistantsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """1 to 1000; 100 when 0."""
+    """1 to 1000. 0: 100."""
     page_token: _builtins.str
     def __init__(
         self,

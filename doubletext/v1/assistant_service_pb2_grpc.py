@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class AssistantServiceStub:
-    """AssistantService keeps the named, configured graphs that runs execute. Each graph that the server itself can run is an
-    assistant of the same id from the start.
+    """AssistantService keeps assistants: graphs with a name and a configuration. For each graph that the server executes itself,
+    there is an assistant of the same id from the start.
     """
 
     def __init__(self, channel):
@@ -59,15 +59,16 @@ class AssistantServiceStub:
 
 
 class AssistantServiceServicer:
-    """AssistantService keeps the named, configured graphs that runs execute. Each graph that the server itself can run is an
-    assistant of the same id from the start.
+    """AssistantService keeps assistants: graphs with a name and a configuration. For each graph that the server executes itself,
+    there is an assistant of the same id from the start.
     """
 
     def CreateAssistant(self, request, context):
-        """CreateAssistant names a graph with its configuration. Called by whoever sets the service up. The graph need not be
-        known yet: runs wait until somebody executes it. Not idempotent: an id can be taken once.
+        """CreateAssistant gives a graph a name and a configuration. Whoever sets up the service calls it. The assistant is on disk
+        when the call answers. The server need not know the graph: runs of the assistant stay pending until a worker or a server
+        with that graph executes them. The call is not idempotent: an id can be taken once.
 
-        Errors: ALREADY_EXISTS ASSISTANT_EXISTS (ResourceInfo); nothing is written then.
+        Errors: ALREADY_EXISTS ASSISTANT_EXISTS (ResourceInfo). Nothing is written then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,7 +84,7 @@ class AssistantServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAssistants(self, request, context):
-        """ListAssistants reads the assistants in order of their ids, a page at a time.
+        """ListAssistants reads the assistants in the order of their ids, one page per call.
 
         Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
         """
@@ -92,10 +93,11 @@ class AssistantServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAssistant(self, request, context):
-        """DeleteAssistant removes the assistant: no new run can name it. Runs that were accepted keep it and go on. The
-        assistants of the server's own graphs are back at its next start.
+        """DeleteAssistant deletes an assistant. No new run can name it; the runs that were accepted before keep it and go on. The
+        deletion is on disk when the call answers. The assistants of the server's own graphs come back when the server starts
+        again.
 
-        Errors: NOT_FOUND ASSISTANT_NOT_FOUND (ResourceInfo), also when repeated.
+        Errors: NOT_FOUND ASSISTANT_NOT_FOUND (ResourceInfo), also for a repeated call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,8 +135,8 @@ def add_AssistantServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AssistantService:
-    """AssistantService keeps the named, configured graphs that runs execute. Each graph that the server itself can run is an
-    assistant of the same id from the start.
+    """AssistantService keeps assistants: graphs with a name and a configuration. For each graph that the server executes itself,
+    there is an assistant of the same id from the start.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AssistantServiceStub:
-    """AssistantService keeps the named, configured graphs that runs execute. Each graph that the server itself can run is an
-    assistant of the same id from the start.
+    """AssistantService keeps assistants: graphs with a name and a configuration. For each graph that the server executes itself,
+    there is an assistant of the same id from the start.
     """
 
     @_typing.overload
@@ -36,10 +36,11 @@ class AssistantServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AssistantServiceAsyncStub: ...
     CreateAssistant: _grpc.UnaryUnaryMultiCallable[_assistant_service_pb2.CreateAssistantRequest, _assistant_service_pb2.CreateAssistantResponse]
-    """CreateAssistant names a graph with its configuration. Called by whoever sets the service up. The graph need not be
-    known yet: runs wait until somebody executes it. Not idempotent: an id can be taken once.
+    """CreateAssistant gives a graph a name and a configuration. Whoever sets up the service calls it. The assistant is on disk
+    when the call answers. The server need not know the graph: runs of the assistant stay pending until a worker or a server
+    with that graph executes them. The call is not idempotent: an id can be taken once.
 
-    Errors: ALREADY_EXISTS ASSISTANT_EXISTS (ResourceInfo); nothing is written then.
+    Errors: ALREADY_EXISTS ASSISTANT_EXISTS (ResourceInfo). Nothing is written then.
     """
     GetAssistant: _grpc.UnaryUnaryMultiCallable[_assistant_service_pb2.GetAssistantRequest, _assistant_service_pb2.GetAssistantResponse]
     """GetAssistant reads one assistant.
@@ -47,29 +48,31 @@ class AssistantServiceStub:
     Errors: NOT_FOUND ASSISTANT_NOT_FOUND (ResourceInfo).
     """
     ListAssistants: _grpc.UnaryUnaryMultiCallable[_assistant_service_pb2.ListAssistantsRequest, _assistant_service_pb2.ListAssistantsResponse]
-    """ListAssistants reads the assistants in order of their ids, a page at a time.
+    """ListAssistants reads the assistants in the order of their ids, one page per call.
 
     Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
     """
     DeleteAssistant: _grpc.UnaryUnaryMultiCallable[_assistant_service_pb2.DeleteAssistantRequest, _assistant_service_pb2.DeleteAssistantResponse]
-    """DeleteAssistant removes the assistant: no new run can name it. Runs that were accepted keep it and go on. The
-    assistants of the server's own graphs are back at its next start.
+    """DeleteAssistant deletes an assistant. No new run can name it; the runs that were accepted before keep it and go on. The
+    deletion is on disk when the call answers. The assistants of the server's own graphs come back when the server starts
+    again.
 
-    Errors: NOT_FOUND ASSISTANT_NOT_FOUND (ResourceInfo), also when repeated.
+    Errors: NOT_FOUND ASSISTANT_NOT_FOUND (ResourceInfo), also for a repeated call.
     """
 
 @_typing.type_check_only
 class AssistantServiceAsyncStub(AssistantServiceStub):
-    """AssistantService keeps the named, configured graphs that runs execute. Each graph that the server itself can run is an
-    assistant of the same id from the start.
+    """AssistantService keeps assistants: graphs with a name and a configuration. For each graph that the server executes itself,
+    there is an assistant of the same id from the start.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAssistant: _aio.UnaryUnaryMultiCallable[_assistant_service_pb2.CreateAssistantRequest, _assistant_service_pb2.CreateAssistantResponse]  # type: ignore[assignment]
-    """CreateAssistant names a graph with its configuration. Called by whoever sets the service up. The graph need not be
-    known yet: runs wait until somebody executes it. Not idempotent: an id can be taken once.
+    """CreateAssistant gives a graph a name and a configuration. Whoever sets up the service calls it. The assistant is on disk
+    when the call answers. The server need not know the graph: runs of the assistant stay pending until a worker or a server
+    with that graph executes them. The call is not idempotent: an id can be taken once.
 
-    Errors: ALREADY_EXISTS ASSISTANT_EXISTS (ResourceInfo); nothing is written then.
+    Errors: ALREADY_EXISTS ASSISTANT_EXISTS (ResourceInfo). Nothing is written then.
     """
     GetAssistant: _aio.UnaryUnaryMultiCallable[_assistant_service_pb2.GetAssistantRequest, _assistant_service_pb2.GetAssistantResponse]  # type: ignore[assignment]
     """GetAssistant reads one assistant.
@@ -77,20 +80,21 @@ class AssistantServiceAsyncStub(AssistantServiceStub):
     Errors: NOT_FOUND ASSISTANT_NOT_FOUND (ResourceInfo).
     """
     ListAssistants: _aio.UnaryUnaryMultiCallable[_assistant_service_pb2.ListAssistantsRequest, _assistant_service_pb2.ListAssistantsResponse]  # type: ignore[assignment]
-    """ListAssistants reads the assistants in order of their ids, a page at a time.
+    """ListAssistants reads the assistants in the order of their ids, one page per call.
 
     Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
     """
     DeleteAssistant: _aio.UnaryUnaryMultiCallable[_assistant_service_pb2.DeleteAssistantRequest, _assistant_service_pb2.DeleteAssistantResponse]  # type: ignore[assignment]
-    """DeleteAssistant removes the assistant: no new run can name it. Runs that were accepted keep it and go on. The
-    assistants of the server's own graphs are back at its next start.
+    """DeleteAssistant deletes an assistant. No new run can name it; the runs that were accepted before keep it and go on. The
+    deletion is on disk when the call answers. The assistants of the server's own graphs come back when the server starts
+    again.
 
-    Errors: NOT_FOUND ASSISTANT_NOT_FOUND (ResourceInfo), also when repeated.
+    Errors: NOT_FOUND ASSISTANT_NOT_FOUND (ResourceInfo), also for a repeated call.
     """
 
 class AssistantServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AssistantService keeps the named, configured graphs that runs execute. Each graph that the server itself can run is an
-    assistant of the same id from the start.
+    """AssistantService keeps assistants: graphs with a name and a configuration. For each graph that the server executes itself,
+    there is an assistant of the same id from the start.
     """
 
     @_abc_1.abstractmethod
@@ -99,10 +103,11 @@ class AssistantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _assistant_service_pb2.CreateAssistantRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_assistant_service_pb2.CreateAssistantResponse, _abc.Awaitable[_assistant_service_pb2.CreateAssistantResponse]]:
-        """CreateAssistant names a graph with its configuration. Called by whoever sets the service up. The graph need not be
-        known yet: runs wait until somebody executes it. Not idempotent: an id can be taken once.
+        """CreateAssistant gives a graph a name and a configuration. Whoever sets up the service calls it. The assistant is on disk
+        when the call answers. The server need not know the graph: runs of the assistant stay pending until a worker or a server
+        with that graph executes them. The call is not idempotent: an id can be taken once.
 
-        Errors: ALREADY_EXISTS ASSISTANT_EXISTS (ResourceInfo); nothing is written then.
+        Errors: ALREADY_EXISTS ASSISTANT_EXISTS (ResourceInfo). Nothing is written then.
         """
 
     @_abc_1.abstractmethod
@@ -122,7 +127,7 @@ class AssistantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _assistant_service_pb2.ListAssistantsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_assistant_service_pb2.ListAssistantsResponse, _abc.Awaitable[_assistant_service_pb2.ListAssistantsResponse]]:
-        """ListAssistants reads the assistants in order of their ids, a page at a time.
+        """ListAssistants reads the assistants in the order of their ids, one page per call.
 
         Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
         """
@@ -133,10 +138,11 @@ class AssistantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _assistant_service_pb2.DeleteAssistantRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_assistant_service_pb2.DeleteAssistantResponse, _abc.Awaitable[_assistant_service_pb2.DeleteAssistantResponse]]:
-        """DeleteAssistant removes the assistant: no new run can name it. Runs that were accepted keep it and go on. The
-        assistants of the server's own graphs are back at its next start.
+        """DeleteAssistant deletes an assistant. No new run can name it; the runs that were accepted before keep it and go on. The
+        deletion is on disk when the call answers. The assistants of the server's own graphs come back when the server starts
+        again.
 
-        Errors: NOT_FOUND ASSISTANT_NOT_FOUND (ResourceInfo), also when repeated.
+        Errors: NOT_FOUND ASSISTANT_NOT_FOUND (ResourceInfo), also for a repeated call.
         """
 
 def add_AssistantServiceServicer_to_server(servicer: AssistantServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,9 +3,9 @@
 isort:skip_file
 This file lists the reasons that the service gives: for its errors, for the end of runs, and for the loss of leases.
 
-On the wire a reason is a string: the name of a value here without its prefix, "THREAD_BUSY" for
-ERROR_REASON_THREAD_BUSY. The fields are strings and not enums so that a client that was built earlier can show a name
-that was added later. Such a client decides by the gRPC code, which every error has.
+On the wire a reason is a string: the name of a value of these enums without its prefix. ERROR_REASON_THREAD_BUSY is
+"THREAD_BUSY". The fields are strings, so that a client can show a name that was added after the client was built. Such a
+client decides by the gRPC code, which every error has.
 """
 
 from google.protobuf import descriptor as _descriptor
@@ -30,45 +30,45 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Never sent."""
     ERROR_REASON_THREAD_BUSY: _ErrorReason.ValueType  # 1
-    """A run is in flight on the thread: CreateRun with REJECT, or UpdateState, was refused. ResourceInfo names that run.
+    """A run is in flight on the thread. CreateRun with REJECT, or UpdateState, was refused. ResourceInfo names that run.
 
     Code: ALREADY_EXISTS from CreateRun, FAILED_PRECONDITION from UpdateState.
     Metadata: thread_id, active_run_id, active_run_status, in_flight_runs.
     """
     ERROR_REASON_THREAD_EXISTS: _ErrorReason.ValueType  # 2
-    """CreateThread was given an id that a thread has. ResourceInfo names the thread.
+    """CreateThread was given an id that a thread already has. ResourceInfo names the thread.
 
     Code: ALREADY_EXISTS.
     Metadata: thread_id.
     """
     ERROR_REASON_ASSISTANT_EXISTS: _ErrorReason.ValueType  # 3
-    """CreateAssistant was given an id that an assistant has. ResourceInfo names the assistant.
+    """CreateAssistant was given an id that an assistant already has. ResourceInfo names the assistant.
 
     Code: ALREADY_EXISTS.
     Metadata: assistant_id.
     """
     ERROR_REASON_THREAD_NOT_FOUND: _ErrorReason.ValueType  # 4
-    """There is no such thread: it was never created, or it was deleted. ResourceInfo names it.
+    """There is no such thread: it was never created, or it was deleted. ResourceInfo names the thread.
 
     Code: NOT_FOUND.
     Metadata: thread_id.
     """
     ERROR_REASON_RUN_NOT_FOUND: _ErrorReason.ValueType  # 5
-    """There is no such run: it was never created, DeleteRun deleted it, it is gone with its thread, or the request names
-    another thread than the run's. ResourceInfo names the run. `thread_id` is there when the request names a thread.
+    """There is no such run: it was never created, DeleteRun deleted it, its thread was deleted, or the request names a thread
+    that the run is not on. ResourceInfo names the run. The metadata has `thread_id` when the request names a thread.
 
     Code: NOT_FOUND.
     Metadata: run_id, thread_id.
     """
     ERROR_REASON_RUN_ROLLED_BACK: _ErrorReason.ValueType  # 6
-    """The run was rolled back, and its input, steps and outputs are deleted. ResourceInfo names it. `superseded_by` is the
-    run that rolled it back, empty when CancelRun did; `cause` is the run's RunReason.
+    """The run was rolled back, and its input, steps and outputs are deleted. ResourceInfo names the run. `superseded_by` is the
+    run that rolled it back; it is empty when CancelRun did. `cause` is the run's RunReason.
 
     Code: NOT_FOUND.
     Metadata: run_id, thread_id, superseded_by, deleted_at, cause.
     """
     ERROR_REASON_ASSISTANT_NOT_FOUND: _ErrorReason.ValueType  # 7
-    """There is no such assistant. ResourceInfo names it.
+    """There is no such assistant. ResourceInfo names the assistant.
 
     Code: NOT_FOUND.
     Metadata: assistant_id.
@@ -80,26 +80,27 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Metadata: thread_id, step, last_step.
     """
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 9
-    """Fields of the request break their rules. BadRequest lists every violation of the request at once. The keys of the
-    metadata are the names of the first wrong fields, the values say what is wrong.
+    """Fields of the request break their rules. BadRequest lists all violations of the request. The keys of the metadata are
+    the names of the first wrong fields. The values say what is wrong with them.
 
     Code: INVALID_ARGUMENT.
     Metadata: the names of fields.
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 10
-    """The `request_id` was given on this thread before, to a call with other content. `run_id` is the run of that call.
+    """An earlier call on this thread had the same `request_id` and other content. `run_id` is the run of that call.
 
     Code: INVALID_ARGUMENT.
     Metadata: request_id, thread_id, run_id.
     """
     ERROR_REASON_INVALID_PAGE_TOKEN: _ErrorReason.ValueType  # 11
-    """The `page_token` is not one that this very request gave: it is spoilt, or another field of the request was changed.
+    """The `page_token` was not given by this very request: the token is malformed, or another field of the request changed.
 
     Code: INVALID_ARGUMENT.
     Metadata: none.
     """
     ERROR_REASON_EVENTS_TRIMMED: _ErrorReason.ValueType  # 12
-    """Some of the events after `after_sequence` are no longer kept. The first one that is has the number `oldest_sequence`.
+    """Some of the events after `after_sequence` are no longer kept. The oldest event that is kept has the number
+    `oldest_sequence`.
 
     Code: OUT_OF_RANGE.
     Metadata: thread_id, after_sequence, oldest_sequence.
@@ -111,46 +112,46 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Metadata: run_id, status.
     """
     ERROR_REASON_LEASE_LOST: _ErrorReason.ValueType  # 14
-    """The worker's lease is over. Nothing was written, and nothing will be accepted under this lease. `cause` is a
-    LeaseCause; `current_epoch` is the epoch that the run has now, 0 for a run that is gone.
+    """The worker's lease is over. Nothing was written, and nothing will be accepted under this lease. `cause` is a LeaseCause.
+    `current_epoch` is the epoch that the run has now; it is 0 for a run that is gone.
 
     Code: FAILED_PRECONDITION.
     Metadata: run_id, epoch, current_epoch, cause.
     """
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 15
-    """As many runs are pending on the thread as it may have. QuotaFailure names the thread, RetryInfo says when to try again.
+    """The thread has as many pending runs as it may have. QuotaFailure names the thread. RetryInfo says when to try again.
 
     Code: RESOURCE_EXHAUSTED.
     Metadata: thread_id, queued_runs, max_queued_runs.
     """
     ERROR_REASON_TOO_LARGE: _ErrorReason.ValueType  # 16
-    """The request, or the answer to it, is larger than the limit. Sizes are bytes. QuotaFailure says which of both it is.
+    """The request, or the answer to it, is larger than its limit. QuotaFailure says which of the two. Sizes are in bytes.
 
     Code: RESOURCE_EXHAUSTED.
     Metadata: what, size, limit.
     """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 17
-    """The server has as many calls as it takes. QuotaFailure says of which kind, RetryInfo when to try again.
+    """The server has as many calls as it accepts. QuotaFailure says which kind of calls. RetryInfo says when to try again.
 
     Code: RESOURCE_EXHAUSTED.
     Metadata: calls, what, limit.
     """
     ERROR_REASON_NOT_READY: _ErrorReason.ValueType  # 18
-    """The server is starting, stopping, or cannot use its database just now. RetryInfo says when to try again.
+    """The server is starting, is stopping, or cannot use its database at the moment. RetryInfo says when to try again.
 
     Code: UNAVAILABLE.
     Metadata: what.
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 19
-    """A bug of the service. The message withholds the cause; the server's log has it under `reference`.
+    """The service has a bug. The message withholds the cause. The server's log has the cause under `reference`.
 
     Code: INTERNAL.
     Metadata: reference.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """ErrorReason is the `reason` of the google.rpc.ErrorInfo that every error of the service carries, with `domain`
-    "doubletext". ErrorInfo is the first of the status's details; others follow it where a value names them.
+    """ErrorReason is the `reason` of the google.rpc.ErrorInfo that every error of the service carries. Its `domain` is
+    "doubletext". ErrorInfo is the first detail of the status. Other details follow it where the comment of a value names them.
 
     `Metadata` lists the keys of ErrorInfo.metadata: each variable of the error's message, as text. An ErrorInfo in JSON:
 
@@ -169,45 +170,45 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_THREAD_BUSY: ErrorReason.ValueType  # 1
-"""A run is in flight on the thread: CreateRun with REJECT, or UpdateState, was refused. ResourceInfo names that run.
+"""A run is in flight on the thread. CreateRun with REJECT, or UpdateState, was refused. ResourceInfo names that run.
 
 Code: ALREADY_EXISTS from CreateRun, FAILED_PRECONDITION from UpdateState.
 Metadata: thread_id, active_run_id, active_run_status, in_flight_runs.
 """
 ERROR_REASON_THREAD_EXISTS: ErrorReason.ValueType  # 2
-"""CreateThread was given an id that a thread has. ResourceInfo names the thread.
+"""CreateThread was given an id that a thread already has. ResourceInfo names the thread.
 
 Code: ALREADY_EXISTS.
 Metadata: thread_id.
 """
 ERROR_REASON_ASSISTANT_EXISTS: ErrorReason.ValueType  # 3
-"""CreateAssistant was given an id that an assistant has. ResourceInfo names the assistant.
+"""CreateAssistant was given an id that an assistant already has. ResourceInfo names the assistant.
 
 Code: ALREADY_EXISTS.
 Metadata: assistant_id.
 """
 ERROR_REASON_THREAD_NOT_FOUND: ErrorReason.ValueType  # 4
-"""There is no such thread: it was never created, or it was deleted. ResourceInfo names it.
+"""There is no such thread: it was never created, or it was deleted. ResourceInfo names the thread.
 
 Code: NOT_FOUND.
 Metadata: thread_id.
 """
 ERROR_REASON_RUN_NOT_FOUND: ErrorReason.ValueType  # 5
-"""There is no such run: it was never created, DeleteRun deleted it, it is gone with its thread, or the request names
-another thread than the run's. ResourceInfo names the run. `thread_id` is there when the request names a thread.
+"""There is no such run: it was never created, DeleteRun deleted it, its thread was deleted, or the request names a thread
+that the run is not on. ResourceInfo names the run. The metadata has `thread_id` when the request names a thread.
 
 Code: NOT_FOUND.
 Metadata: run_id, thread_id.
 """
 ERROR_REASON_RUN_ROLLED_BACK: ErrorReason.ValueType  # 6
-"""The run was rolled back, and its input, steps and outputs are deleted. ResourceInfo names it. `superseded_by` is the
-run that rolled it back, empty when CancelRun did; `cause` is the run's RunReason.
+"""The run was rolled back, and its input, steps and outputs are deleted. ResourceInfo names the run. `superseded_by` is the
+run that rolled it back; it is empty when CancelRun did. `cause` is the run's RunReason.
 
 Code: NOT_FOUND.
 Metadata: run_id, thread_id, superseded_by, deleted_at, cause.
 """
 ERROR_REASON_ASSISTANT_NOT_FOUND: ErrorReason.ValueType  # 7
-"""There is no such assistant. ResourceInfo names it.
+"""There is no such assistant. ResourceInfo names the assistant.
 
 Code: NOT_FOUND.
 Metadata: assistant_id.
@@ -219,26 +220,27 @@ Code: NOT_FOUND.
 Metadata: thread_id, step, last_step.
 """
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 9
-"""Fields of the request break their rules. BadRequest lists every violation of the request at once. The keys of the
-metadata are the names of the first wrong fields, the values say what is wrong.
+"""Fields of the request break their rules. BadRequest lists all violations of the request. The keys of the metadata are
+the names of the first wrong fields. The values say what is wrong with them.
 
 Code: INVALID_ARGUMENT.
 Metadata: the names of fields.
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 10
-"""The `request_id` was given on this thread before, to a call with other content. `run_id` is the run of that call.
+"""An earlier call on this thread had the same `request_id` and other content. `run_id` is the run of that call.
 
 Code: INVALID_ARGUMENT.
 Metadata: request_id, thread_id, run_id.
 """
 ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason.ValueType  # 11
-"""The `page_token` is not one that this very request gave: it is spoilt, or another field of the request was changed.
+"""The `page_token` was not given by this very request: the token is malformed, or another field of the request changed.
 
 Code: INVALID_ARGUMENT.
 Metadata: none.
 """
 ERROR_REASON_EVENTS_TRIMMED: ErrorReason.ValueType  # 12
-"""Some of the events after `after_sequence` are no longer kept. The first one that is has the number `oldest_sequence`.
+"""Some of the events after `after_sequence` are no longer kept. The oldest event that is kept has the number
+`oldest_sequence`.
 
 Code: OUT_OF_RANGE.
 Metadata: thread_id, after_sequence, oldest_sequence.
@@ -250,38 +252,38 @@ Code: FAILED_PRECONDITION.
 Metadata: run_id, status.
 """
 ERROR_REASON_LEASE_LOST: ErrorReason.ValueType  # 14
-"""The worker's lease is over. Nothing was written, and nothing will be accepted under this lease. `cause` is a
-LeaseCause; `current_epoch` is the epoch that the run has now, 0 for a run that is gone.
+"""The worker's lease is over. Nothing was written, and nothing will be accepted under this lease. `cause` is a LeaseCause.
+`current_epoch` is the epoch that the run has now; it is 0 for a run that is gone.
 
 Code: FAILED_PRECONDITION.
 Metadata: run_id, epoch, current_epoch, cause.
 """
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 15
-"""As many runs are pending on the thread as it may have. QuotaFailure names the thread, RetryInfo says when to try again.
+"""The thread has as many pending runs as it may have. QuotaFailure names the thread. RetryInfo says when to try again.
 
 Code: RESOURCE_EXHAUSTED.
 Metadata: thread_id, queued_runs, max_queued_runs.
 """
 ERROR_REASON_TOO_LARGE: ErrorReason.ValueType  # 16
-"""The request, or the answer to it, is larger than the limit. Sizes are bytes. QuotaFailure says which of both it is.
+"""The request, or the answer to it, is larger than its limit. QuotaFailure says which of the two. Sizes are in bytes.
 
 Code: RESOURCE_EXHAUSTED.
 Metadata: what, size, limit.
 """
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 17
-"""The server has as many calls as it takes. QuotaFailure says of which kind, RetryInfo when to try again.
+"""The server has as many calls as it accepts. QuotaFailure says which kind of calls. RetryInfo says when to try again.
 
 Code: RESOURCE_EXHAUSTED.
 Metadata: calls, what, limit.
 """
 ERROR_REASON_NOT_READY: ErrorReason.ValueType  # 18
-"""The server is starting, stopping, or cannot use its database just now. RetryInfo says when to try again.
+"""The server is starting, is stopping, or cannot use its database at the moment. RetryInfo says when to try again.
 
 Code: UNAVAILABLE.
 Metadata: what.
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 19
-"""A bug of the service. The message withholds the cause; the server's log has it under `reference`.
+"""The service has a bug. The message withholds the cause. The server's log has the cause under `reference`.
 
 Code: INTERNAL.
 Metadata: reference.
@@ -297,41 +299,46 @@ class _RunReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunReason.V
     RUN_REASON_UNSPECIFIED: _RunReason.ValueType  # 0
     """Never sent."""
     RUN_REASON_SUPERSEDED: _RunReason.ValueType  # 1
-    """A later run ended this one, by INTERRUPT (status INTERRUPTED) or by ROLLBACK (status DELETED). `superseded_by` names it."""
+    """A later run ended this one, by INTERRUPT (status INTERRUPTED) or by ROLLBACK (status DELETED). `superseded_by` names the
+    later run.
+    """
     RUN_REASON_CANCELLED: _RunReason.ValueType  # 2
-    """CancelRun ended it: status INTERRUPTED or DELETED, by the action of the call."""
+    """CancelRun ended the run: status INTERRUPTED or DELETED, by the action of the call."""
     RUN_REASON_TIMEOUT: _RunReason.ValueType  # 3
-    """Its attempt took longer than its `timeout`: status TIMEOUT."""
+    """The attempt took longer than the run's `timeout`: status TIMEOUT."""
     RUN_REASON_MAX_ATTEMPTS: _RunReason.ValueType  # 4
-    """Its executor died or fell silent, and it was its last attempt: status ERROR."""
+    """The run's executor died or fell silent during the last attempt: status ERROR."""
     RUN_REASON_THREAD_DELETED: _RunReason.ValueType  # 5
-    """Its thread was deleted: status DELETED."""
+    """The run's thread was deleted: status DELETED."""
     RUN_REASON_RELEASED: _RunReason.ValueType  # 6
-    """Its executor handed it back: status PENDING."""
+    """The run's executor handed it back: status PENDING."""
     RUN_REASON_LEASE_LOST: _RunReason.ValueType  # 7
-    """Its executor died or fell silent, and an attempt is left: status PENDING."""
+    """The run's executor died or fell silent, and an attempt is left: status PENDING."""
 
 class RunReason(_RunReason, metaclass=_RunReasonEnumTypeWrapper):
-    """RunReason is the `reason` of Run, RunChanged and Stop: why a final run ended other than by its graph, or why a run that
-    had started is pending again. It is empty for a run that its graph ended, and for one that has not started.
+    """RunReason is the `reason` of Run, RunChanged and Stop. It says why a final run was ended by something else than its graph,
+    or why a run that had started is pending again. The field is empty for a run that its graph ended, and for a run that has
+    not started.
     """
 
 RUN_REASON_UNSPECIFIED: RunReason.ValueType  # 0
 """Never sent."""
 RUN_REASON_SUPERSEDED: RunReason.ValueType  # 1
-"""A later run ended this one, by INTERRUPT (status INTERRUPTED) or by ROLLBACK (status DELETED). `superseded_by` names it."""
+"""A later run ended this one, by INTERRUPT (status INTERRUPTED) or by ROLLBACK (status DELETED). `superseded_by` names the
+later run.
+"""
 RUN_REASON_CANCELLED: RunReason.ValueType  # 2
-"""CancelRun ended it: status INTERRUPTED or DELETED, by the action of the call."""
+"""CancelRun ended the run: status INTERRUPTED or DELETED, by the action of the call."""
 RUN_REASON_TIMEOUT: RunReason.ValueType  # 3
-"""Its attempt took longer than its `timeout`: status TIMEOUT."""
+"""The attempt took longer than the run's `timeout`: status TIMEOUT."""
 RUN_REASON_MAX_ATTEMPTS: RunReason.ValueType  # 4
-"""Its executor died or fell silent, and it was its last attempt: status ERROR."""
+"""The run's executor died or fell silent during the last attempt: status ERROR."""
 RUN_REASON_THREAD_DELETED: RunReason.ValueType  # 5
-"""Its thread was deleted: status DELETED."""
+"""The run's thread was deleted: status DELETED."""
 RUN_REASON_RELEASED: RunReason.ValueType  # 6
-"""Its executor handed it back: status PENDING."""
+"""The run's executor handed it back: status PENDING."""
 RUN_REASON_LEASE_LOST: RunReason.ValueType  # 7
-"""Its executor died or fell silent, and an attempt is left: status PENDING."""
+"""The run's executor died or fell silent, and an attempt is left: status PENDING."""
 Global___RunReason: _TypeAlias = RunReason  # noqa: Y015
 
 class _LeaseCause:
@@ -343,63 +350,63 @@ class _LeaseCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeaseCause
     LEASE_CAUSE_UNSPECIFIED: _LeaseCause.ValueType  # 0
     """Never sent."""
     LEASE_CAUSE_SUPERSEDED: _LeaseCause.ValueType  # 1
-    """A later run ended this one."""
+    """A later run ended the run."""
     LEASE_CAUSE_CANCELLED: _LeaseCause.ValueType  # 2
     """CancelRun ended the run."""
     LEASE_CAUSE_TIMEOUT: _LeaseCause.ValueType  # 3
     """The attempt took longer than the run's `timeout`."""
     LEASE_CAUSE_MAX_ATTEMPTS: _LeaseCause.ValueType  # 4
-    """The lease ran out on the last attempt, and the run ended ERROR."""
+    """The lease expired during the last attempt, and the run ended ERROR."""
     LEASE_CAUSE_RELEASED: _LeaseCause.ValueType  # 5
     """The run was handed back and waits to be claimed."""
     LEASE_CAUSE_LEASE_LOST: _LeaseCause.ValueType  # 6
-    """The lease ran out, and the run waits to be claimed again."""
+    """The lease expired, and the run waits to be claimed again."""
     LEASE_CAUSE_SUCCESS: _LeaseCause.ValueType  # 7
     """The run was finished with SUCCESS."""
     LEASE_CAUSE_ERROR: _LeaseCause.ValueType  # 8
     """The run was finished with ERROR."""
     LEASE_CAUSE_PENDING: _LeaseCause.ValueType  # 9
-    """The run has not started: no worker ever had this lease."""
+    """The run has not started. No worker ever had this lease."""
     LEASE_CAUSE_CLAIMED_AGAIN: _LeaseCause.ValueType  # 10
-    """The run is running under another epoch: it was claimed again."""
+    """The run was claimed again, and is running under another epoch."""
     LEASE_CAUSE_EXPIRED: _LeaseCause.ValueType  # 11
-    """The lease ran out, and nobody has taken the run over yet."""
+    """The lease expired, and nobody has taken the run over yet."""
     LEASE_CAUSE_FOREIGN: _LeaseCause.ValueType  # 12
-    """The server executes the run itself, and no worker has a lease of it."""
+    """The server executes the run itself. No worker has a lease of it."""
     LEASE_CAUSE_DELETED: _LeaseCause.ValueType  # 13
-    """There is no such run, or it is gone with its record or its thread."""
+    """There is no such run: it was never created, or its record or its thread was deleted."""
 
 class LeaseCause(_LeaseCause, metaclass=_LeaseCauseEnumTypeWrapper):
-    """LeaseCause is the `cause` in the metadata of LEASE_LOST: why the lease is over. For a run that is not running it is the
-    run's reason, or its status where the run has no reason.
+    """LeaseCause is the `cause` in the metadata of LEASE_LOST. It says why the lease is over. For a run that is not running, it
+    is the run's reason, or the run's status where the run has no reason.
     """
 
 LEASE_CAUSE_UNSPECIFIED: LeaseCause.ValueType  # 0
 """Never sent."""
 LEASE_CAUSE_SUPERSEDED: LeaseCause.ValueType  # 1
-"""A later run ended this one."""
+"""A later run ended the run."""
 LEASE_CAUSE_CANCELLED: LeaseCause.ValueType  # 2
 """CancelRun ended the run."""
 LEASE_CAUSE_TIMEOUT: LeaseCause.ValueType  # 3
 """The attempt took longer than the run's `timeout`."""
 LEASE_CAUSE_MAX_ATTEMPTS: LeaseCause.ValueType  # 4
-"""The lease ran out on the last attempt, and the run ended ERROR."""
+"""The lease expired during the last attempt, and the run ended ERROR."""
 LEASE_CAUSE_RELEASED: LeaseCause.ValueType  # 5
 """The run was handed back and waits to be claimed."""
 LEASE_CAUSE_LEASE_LOST: LeaseCause.ValueType  # 6
-"""The lease ran out, and the run waits to be claimed again."""
+"""The lease expired, and the run waits to be claimed again."""
 LEASE_CAUSE_SUCCESS: LeaseCause.ValueType  # 7
 """The run was finished with SUCCESS."""
 LEASE_CAUSE_ERROR: LeaseCause.ValueType  # 8
 """The run was finished with ERROR."""
 LEASE_CAUSE_PENDING: LeaseCause.ValueType  # 9
-"""The run has not started: no worker ever had this lease."""
+"""The run has not started. No worker ever had this lease."""
 LEASE_CAUSE_CLAIMED_AGAIN: LeaseCause.ValueType  # 10
-"""The run is running under another epoch: it was claimed again."""
+"""The run was claimed again, and is running under another epoch."""
 LEASE_CAUSE_EXPIRED: LeaseCause.ValueType  # 11
-"""The lease ran out, and nobody has taken the run over yet."""
+"""The lease expired, and nobody has taken the run over yet."""
 LEASE_CAUSE_FOREIGN: LeaseCause.ValueType  # 12
-"""The server executes the run itself, and no worker has a lease of it."""
+"""The server executes the run itself. No worker has a lease of it."""
 LEASE_CAUSE_DELETED: LeaseCause.ValueType  # 13
-"""There is no such run, or it is gone with its record or its thread."""
+"""There is no such run: it was never created, or its record or its thread was deleted."""
 Global___LeaseCause: _TypeAlias = LeaseCause  # noqa: Y015

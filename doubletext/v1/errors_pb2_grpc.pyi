@@ -3,9 +3,9 @@
 isort:skip_file
 This file lists the reasons that the service gives: for its errors, for the end of runs, and for the loss of leases.
 
-On the wire a reason is a string: the name of a value here without its prefix, "THREAD_BUSY" for
-ERROR_REASON_THREAD_BUSY. The fields are strings and not enums so that a client that was built earlier can show a name
-that was added later. Such a client decides by the gRPC code, which every error has.
+On the wire a reason is a string: the name of a value of these enums without its prefix. ERROR_REASON_THREAD_BUSY is
+"THREAD_BUSY". The fields are strings, so that a client can show a name that was added after the client was built. Such a
+client decides by the gRPC code, which every error has.
 """
 
 from collections import abc as _abc

@@ -40,13 +40,13 @@ class CreateRunRequest(_message.Message):
     """Required."""
     multitask_strategy: _resources_pb2.MultitaskStrategy.ValueType
     request_id: _builtins.str
-    """Names this call on its thread, for as long as the server keeps it: 7 days, and the newest 10 000 of the thread, unless set
-    otherwise. 1 to 128 characters, as an id.
+    """Identifies this call on its thread for as long as the server keeps it: for 7 days, and while it is among the newest 10 000
+    of the thread, unless set otherwise. It has the form of an id: 1 to 128 characters.
     """
     if_thread_not_exists: _resources_pb2.IfThreadNotExists.ValueType
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
-        """The run's first step, when it starts. Absent is the empty object."""
+        """Becomes the run's first step when the run starts. Absent: the empty object."""
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
@@ -54,11 +54,11 @@ class CreateRunRequest(_message.Message):
 
     @_builtins.property
     def delay(self) -> _duration_pb2.Duration:
-        """The run is not started before this has passed; 0 to 366 days."""
+        """The run is not started before this time has passed. 0 to 366 days."""
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long one attempt may take; over 0, up to 366 days. The assistant's run_timeout when absent."""
+        """How long one attempt may take: more than 0, and at most 366 days. Absent: the assistant's run_timeout."""
 
     def __init__(
         self,
@@ -93,7 +93,9 @@ class CreateRunResponse(_message.Message):
     def run(self) -> _resources_pb2.Run: ...
     @_builtins.property
     def superseded(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Run]:
-        """The runs that this one ended, in order of their sequence; without input and metadata once these reach 2 MiB in all."""
+        """The runs that this one ended, in the order of their sequence. Once inputs and metadata reach 2 MiB in all, the runs that
+        follow come without them.
+        """
 
     def __init__(
         self,
@@ -166,15 +168,15 @@ class ListRunsRequest(_message.Message):
     """Required."""
     oldest_first: _builtins.bool
     page_size: _builtins.int
-    """1 to 1000; 100 when 0. A page also ends once its runs reach 2 MiB."""
+    """1 to 1000. 0: 100. A page also ends once its runs reach 2 MiB."""
     page_token: _builtins.str
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_resources_pb2.RunStatus.ValueType]:
-        """Runs with any of these; every run when empty."""
+        """Only runs with one of these statuses. Empty: all runs."""
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Only runs whose metadata has each of these keys, up to 16, with an equal value."""
+        """Only runs whose metadata has each of these keys with an equal value. At most 16 keys."""
 
     def __init__(
         self,
@@ -201,7 +203,7 @@ class ListRunsResponse(_message.Message):
     RUNS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page, and there only: a page with few runs, or none, need not be the last."""
+    """Empty on the last page, and only there. A page with few runs, or with none, need not be the last."""
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Run]: ...
     def __init__(
@@ -230,7 +232,7 @@ class JoinRunRequest(_message.Message):
     """Required."""
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
-        """0 answers at once."""
+        """0: answer at once. Absent: wait until the run is final."""
 
     def __init__(
         self,
@@ -257,7 +259,7 @@ class JoinRunResponse(_message.Message):
     def run(self) -> _resources_pb2.Run: ...
     @_builtins.property
     def state(self) -> _resources_pb2.State:
-        """As the run left it; for a run that is not final yet, the thread's newest."""
+        """The thread's state as the run left it. For a run that is not final: the thread's newest state."""
 
     def __init__(
         self,
@@ -287,7 +289,7 @@ class CancelRunRequest(_message.Message):
     action: _resources_pb2.CancelAction.ValueType
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
-        """How long to wait for the run's code to acknowledge the stop; not at all when absent. The run is final either way."""
+        """How long to wait for the run's code to acknowledge the stop. Absent: no wait. The run is final in both cases."""
 
     def __init__(
         self,
@@ -374,7 +376,7 @@ class WatchRunRequest(_message.Message):
     run_id: _builtins.str
     """Required."""
     after_sequence: _builtins.int
-    """0 streams from the beginning."""
+    """0: stream from the beginning."""
     def __init__(
         self,
         *,

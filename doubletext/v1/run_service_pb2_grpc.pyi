@@ -29,8 +29,9 @@ GRPC_VERSION: str
 class RunServiceStub:
     """RunService creates runs on threads, waits for them and stops them.
 
-    Where a request has `thread_id` beside `run_id`, it is optional: given, the run must be that thread's.
-    A run that was rolled back is NOT_FOUND RUN_ROLLED_BACK; `metadata` has superseded_by and deleted_at.
+    Where a request has both `thread_id` and `run_id`, `thread_id` is optional. When it is given, the run must be on that
+    thread. For a run that was rolled back, a call answers NOT_FOUND RUN_ROLLED_BACK; its `metadata` has superseded_by and
+    deleted_at.
     """
 
     @_typing.overload
@@ -38,30 +39,32 @@ class RunServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RunServiceAsyncStub: ...
     CreateRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CreateRunRequest, _run_service_pb2.CreateRunResponse]
-    """CreateRun accepts a run on a thread and applies its multitask strategy to what is in flight there: one atomic
-    decision, one commit for the new run, all that it supersedes, and the events. When the call answers, all of it is on
-    disk; when the client hangs up, all of it happened or nothing did.
+    """CreateRun accepts a run on a thread, and applies its multitask strategy to the runs in flight there. This is one atomic
+    decision. The new run, the runs that it supersedes, and the events are in one commit, which is on disk when the call
+    answers. If the client hangs up, the whole commit happened or nothing did.
 
       in flight →  nothing   a running run                  pending runs
-      ENQUEUE      starts    waits                          waits its turn (a delayed one holds nobody up)
+      ENQUEUE      starts    waits                          waits its turn (a delayed run delays no other)
       REJECT       starts    refused                        refused
       INTERRUPT    starts    ends INTERRUPTED, steps stay   end INTERRUPTED without having run
-      ROLLBACK     starts    ends DELETED, steps cut off    end DELETED
+      ROLLBACK     starts    ends DELETED, steps deleted    end DELETED
 
-    A superseded attempt is fenced at once. The new run starts when its code has acknowledged the stop, or after the
-    assistant's `stop_grace`.
+    A superseded attempt is fenced at once: the server accepts nothing more from it. The new run starts when the code of that
+    attempt has acknowledged the stop, or after the assistant's `stop_grace`.
 
-    Idempotent with a `request_id`: a repeated call changes nothing and answers the first call's run as it now is (status
-    DELETED if it was rolled back since). It is looked up before the strategy is applied. Without one, a client
-    that retries INTERRUPT interrupts itself; always send one when calls are retried.
+    The call is idempotent with a `request_id`. A repeated call changes nothing. It answers with the run of the first call as
+    that run is now, with status DELETED if the run was rolled back since. The server looks up the `request_id` before it
+    applies the strategy. Without a `request_id`, a client that repeats a call with INTERRUPT interrupts its own run. So
+    always send one when calls are retried.
 
-    Errors, with nothing written:
-      ALREADY_EXISTS     THREAD_BUSY        REJECT on a busy thread; `metadata`: thread_id, active_run_id, active_run_status,
-                                            in_flight_runs; ResourceInfo names the run in the way
-      NOT_FOUND          THREAD_NOT_FOUND, ASSISTANT_NOT_FOUND; RUN_NOT_FOUND when the call is a repeated one and the
-                         record of its run was deleted by DeleteRun
-      INVALID_ARGUMENT   REQUEST_ID_REUSED  the same request_id with other content
-      RESOURCE_EXHAUSTED QUEUE_FULL         as many runs are pending as the thread may have; QuotaFailure, RetryInfo
+    Errors. Nothing is written then.
+      ALREADY_EXISTS     THREAD_BUSY          REJECT on a busy thread. `metadata`: thread_id, active_run_id,
+                                              active_run_status, in_flight_runs. ResourceInfo names the active run.
+      NOT_FOUND          THREAD_NOT_FOUND     There is no such thread, and `if_thread_not_exists` is not CREATE.
+      NOT_FOUND          ASSISTANT_NOT_FOUND  There is no such assistant.
+      NOT_FOUND          RUN_NOT_FOUND        The call repeats an earlier one, and DeleteRun deleted the run of that call.
+      INVALID_ARGUMENT   REQUEST_ID_REUSED    An earlier call had the same `request_id` and other content.
+      RESOURCE_EXHAUSTED QUEUE_FULL           The thread has as many pending runs as it may have. QuotaFailure, RetryInfo.
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_service_pb2.GetRunResponse]
     """GetRun reads one run as it is now.
@@ -69,36 +72,42 @@ class RunServiceStub:
     Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK.
     """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]
-    """ListRuns reads a thread's runs by `sequence`, newest first unless `oldest_first`, a page at a time, all of them or those
-    that every filter given lets through. Runs that are made or deleted meanwhile move no other from one page to the next.
+    """ListRuns reads a thread's runs in the order of `sequence`, one page per call: newest first, or oldest first with
+    `oldest_first`. A list with filters has only the runs that pass all of them. When runs are created or deleted between two
+    calls, no other run moves to another page.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND; INVALID_ARGUMENT INVALID_PAGE_TOKEN.
     """
     JoinRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.JoinRunRequest, _run_service_pb2.JoinRunResponse]
-    """JoinRun waits until the run is final and answers it with the thread's state as that run left it, never a later run's.
-    A run that is rolled back or deleted while joined is answered at once, with status DELETED. With `wait`, answers after
-    that time at the latest with the run as it is; without, the call's deadline is the limit. Changes nothing; any number
-    of clients may join.
+    """JoinRun waits until the run is final. It answers with the run and with the thread's state as that run left it, never as a
+    later run left it. When the run is rolled back or deleted during the call, JoinRun answers at once with status DELETED.
+    When `wait` is given and over, JoinRun answers with the run as it is then. When `wait` is absent, only the call's deadline
+    limits the time. The call changes nothing. Any number of clients may join a run.
 
-    Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK. UNAVAILABLE NOT_READY when the server stops meanwhile: join again.
+    Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK. UNAVAILABLE NOT_READY when the server stops during the call; then join
+    again.
     """
     CancelRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelRunResponse]
-    """CancelRun stops a run that is in flight: the run is final when the call answers, and no step, output or outcome of it is
-    accepted afterwards. Its code is told to stop, which it may take time to obey, and what it did outside this service is
-    not undone; the runs behind it start when it has obeyed, or after `stop_grace`. Idempotent: a final run is returned
-    unchanged, a deleted one as what is left of it, with status DELETED.
+    """CancelRun stops a run in flight. When the call answers, it is on disk that the run is final, and the server accepts no
+    further step, output or outcome of the run. The run's executor gets a stop, and its code may take some time to obey. The
+    next run starts when the code has acknowledged the stop, or after `stop_grace`. What the code did outside this service is
+    not undone. The call is idempotent: for a run that is final it changes nothing and answers with that run. For a run that
+    was rolled back, it answers with what is left of the run, with status DELETED.
 
     Errors: NOT_FOUND RUN_NOT_FOUND.
     """
     DeleteRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.DeleteRunRequest, _run_service_pb2.DeleteRunResponse]
-    """DeleteRun deletes the record of a final run: its input, metadata and outcome. The thread's steps stay.
+    """DeleteRun deletes the record of a final run: its input, metadata and outcome. The thread's steps stay. The deletion is on
+    disk when the call answers.
 
-    Errors: FAILED_PRECONDITION RUN_IN_FLIGHT (cancel it first); NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK.
+    Errors: FAILED_PRECONDITION RUN_IN_FLIGHT (cancel the run first); NOT_FOUND RUN_NOT_FOUND, also for a repeated call;
+    NOT_FOUND RUN_ROLLED_BACK.
     """
     WatchRun: _grpc.UnaryStreamMultiCallable[_run_service_pb2.WatchRunRequest, _run_service_pb2.WatchRunResponse]
-    """WatchRun streams one run's events after `after_sequence`, in order, each once: first those that are there, then live. It
-    ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived. When the thread
-    is deleted, its events are gone: of those that were not sent by then, only the one that makes the run DELETED comes.
+    """WatchRun streams the events of one run after `after_sequence`, in order, each once. First it sends the events that exist,
+    then each new one. The stream ends after the event that makes the run final. When a stream is cut off, call again with
+    the last sequence that arrived. When the thread is deleted, its events are deleted too: of the events that were not sent
+    before, the stream sends only the one that makes the run DELETED.
 
     Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
     """
@@ -107,36 +116,39 @@ class RunServiceStub:
 class RunServiceAsyncStub(RunServiceStub):
     """RunService creates runs on threads, waits for them and stops them.
 
-    Where a request has `thread_id` beside `run_id`, it is optional: given, the run must be that thread's.
-    A run that was rolled back is NOT_FOUND RUN_ROLLED_BACK; `metadata` has superseded_by and deleted_at.
+    Where a request has both `thread_id` and `run_id`, `thread_id` is optional. When it is given, the run must be on that
+    thread. For a run that was rolled back, a call answers NOT_FOUND RUN_ROLLED_BACK; its `metadata` has superseded_by and
+    deleted_at.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CreateRunRequest, _run_service_pb2.CreateRunResponse]  # type: ignore[assignment]
-    """CreateRun accepts a run on a thread and applies its multitask strategy to what is in flight there: one atomic
-    decision, one commit for the new run, all that it supersedes, and the events. When the call answers, all of it is on
-    disk; when the client hangs up, all of it happened or nothing did.
+    """CreateRun accepts a run on a thread, and applies its multitask strategy to the runs in flight there. This is one atomic
+    decision. The new run, the runs that it supersedes, and the events are in one commit, which is on disk when the call
+    answers. If the client hangs up, the whole commit happened or nothing did.
 
       in flight →  nothing   a running run                  pending runs
-      ENQUEUE      starts    waits                          waits its turn (a delayed one holds nobody up)
+      ENQUEUE      starts    waits                          waits its turn (a delayed run delays no other)
       REJECT       starts    refused                        refused
       INTERRUPT    starts    ends INTERRUPTED, steps stay   end INTERRUPTED without having run
-      ROLLBACK     starts    ends DELETED, steps cut off    end DELETED
+      ROLLBACK     starts    ends DELETED, steps deleted    end DELETED
 
-    A superseded attempt is fenced at once. The new run starts when its code has acknowledged the stop, or after the
-    assistant's `stop_grace`.
+    A superseded attempt is fenced at once: the server accepts nothing more from it. The new run starts when the code of that
+    attempt has acknowledged the stop, or after the assistant's `stop_grace`.
 
-    Idempotent with a `request_id`: a repeated call changes nothing and answers the first call's run as it now is (status
-    DELETED if it was rolled back since). It is looked up before the strategy is applied. Without one, a client
-    that retries INTERRUPT interrupts itself; always send one when calls are retried.
+    The call is idempotent with a `request_id`. A repeated call changes nothing. It answers with the run of the first call as
+    that run is now, with status DELETED if the run was rolled back since. The server looks up the `request_id` before it
+    applies the strategy. Without a `request_id`, a client that repeats a call with INTERRUPT interrupts its own run. So
+    always send one when calls are retried.
 
-    Errors, with nothing written:
-      ALREADY_EXISTS     THREAD_BUSY        REJECT on a busy thread; `metadata`: thread_id, active_run_id, active_run_status,
-                                            in_flight_runs; ResourceInfo names the run in the way
-      NOT_FOUND          THREAD_NOT_FOUND, ASSISTANT_NOT_FOUND; RUN_NOT_FOUND when the call is a repeated one and the
-                         record of its run was deleted by DeleteRun
-      INVALID_ARGUMENT   REQUEST_ID_REUSED  the same request_id with other content
-      RESOURCE_EXHAUSTED QUEUE_FULL         as many runs are pending as the thread may have; QuotaFailure, RetryInfo
+    Errors. Nothing is written then.
+      ALREADY_EXISTS     THREAD_BUSY          REJECT on a busy thread. `metadata`: thread_id, active_run_id,
+                                              active_run_status, in_flight_runs. ResourceInfo names the active run.
+      NOT_FOUND          THREAD_NOT_FOUND     There is no such thread, and `if_thread_not_exists` is not CREATE.
+      NOT_FOUND          ASSISTANT_NOT_FOUND  There is no such assistant.
+      NOT_FOUND          RUN_NOT_FOUND        The call repeats an earlier one, and DeleteRun deleted the run of that call.
+      INVALID_ARGUMENT   REQUEST_ID_REUSED    An earlier call had the same `request_id` and other content.
+      RESOURCE_EXHAUSTED QUEUE_FULL           The thread has as many pending runs as it may have. QuotaFailure, RetryInfo.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_service_pb2.GetRunResponse]  # type: ignore[assignment]
     """GetRun reads one run as it is now.
@@ -144,36 +156,42 @@ class RunServiceAsyncStub(RunServiceStub):
     Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK.
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]  # type: ignore[assignment]
-    """ListRuns reads a thread's runs by `sequence`, newest first unless `oldest_first`, a page at a time, all of them or those
-    that every filter given lets through. Runs that are made or deleted meanwhile move no other from one page to the next.
+    """ListRuns reads a thread's runs in the order of `sequence`, one page per call: newest first, or oldest first with
+    `oldest_first`. A list with filters has only the runs that pass all of them. When runs are created or deleted between two
+    calls, no other run moves to another page.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND; INVALID_ARGUMENT INVALID_PAGE_TOKEN.
     """
     JoinRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.JoinRunRequest, _run_service_pb2.JoinRunResponse]  # type: ignore[assignment]
-    """JoinRun waits until the run is final and answers it with the thread's state as that run left it, never a later run's.
-    A run that is rolled back or deleted while joined is answered at once, with status DELETED. With `wait`, answers after
-    that time at the latest with the run as it is; without, the call's deadline is the limit. Changes nothing; any number
-    of clients may join.
+    """JoinRun waits until the run is final. It answers with the run and with the thread's state as that run left it, never as a
+    later run left it. When the run is rolled back or deleted during the call, JoinRun answers at once with status DELETED.
+    When `wait` is given and over, JoinRun answers with the run as it is then. When `wait` is absent, only the call's deadline
+    limits the time. The call changes nothing. Any number of clients may join a run.
 
-    Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK. UNAVAILABLE NOT_READY when the server stops meanwhile: join again.
+    Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK. UNAVAILABLE NOT_READY when the server stops during the call; then join
+    again.
     """
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelRunResponse]  # type: ignore[assignment]
-    """CancelRun stops a run that is in flight: the run is final when the call answers, and no step, output or outcome of it is
-    accepted afterwards. Its code is told to stop, which it may take time to obey, and what it did outside this service is
-    not undone; the runs behind it start when it has obeyed, or after `stop_grace`. Idempotent: a final run is returned
-    unchanged, a deleted one as what is left of it, with status DELETED.
+    """CancelRun stops a run in flight. When the call answers, it is on disk that the run is final, and the server accepts no
+    further step, output or outcome of the run. The run's executor gets a stop, and its code may take some time to obey. The
+    next run starts when the code has acknowledged the stop, or after `stop_grace`. What the code did outside this service is
+    not undone. The call is idempotent: for a run that is final it changes nothing and answers with that run. For a run that
+    was rolled back, it answers with what is left of the run, with status DELETED.
 
     Errors: NOT_FOUND RUN_NOT_FOUND.
     """
     DeleteRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.DeleteRunRequest, _run_service_pb2.DeleteRunResponse]  # type: ignore[assignment]
-    """DeleteRun deletes the record of a final run: its input, metadata and outcome. The thread's steps stay.
+    """DeleteRun deletes the record of a final run: its input, metadata and outcome. The thread's steps stay. The deletion is on
+    disk when the call answers.
 
-    Errors: FAILED_PRECONDITION RUN_IN_FLIGHT (cancel it first); NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK.
+    Errors: FAILED_PRECONDITION RUN_IN_FLIGHT (cancel the run first); NOT_FOUND RUN_NOT_FOUND, also for a repeated call;
+    NOT_FOUND RUN_ROLLED_BACK.
     """
     WatchRun: _aio.UnaryStreamMultiCallable[_run_service_pb2.WatchRunRequest, _run_service_pb2.WatchRunResponse]  # type: ignore[assignment]
-    """WatchRun streams one run's events after `after_sequence`, in order, each once: first those that are there, then live. It
-    ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived. When the thread
-    is deleted, its events are gone: of those that were not sent by then, only the one that makes the run DELETED comes.
+    """WatchRun streams the events of one run after `after_sequence`, in order, each once. First it sends the events that exist,
+    then each new one. The stream ends after the event that makes the run final. When a stream is cut off, call again with
+    the last sequence that arrived. When the thread is deleted, its events are deleted too: of the events that were not sent
+    before, the stream sends only the one that makes the run DELETED.
 
     Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
     """
@@ -181,8 +199,9 @@ class RunServiceAsyncStub(RunServiceStub):
 class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     """RunService creates runs on threads, waits for them and stops them.
 
-    Where a request has `thread_id` beside `run_id`, it is optional: given, the run must be that thread's.
-    A run that was rolled back is NOT_FOUND RUN_ROLLED_BACK; `metadata` has superseded_by and deleted_at.
+    Where a request has both `thread_id` and `run_id`, `thread_id` is optional. When it is given, the run must be on that
+    thread. For a run that was rolled back, a call answers NOT_FOUND RUN_ROLLED_BACK; its `metadata` has superseded_by and
+    deleted_at.
     """
 
     @_abc_1.abstractmethod
@@ -191,30 +210,32 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.CreateRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.CreateRunResponse, _abc.Awaitable[_run_service_pb2.CreateRunResponse]]:
-        """CreateRun accepts a run on a thread and applies its multitask strategy to what is in flight there: one atomic
-        decision, one commit for the new run, all that it supersedes, and the events. When the call answers, all of it is on
-        disk; when the client hangs up, all of it happened or nothing did.
+        """CreateRun accepts a run on a thread, and applies its multitask strategy to the runs in flight there. This is one atomic
+        decision. The new run, the runs that it supersedes, and the events are in one commit, which is on disk when the call
+        answers. If the client hangs up, the whole commit happened or nothing did.
 
           in flight →  nothing   a running run                  pending runs
-          ENQUEUE      starts    waits                          waits its turn (a delayed one holds nobody up)
+          ENQUEUE      starts    waits                          waits its turn (a delayed run delays no other)
           REJECT       starts    refused                        refused
           INTERRUPT    starts    ends INTERRUPTED, steps stay   end INTERRUPTED without having run
-          ROLLBACK     starts    ends DELETED, steps cut off    end DELETED
+          ROLLBACK     starts    ends DELETED, steps deleted    end DELETED
 
-        A superseded attempt is fenced at once. The new run starts when its code has acknowledged the stop, or after the
-        assistant's `stop_grace`.
+        A superseded attempt is fenced at once: the server accepts nothing more from it. The new run starts when the code of that
+        attempt has acknowledged the stop, or after the assistant's `stop_grace`.
 
-        Idempotent with a `request_id`: a repeated call changes nothing and answers the first call's run as it now is (status
-        DELETED if it was rolled back since). It is looked up before the strategy is applied. Without one, a client
-        that retries INTERRUPT interrupts itself; always send one when calls are retried.
+        The call is idempotent with a `request_id`. A repeated call changes nothing. It answers with the run of the first call as
+        that run is now, with status DELETED if the run was rolled back since. The server looks up the `request_id` before it
+        applies the strategy. Without a `request_id`, a client that repeats a call with INTERRUPT interrupts its own run. So
+        always send one when calls are retried.
 
-        Errors, with nothing written:
-          ALREADY_EXISTS     THREAD_BUSY        REJECT on a busy thread; `metadata`: thread_id, active_run_id, active_run_status,
-                                                in_flight_runs; ResourceInfo names the run in the way
-          NOT_FOUND          THREAD_NOT_FOUND, ASSISTANT_NOT_FOUND; RUN_NOT_FOUND when the call is a repeated one and the
-                             record of its run was deleted by DeleteRun
-          INVALID_ARGUMENT   REQUEST_ID_REUSED  the same request_id with other content
-          RESOURCE_EXHAUSTED QUEUE_FULL         as many runs are pending as the thread may have; QuotaFailure, RetryInfo
+        Errors. Nothing is written then.
+          ALREADY_EXISTS     THREAD_BUSY          REJECT on a busy thread. `metadata`: thread_id, active_run_id,
+                                                  active_run_status, in_flight_runs. ResourceInfo names the active run.
+          NOT_FOUND          THREAD_NOT_FOUND     There is no such thread, and `if_thread_not_exists` is not CREATE.
+          NOT_FOUND          ASSISTANT_NOT_FOUND  There is no such assistant.
+          NOT_FOUND          RUN_NOT_FOUND        The call repeats an earlier one, and DeleteRun deleted the run of that call.
+          INVALID_ARGUMENT   REQUEST_ID_REUSED    An earlier call had the same `request_id` and other content.
+          RESOURCE_EXHAUSTED QUEUE_FULL           The thread has as many pending runs as it may have. QuotaFailure, RetryInfo.
         """
 
     @_abc_1.abstractmethod
@@ -234,8 +255,9 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.ListRunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.ListRunsResponse, _abc.Awaitable[_run_service_pb2.ListRunsResponse]]:
-        """ListRuns reads a thread's runs by `sequence`, newest first unless `oldest_first`, a page at a time, all of them or those
-        that every filter given lets through. Runs that are made or deleted meanwhile move no other from one page to the next.
+        """ListRuns reads a thread's runs in the order of `sequence`, one page per call: newest first, or oldest first with
+        `oldest_first`. A list with filters has only the runs that pass all of them. When runs are created or deleted between two
+        calls, no other run moves to another page.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND; INVALID_ARGUMENT INVALID_PAGE_TOKEN.
         """
@@ -246,12 +268,13 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.JoinRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.JoinRunResponse, _abc.Awaitable[_run_service_pb2.JoinRunResponse]]:
-        """JoinRun waits until the run is final and answers it with the thread's state as that run left it, never a later run's.
-        A run that is rolled back or deleted while joined is answered at once, with status DELETED. With `wait`, answers after
-        that time at the latest with the run as it is; without, the call's deadline is the limit. Changes nothing; any number
-        of clients may join.
+        """JoinRun waits until the run is final. It answers with the run and with the thread's state as that run left it, never as a
+        later run left it. When the run is rolled back or deleted during the call, JoinRun answers at once with status DELETED.
+        When `wait` is given and over, JoinRun answers with the run as it is then. When `wait` is absent, only the call's deadline
+        limits the time. The call changes nothing. Any number of clients may join a run.
 
-        Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK. UNAVAILABLE NOT_READY when the server stops meanwhile: join again.
+        Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK. UNAVAILABLE NOT_READY when the server stops during the call; then join
+        again.
         """
 
     @_abc_1.abstractmethod
@@ -260,10 +283,11 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.CancelRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.CancelRunResponse, _abc.Awaitable[_run_service_pb2.CancelRunResponse]]:
-        """CancelRun stops a run that is in flight: the run is final when the call answers, and no step, output or outcome of it is
-        accepted afterwards. Its code is told to stop, which it may take time to obey, and what it did outside this service is
-        not undone; the runs behind it start when it has obeyed, or after `stop_grace`. Idempotent: a final run is returned
-        unchanged, a deleted one as what is left of it, with status DELETED.
+        """CancelRun stops a run in flight. When the call answers, it is on disk that the run is final, and the server accepts no
+        further step, output or outcome of the run. The run's executor gets a stop, and its code may take some time to obey. The
+        next run starts when the code has acknowledged the stop, or after `stop_grace`. What the code did outside this service is
+        not undone. The call is idempotent: for a run that is final it changes nothing and answers with that run. For a run that
+        was rolled back, it answers with what is left of the run, with status DELETED.
 
         Errors: NOT_FOUND RUN_NOT_FOUND.
         """
@@ -274,9 +298,11 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.DeleteRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.DeleteRunResponse, _abc.Awaitable[_run_service_pb2.DeleteRunResponse]]:
-        """DeleteRun deletes the record of a final run: its input, metadata and outcome. The thread's steps stay.
+        """DeleteRun deletes the record of a final run: its input, metadata and outcome. The thread's steps stay. The deletion is on
+        disk when the call answers.
 
-        Errors: FAILED_PRECONDITION RUN_IN_FLIGHT (cancel it first); NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK.
+        Errors: FAILED_PRECONDITION RUN_IN_FLIGHT (cancel the run first); NOT_FOUND RUN_NOT_FOUND, also for a repeated call;
+        NOT_FOUND RUN_ROLLED_BACK.
         """
 
     @_abc_1.abstractmethod
@@ -285,9 +311,10 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.WatchRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_run_service_pb2.WatchRunResponse], _abc.AsyncIterator[_run_service_pb2.WatchRunResponse]]:
-        """WatchRun streams one run's events after `after_sequence`, in order, each once: first those that are there, then live. It
-        ends after the one that makes the run final. Cut off, it is resumed after the last sequence that arrived. When the thread
-        is deleted, its events are gone: of those that were not sent by then, only the one that makes the run DELETED comes.
+        """WatchRun streams the events of one run after `after_sequence`, in order, each once. First it sends the events that exist,
+        then each new one. The stream ends after the event that makes the run final. When a stream is cut off, call again with
+        the last sequence that arrived. When the thread is deleted, its events are deleted too: of the events that were not sent
+        before, the stream sends only the one that makes the run DELETED.
 
         Errors: NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
         """

@@ -29,10 +29,10 @@ class CreateThreadRequest(_message.Message):
     DEFAULT_STRATEGY_FIELD_NUMBER: _builtins.int
     MAX_QUEUED_RUNS_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
-    """Made by the server when absent."""
+    """The server makes an id when this is absent."""
     default_strategy: _resources_pb2.MultitaskStrategy.ValueType
     max_queued_runs: _builtins.int
-    """1 to 1 000 000; 0 or absent leaves it to the server's limit."""
+    """1 to 1 000 000. 0 or absent: the server's limit."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
         """Up to 100 keys."""
@@ -132,15 +132,15 @@ class ListThreadsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """1 to 1000; 100 when 0. A page also ends once its threads reach 2 MiB."""
+    """1 to 1000. 0: 100. A page also ends once its threads reach 2 MiB."""
     page_token: _builtins.str
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_resources_pb2.ThreadStatus.ValueType]:
-        """Threads with any of these; every thread when empty."""
+        """Only threads with one of these statuses. Empty: all threads."""
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Only threads whose metadata has each of these keys, up to 16, with an equal value."""
+        """Only threads whose metadata has each of these keys with an equal value. At most 16 keys."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class ListThreadsResponse(_message.Message):
     THREADS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page, and there only: a page with few threads, or none, need not be the last."""
+    """Empty on the last page, and only there. A page with few threads, or with none, need not be the last."""
     @_builtins.property
     def threads(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Thread]: ...
     def __init__(
@@ -192,12 +192,12 @@ class UpdateThreadRequest(_message.Message):
     MAX_QUEUED_RUNS_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     default_strategy: _resources_pb2.MultitaskStrategy.ValueType
-    """UNSPECIFIED, given, goes back to the server's."""
+    """UNSPECIFIED, when given: the server's default again."""
     max_queued_runs: _builtins.int
-    """0, given, goes back to the server's limit."""
+    """0, when given: the server's limit again."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Takes the old metadata's place as a whole. Up to 100 keys."""
+        """Replaces the old metadata as a whole. Up to 100 keys."""
 
     def __init__(
         self,
@@ -284,7 +284,7 @@ class GetStateRequest(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     step: _builtins.int
-    """0 is the empty state."""
+    """0: the empty state. Absent: the newest state."""
     def __init__(
         self,
         *,
@@ -330,7 +330,7 @@ class ListStatesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     page_size: _builtins.int
-    """1 to 100; 20 when 0. A page also ends once its states reach 2 MiB."""
+    """1 to 100. 0: 20. A page also ends once its states reach 2 MiB."""
     page_token: _builtins.str
     def __init__(
         self,
@@ -380,10 +380,10 @@ class UpdateStateRequest(_message.Message):
     ASSISTANT_ID_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     assistant_id: _builtins.str
-    """Whose reducers apply; the default ones (see Assistant.reducers) when absent."""
+    """The assistant whose reducers apply. Absent: the default reducers (see Assistant.reducers)."""
     @_builtins.property
     def values(self) -> _struct_pb2.Struct:
-        """Required; may be empty, and is a step all the same."""
+        """Required. An empty object makes a step too."""
 
     def __init__(
         self,
@@ -430,7 +430,7 @@ class WatchThreadRequest(_message.Message):
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     after_sequence: _builtins.int
-    """0 streams from the beginning."""
+    """0: stream from the beginning."""
     def __init__(
         self,
         *,

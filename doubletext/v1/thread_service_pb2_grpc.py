@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ThreadServiceStub:
-    """ThreadService keeps conversations and their states.
+    """ThreadService keeps threads and their states.
     """
 
     def __init__(self, channel):
@@ -83,21 +83,21 @@ class ThreadServiceStub:
 
 
 class ThreadServiceServicer:
-    """ThreadService keeps conversations and their states.
+    """ThreadService keeps threads and their states.
     """
 
     def CreateThread(self, request, context):
-        """CreateThread starts an empty conversation. Not idempotent: an id can be taken once, and without an id each call makes
-        another thread.
+        """CreateThread creates an empty thread, which is on disk when the call answers. The call is not idempotent: an id can be
+        taken once, and without an id each call creates another thread.
 
-        Errors: ALREADY_EXISTS THREAD_EXISTS (ResourceInfo); nothing is written then.
+        Errors: ALREADY_EXISTS THREAD_EXISTS (ResourceInfo). Nothing is written then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetThread(self, request, context):
-        """GetThread reads one thread, with its status, its running run and the length of its queue as they are now.
+        """GetThread reads one thread. Its status, its running run and the length of its queue are those of this moment.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo).
         """
@@ -106,19 +106,19 @@ class ThreadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListThreads(self, request, context):
-        """ListThreads reads threads, newest first, a page at a time, all of them or those that every filter given lets through.
-        Threads that are made or deleted meanwhile move no other from one page to the next: one that is there all along, and
-        fits all along, comes once.
+        """ListThreads reads threads, newest first, one page per call. A list with filters has only the threads that pass all of
+        them. When threads are created or deleted between two calls, no other thread moves to another page: a thread that exists
+        and passes the filters all the time is listed once.
 
-        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN (the token is not one that this very request gave).
+        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN (the token was not given by this very request).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateThread(self, request, context):
-        """UpdateThread changes the settings that the request names and leaves the others. Idempotent. Runs in flight go on;
-        the settings hold for the next CreateRun.
+        """UpdateThread changes the settings that the request gives, and leaves the others as they are. The change is on disk when
+        the call answers. It holds from the next CreateRun on; runs in flight go on. The call is idempotent.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo).
         """
@@ -127,17 +127,18 @@ class ThreadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteThread(self, request, context):
-        """DeleteThread deletes the thread with its states, runs and events. Its runs in flight are stopped and fenced, and
-        whoever is joined to one gets it with status DELETED. Cannot be undone.
+        """DeleteThread deletes the thread with its states, runs and events. The thread's runs in flight are stopped and fenced, and
+        a JoinRun that waits for one of them answers with status DELETED. The deletion is on disk when the call answers. It
+        cannot be undone.
 
-        Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo), also when repeated.
+        Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo), also for a repeated call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetState(self, request, context):
-        """GetState reads the thread's state after one of its steps, the newest unless `step` is given.
+        """GetState reads the thread's state after the step `step`, or after the newest step.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND, STEP_NOT_FOUND (ResourceInfo; `metadata` has last_step).
         """
@@ -146,7 +147,7 @@ class ThreadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListStates(self, request, context):
-        """ListStates reads the thread's states, newest first, down to step 1, a page at a time.
+        """ListStates reads the thread's states, newest first, down to step 1, one page per call.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND; INVALID_ARGUMENT INVALID_PAGE_TOKEN.
         """
@@ -155,8 +156,9 @@ class ThreadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateState(self, request, context):
-        """UpdateState makes one step by hand, through an assistant's reducers. Takes the thread like a run does: it is refused
-        while a run is in flight. Not idempotent.
+        """UpdateState adds one step to the thread without a run, through an assistant's reducers. The step is on disk when the call
+        answers. The call is refused while a run is in flight on the thread. It is not idempotent: a repeated call adds another
+        step.
 
         Errors: FAILED_PRECONDITION THREAD_BUSY (`metadata` as for CreateRun); NOT_FOUND THREAD_NOT_FOUND,
         ASSISTANT_NOT_FOUND. Nothing is written then.
@@ -166,9 +168,10 @@ class ThreadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchThread(self, request, context):
-        """WatchThread streams the thread's events after `after_sequence`, in order, each once: first those that are there, then
-        live. When the thread is deleted, its events are gone: of those that were not sent by then, only its runs' DELETED ones
-        come, then NOT_FOUND THREAD_NOT_FOUND. Cut off, it is resumed after the last sequence that arrived.
+        """WatchThread streams the thread's events after `after_sequence`, in order, each once. First it sends the events that exist,
+        then each new one. When a stream is cut off, call again with the last sequence that arrived. When the thread is deleted,
+        its events are deleted too: of the events that were not sent before, the stream sends only those that make its runs
+        DELETED, and then ends with NOT_FOUND THREAD_NOT_FOUND.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
         """
@@ -233,7 +236,7 @@ def add_ThreadServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ThreadService:
-    """ThreadService keeps conversations and their states.
+    """ThreadService keeps threads and their states.
     """
 
     @staticmethod

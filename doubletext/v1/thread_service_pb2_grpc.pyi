@@ -27,129 +27,135 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ThreadServiceStub:
-    """ThreadService keeps conversations and their states."""
+    """ThreadService keeps threads and their states."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ThreadServiceAsyncStub: ...
     CreateThread: _grpc.UnaryUnaryMultiCallable[_thread_service_pb2.CreateThreadRequest, _thread_service_pb2.CreateThreadResponse]
-    """CreateThread starts an empty conversation. Not idempotent: an id can be taken once, and without an id each call makes
-    another thread.
+    """CreateThread creates an empty thread, which is on disk when the call answers. The call is not idempotent: an id can be
+    taken once, and without an id each call creates another thread.
 
-    Errors: ALREADY_EXISTS THREAD_EXISTS (ResourceInfo); nothing is written then.
+    Errors: ALREADY_EXISTS THREAD_EXISTS (ResourceInfo). Nothing is written then.
     """
     GetThread: _grpc.UnaryUnaryMultiCallable[_thread_service_pb2.GetThreadRequest, _thread_service_pb2.GetThreadResponse]
-    """GetThread reads one thread, with its status, its running run and the length of its queue as they are now.
+    """GetThread reads one thread. Its status, its running run and the length of its queue are those of this moment.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo).
     """
     ListThreads: _grpc.UnaryUnaryMultiCallable[_thread_service_pb2.ListThreadsRequest, _thread_service_pb2.ListThreadsResponse]
-    """ListThreads reads threads, newest first, a page at a time, all of them or those that every filter given lets through.
-    Threads that are made or deleted meanwhile move no other from one page to the next: one that is there all along, and
-    fits all along, comes once.
+    """ListThreads reads threads, newest first, one page per call. A list with filters has only the threads that pass all of
+    them. When threads are created or deleted between two calls, no other thread moves to another page: a thread that exists
+    and passes the filters all the time is listed once.
 
-    Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN (the token is not one that this very request gave).
+    Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN (the token was not given by this very request).
     """
     UpdateThread: _grpc.UnaryUnaryMultiCallable[_thread_service_pb2.UpdateThreadRequest, _thread_service_pb2.UpdateThreadResponse]
-    """UpdateThread changes the settings that the request names and leaves the others. Idempotent. Runs in flight go on;
-    the settings hold for the next CreateRun.
+    """UpdateThread changes the settings that the request gives, and leaves the others as they are. The change is on disk when
+    the call answers. It holds from the next CreateRun on; runs in flight go on. The call is idempotent.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo).
     """
     DeleteThread: _grpc.UnaryUnaryMultiCallable[_thread_service_pb2.DeleteThreadRequest, _thread_service_pb2.DeleteThreadResponse]
-    """DeleteThread deletes the thread with its states, runs and events. Its runs in flight are stopped and fenced, and
-    whoever is joined to one gets it with status DELETED. Cannot be undone.
+    """DeleteThread deletes the thread with its states, runs and events. The thread's runs in flight are stopped and fenced, and
+    a JoinRun that waits for one of them answers with status DELETED. The deletion is on disk when the call answers. It
+    cannot be undone.
 
-    Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo), also when repeated.
+    Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo), also for a repeated call.
     """
     GetState: _grpc.UnaryUnaryMultiCallable[_thread_service_pb2.GetStateRequest, _thread_service_pb2.GetStateResponse]
-    """GetState reads the thread's state after one of its steps, the newest unless `step` is given.
+    """GetState reads the thread's state after the step `step`, or after the newest step.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND, STEP_NOT_FOUND (ResourceInfo; `metadata` has last_step).
     """
     ListStates: _grpc.UnaryUnaryMultiCallable[_thread_service_pb2.ListStatesRequest, _thread_service_pb2.ListStatesResponse]
-    """ListStates reads the thread's states, newest first, down to step 1, a page at a time.
+    """ListStates reads the thread's states, newest first, down to step 1, one page per call.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND; INVALID_ARGUMENT INVALID_PAGE_TOKEN.
     """
     UpdateState: _grpc.UnaryUnaryMultiCallable[_thread_service_pb2.UpdateStateRequest, _thread_service_pb2.UpdateStateResponse]
-    """UpdateState makes one step by hand, through an assistant's reducers. Takes the thread like a run does: it is refused
-    while a run is in flight. Not idempotent.
+    """UpdateState adds one step to the thread without a run, through an assistant's reducers. The step is on disk when the call
+    answers. The call is refused while a run is in flight on the thread. It is not idempotent: a repeated call adds another
+    step.
 
     Errors: FAILED_PRECONDITION THREAD_BUSY (`metadata` as for CreateRun); NOT_FOUND THREAD_NOT_FOUND,
     ASSISTANT_NOT_FOUND. Nothing is written then.
     """
     WatchThread: _grpc.UnaryStreamMultiCallable[_thread_service_pb2.WatchThreadRequest, _thread_service_pb2.WatchThreadResponse]
-    """WatchThread streams the thread's events after `after_sequence`, in order, each once: first those that are there, then
-    live. When the thread is deleted, its events are gone: of those that were not sent by then, only its runs' DELETED ones
-    come, then NOT_FOUND THREAD_NOT_FOUND. Cut off, it is resumed after the last sequence that arrived.
+    """WatchThread streams the thread's events after `after_sequence`, in order, each once. First it sends the events that exist,
+    then each new one. When a stream is cut off, call again with the last sequence that arrived. When the thread is deleted,
+    its events are deleted too: of the events that were not sent before, the stream sends only those that make its runs
+    DELETED, and then ends with NOT_FOUND THREAD_NOT_FOUND.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
     """
 
 @_typing.type_check_only
 class ThreadServiceAsyncStub(ThreadServiceStub):
-    """ThreadService keeps conversations and their states."""
+    """ThreadService keeps threads and their states."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateThread: _aio.UnaryUnaryMultiCallable[_thread_service_pb2.CreateThreadRequest, _thread_service_pb2.CreateThreadResponse]  # type: ignore[assignment]
-    """CreateThread starts an empty conversation. Not idempotent: an id can be taken once, and without an id each call makes
-    another thread.
+    """CreateThread creates an empty thread, which is on disk when the call answers. The call is not idempotent: an id can be
+    taken once, and without an id each call creates another thread.
 
-    Errors: ALREADY_EXISTS THREAD_EXISTS (ResourceInfo); nothing is written then.
+    Errors: ALREADY_EXISTS THREAD_EXISTS (ResourceInfo). Nothing is written then.
     """
     GetThread: _aio.UnaryUnaryMultiCallable[_thread_service_pb2.GetThreadRequest, _thread_service_pb2.GetThreadResponse]  # type: ignore[assignment]
-    """GetThread reads one thread, with its status, its running run and the length of its queue as they are now.
+    """GetThread reads one thread. Its status, its running run and the length of its queue are those of this moment.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo).
     """
     ListThreads: _aio.UnaryUnaryMultiCallable[_thread_service_pb2.ListThreadsRequest, _thread_service_pb2.ListThreadsResponse]  # type: ignore[assignment]
-    """ListThreads reads threads, newest first, a page at a time, all of them or those that every filter given lets through.
-    Threads that are made or deleted meanwhile move no other from one page to the next: one that is there all along, and
-    fits all along, comes once.
+    """ListThreads reads threads, newest first, one page per call. A list with filters has only the threads that pass all of
+    them. When threads are created or deleted between two calls, no other thread moves to another page: a thread that exists
+    and passes the filters all the time is listed once.
 
-    Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN (the token is not one that this very request gave).
+    Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN (the token was not given by this very request).
     """
     UpdateThread: _aio.UnaryUnaryMultiCallable[_thread_service_pb2.UpdateThreadRequest, _thread_service_pb2.UpdateThreadResponse]  # type: ignore[assignment]
-    """UpdateThread changes the settings that the request names and leaves the others. Idempotent. Runs in flight go on;
-    the settings hold for the next CreateRun.
+    """UpdateThread changes the settings that the request gives, and leaves the others as they are. The change is on disk when
+    the call answers. It holds from the next CreateRun on; runs in flight go on. The call is idempotent.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo).
     """
     DeleteThread: _aio.UnaryUnaryMultiCallable[_thread_service_pb2.DeleteThreadRequest, _thread_service_pb2.DeleteThreadResponse]  # type: ignore[assignment]
-    """DeleteThread deletes the thread with its states, runs and events. Its runs in flight are stopped and fenced, and
-    whoever is joined to one gets it with status DELETED. Cannot be undone.
+    """DeleteThread deletes the thread with its states, runs and events. The thread's runs in flight are stopped and fenced, and
+    a JoinRun that waits for one of them answers with status DELETED. The deletion is on disk when the call answers. It
+    cannot be undone.
 
-    Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo), also when repeated.
+    Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo), also for a repeated call.
     """
     GetState: _aio.UnaryUnaryMultiCallable[_thread_service_pb2.GetStateRequest, _thread_service_pb2.GetStateResponse]  # type: ignore[assignment]
-    """GetState reads the thread's state after one of its steps, the newest unless `step` is given.
+    """GetState reads the thread's state after the step `step`, or after the newest step.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND, STEP_NOT_FOUND (ResourceInfo; `metadata` has last_step).
     """
     ListStates: _aio.UnaryUnaryMultiCallable[_thread_service_pb2.ListStatesRequest, _thread_service_pb2.ListStatesResponse]  # type: ignore[assignment]
-    """ListStates reads the thread's states, newest first, down to step 1, a page at a time.
+    """ListStates reads the thread's states, newest first, down to step 1, one page per call.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND; INVALID_ARGUMENT INVALID_PAGE_TOKEN.
     """
     UpdateState: _aio.UnaryUnaryMultiCallable[_thread_service_pb2.UpdateStateRequest, _thread_service_pb2.UpdateStateResponse]  # type: ignore[assignment]
-    """UpdateState makes one step by hand, through an assistant's reducers. Takes the thread like a run does: it is refused
-    while a run is in flight. Not idempotent.
+    """UpdateState adds one step to the thread without a run, through an assistant's reducers. The step is on disk when the call
+    answers. The call is refused while a run is in flight on the thread. It is not idempotent: a repeated call adds another
+    step.
 
     Errors: FAILED_PRECONDITION THREAD_BUSY (`metadata` as for CreateRun); NOT_FOUND THREAD_NOT_FOUND,
     ASSISTANT_NOT_FOUND. Nothing is written then.
     """
     WatchThread: _aio.UnaryStreamMultiCallable[_thread_service_pb2.WatchThreadRequest, _thread_service_pb2.WatchThreadResponse]  # type: ignore[assignment]
-    """WatchThread streams the thread's events after `after_sequence`, in order, each once: first those that are there, then
-    live. When the thread is deleted, its events are gone: of those that were not sent by then, only its runs' DELETED ones
-    come, then NOT_FOUND THREAD_NOT_FOUND. Cut off, it is resumed after the last sequence that arrived.
+    """WatchThread streams the thread's events after `after_sequence`, in order, each once. First it sends the events that exist,
+    then each new one. When a stream is cut off, call again with the last sequence that arrived. When the thread is deleted,
+    its events are deleted too: of the events that were not sent before, the stream sends only those that make its runs
+    DELETED, and then ends with NOT_FOUND THREAD_NOT_FOUND.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
     """
 
 class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ThreadService keeps conversations and their states."""
+    """ThreadService keeps threads and their states."""
 
     @_abc_1.abstractmethod
     def CreateThread(
@@ -157,10 +163,10 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _thread_service_pb2.CreateThreadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_thread_service_pb2.CreateThreadResponse, _abc.Awaitable[_thread_service_pb2.CreateThreadResponse]]:
-        """CreateThread starts an empty conversation. Not idempotent: an id can be taken once, and without an id each call makes
-        another thread.
+        """CreateThread creates an empty thread, which is on disk when the call answers. The call is not idempotent: an id can be
+        taken once, and without an id each call creates another thread.
 
-        Errors: ALREADY_EXISTS THREAD_EXISTS (ResourceInfo); nothing is written then.
+        Errors: ALREADY_EXISTS THREAD_EXISTS (ResourceInfo). Nothing is written then.
         """
 
     @_abc_1.abstractmethod
@@ -169,7 +175,7 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _thread_service_pb2.GetThreadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_thread_service_pb2.GetThreadResponse, _abc.Awaitable[_thread_service_pb2.GetThreadResponse]]:
-        """GetThread reads one thread, with its status, its running run and the length of its queue as they are now.
+        """GetThread reads one thread. Its status, its running run and the length of its queue are those of this moment.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo).
         """
@@ -180,11 +186,11 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _thread_service_pb2.ListThreadsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_thread_service_pb2.ListThreadsResponse, _abc.Awaitable[_thread_service_pb2.ListThreadsResponse]]:
-        """ListThreads reads threads, newest first, a page at a time, all of them or those that every filter given lets through.
-        Threads that are made or deleted meanwhile move no other from one page to the next: one that is there all along, and
-        fits all along, comes once.
+        """ListThreads reads threads, newest first, one page per call. A list with filters has only the threads that pass all of
+        them. When threads are created or deleted between two calls, no other thread moves to another page: a thread that exists
+        and passes the filters all the time is listed once.
 
-        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN (the token is not one that this very request gave).
+        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN (the token was not given by this very request).
         """
 
     @_abc_1.abstractmethod
@@ -193,8 +199,8 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _thread_service_pb2.UpdateThreadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_thread_service_pb2.UpdateThreadResponse, _abc.Awaitable[_thread_service_pb2.UpdateThreadResponse]]:
-        """UpdateThread changes the settings that the request names and leaves the others. Idempotent. Runs in flight go on;
-        the settings hold for the next CreateRun.
+        """UpdateThread changes the settings that the request gives, and leaves the others as they are. The change is on disk when
+        the call answers. It holds from the next CreateRun on; runs in flight go on. The call is idempotent.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo).
         """
@@ -205,10 +211,11 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _thread_service_pb2.DeleteThreadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_thread_service_pb2.DeleteThreadResponse, _abc.Awaitable[_thread_service_pb2.DeleteThreadResponse]]:
-        """DeleteThread deletes the thread with its states, runs and events. Its runs in flight are stopped and fenced, and
-        whoever is joined to one gets it with status DELETED. Cannot be undone.
+        """DeleteThread deletes the thread with its states, runs and events. The thread's runs in flight are stopped and fenced, and
+        a JoinRun that waits for one of them answers with status DELETED. The deletion is on disk when the call answers. It
+        cannot be undone.
 
-        Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo), also when repeated.
+        Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo), also for a repeated call.
         """
 
     @_abc_1.abstractmethod
@@ -217,7 +224,7 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _thread_service_pb2.GetStateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_thread_service_pb2.GetStateResponse, _abc.Awaitable[_thread_service_pb2.GetStateResponse]]:
-        """GetState reads the thread's state after one of its steps, the newest unless `step` is given.
+        """GetState reads the thread's state after the step `step`, or after the newest step.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND, STEP_NOT_FOUND (ResourceInfo; `metadata` has last_step).
         """
@@ -228,7 +235,7 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _thread_service_pb2.ListStatesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_thread_service_pb2.ListStatesResponse, _abc.Awaitable[_thread_service_pb2.ListStatesResponse]]:
-        """ListStates reads the thread's states, newest first, down to step 1, a page at a time.
+        """ListStates reads the thread's states, newest first, down to step 1, one page per call.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND; INVALID_ARGUMENT INVALID_PAGE_TOKEN.
         """
@@ -239,8 +246,9 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _thread_service_pb2.UpdateStateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_thread_service_pb2.UpdateStateResponse, _abc.Awaitable[_thread_service_pb2.UpdateStateResponse]]:
-        """UpdateState makes one step by hand, through an assistant's reducers. Takes the thread like a run does: it is refused
-        while a run is in flight. Not idempotent.
+        """UpdateState adds one step to the thread without a run, through an assistant's reducers. The step is on disk when the call
+        answers. The call is refused while a run is in flight on the thread. It is not idempotent: a repeated call adds another
+        step.
 
         Errors: FAILED_PRECONDITION THREAD_BUSY (`metadata` as for CreateRun); NOT_FOUND THREAD_NOT_FOUND,
         ASSISTANT_NOT_FOUND. Nothing is written then.
@@ -252,9 +260,10 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _thread_service_pb2.WatchThreadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_thread_service_pb2.WatchThreadResponse], _abc.AsyncIterator[_thread_service_pb2.WatchThreadResponse]]:
-        """WatchThread streams the thread's events after `after_sequence`, in order, each once: first those that are there, then
-        live. When the thread is deleted, its events are gone: of those that were not sent by then, only its runs' DELETED ones
-        come, then NOT_FOUND THREAD_NOT_FOUND. Cut off, it is resumed after the last sequence that arrived.
+        """WatchThread streams the thread's events after `after_sequence`, in order, each once. First it sends the events that exist,
+        then each new one. When a stream is cut off, call again with the last sequence that arrived. When the thread is deleted,
+        its events are deleted too: of the events that were not sent before, the stream sends only those that make its runs
+        DELETED, and then ends with NOT_FOUND THREAD_NOT_FOUND.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND; OUT_OF_RANGE EVENTS_TRIMMED (`metadata` has oldest_sequence).
         """

@@ -33,10 +33,10 @@ class Lease(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     epoch: _builtins.int
-    """Rises with every claim of the run; a call with an older one is refused."""
+    """Rises with each claim of the run. A call with an older epoch is refused."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """From this moment on the run may be given to another worker. Set by the server; not looked at in requests."""
+        """From this moment on, the run may be given to another worker. The server sets this field, and ignores it in requests."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ Global___Lease: _TypeAlias = Lease  # noqa: Y015
 
 @_typing.final
 class Assignment(_message.Message):
-    """Assignment is a claimed run with all that executing it needs."""
+    """Assignment is a claimed run with all that its execution needs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -89,7 +89,7 @@ Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
 
 @_typing.final
 class Stop(_message.Message):
-    """Stop tells a worker that its run is over, whatever it still does."""
+    """Stop says that the worker's run is final, whatever the worker still does."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -101,7 +101,7 @@ class Stop(_message.Message):
     superseded_by: _builtins.str
     @_builtins.property
     def grace(self) -> _duration_pb2.Duration:
-        """How long the run's successor waits for the acknowledgement; 0 when the thread was deleted, and nobody waits."""
+        """How long the run's successor waits for the acknowledgement. 0 when nobody waits, because the thread was deleted."""
 
     def __init__(
         self,
@@ -120,14 +120,14 @@ Global___Stop: _TypeAlias = Stop  # noqa: Y015
 
 @_typing.final
 class Success(_message.Message):
-    """Success ends a run well."""
+    """Success is the outcome of a run whose graph finished."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     UPDATE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def update(self) -> _struct_pb2.Struct:
-        """A last step, in the same commit as the end."""
+        """A last step, which is in the same commit as the end of the run. Absent: no last step."""
 
     def __init__(
         self,
@@ -150,14 +150,14 @@ class ClaimRunRequest(_message.Message):
     GRAPHS_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
-    """Names the worker in the server's log; an id as those of threads."""
+    """Names the worker in the server's log. It has the form of an id: 1 to 128 characters."""
     @_builtins.property
     def graphs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At least one."""
 
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
-        """Absent: not at all."""
+        """How long to wait for a run. Absent: no wait."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class ClaimRunResponse(_message.Message):
     ASSIGNMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def assignment(self) -> Global___Assignment:
-        """Absent when nothing came in `wait`."""
+        """Absent when no run could be claimed within `wait`."""
 
     def __init__(
         self,
@@ -204,8 +204,9 @@ class CommitStepRequest(_message.Message):
     UPDATE_FIELD_NUMBER: _builtins.int
     EXPECTED_STEP_FIELD_NUMBER: _builtins.int
     expected_step: _builtins.int
-    """The number that the step is to have: `run.last_step` of the assignment plus one for the first, and so on. By it a
-    repeated call is told from a second step: the same number with the same update, whichever attempt of the run made it.
+    """The number that the step shall have. The first step of an assignment has the number `run.last_step` plus one, and so on.
+    The server recognises a repeated call by the same number with the same update, whichever attempt of the run made the
+    step.
     """
     @_builtins.property
     def lease(self) -> Global___Lease: ...
@@ -316,7 +317,7 @@ class HeartbeatResponse(_message.Message):
     def lease(self) -> Global___Lease: ...
     @_builtins.property
     def stop(self) -> Global___Stop:
-        """Present when the run is to stop."""
+        """Present when the run was stopped."""
 
     def __init__(
         self,

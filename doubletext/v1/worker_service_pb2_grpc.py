@@ -26,21 +26,21 @@ if _version_not_supported:
 
 
 class WorkerServiceStub:
-    """WorkerService lets a program in any language execute runs. docs/workers.md tells it as a conversation.
+    """WorkerService lets a program in any language execute runs. docs/workers.md shows the calls of a worker in their order.
 
-    A worker calls ClaimRun and gets a lease, executes the run's graph, calls CommitStep for each step and FinishRun at the
-    end. Meanwhile it keeps the lease alive with an open WatchLease, or with Heartbeat at a third of the lease's time; either
-    also tells it when to stop, and it answers a stop with ReleaseRun.
+    A worker calls ClaimRun and gets a run under a lease. It executes the run's graph, calls CommitStep for each step, and
+    FinishRun at the end. Meanwhile it keeps the lease alive: it keeps a WatchLease open, or calls Heartbeat whenever a third of
+    the lease's time has passed. The answers of these two also say when to stop. A worker that was stopped calls ReleaseRun.
 
-    Every call but ClaimRun presents the lease. A lease is over when its time has run out, and once the run was finished,
-    released, superseded, cancelled, timed out, taken over or deleted. From then on each call is refused, and writes nothing
-    but where its comment says so:
-    FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), and cause, the
-    name of a LeaseCause without its prefix
+    Every call but ClaimRun carries the lease. A lease is over when it has expired, and once the run was finished, released,
+    superseded, cancelled, timed out, taken over or deleted. Every call with a lease that is over is refused. It writes
+    nothing, except where its comment says so.
+    FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id; epoch; current_epoch (0 for a run that is gone); cause, the name of
+    a LeaseCause without its prefix.
 
-    A stop. The run is final at once, and what its worker still sends is refused. The thread's next run may be claimed when
-    the worker has acknowledged the stop (ReleaseRun, FinishRun), when its lease is over, or when the assistant's `stop_grace`
-    is, whichever comes first.
+    A stop makes the run final at once. The server refuses what the worker still sends for it. The thread's next run may be
+    claimed at the first of three moments: when the worker has acknowledged the stop (ReleaseRun, FinishRun), when the
+    worker's lease has expired, or when the assistant's `stop_grace` is over.
     """
 
     def __init__(self, channel):
@@ -87,81 +87,84 @@ class WorkerServiceStub:
 
 
 class WorkerServiceServicer:
-    """WorkerService lets a program in any language execute runs. docs/workers.md tells it as a conversation.
+    """WorkerService lets a program in any language execute runs. docs/workers.md shows the calls of a worker in their order.
 
-    A worker calls ClaimRun and gets a lease, executes the run's graph, calls CommitStep for each step and FinishRun at the
-    end. Meanwhile it keeps the lease alive with an open WatchLease, or with Heartbeat at a third of the lease's time; either
-    also tells it when to stop, and it answers a stop with ReleaseRun.
+    A worker calls ClaimRun and gets a run under a lease. It executes the run's graph, calls CommitStep for each step, and
+    FinishRun at the end. Meanwhile it keeps the lease alive: it keeps a WatchLease open, or calls Heartbeat whenever a third of
+    the lease's time has passed. The answers of these two also say when to stop. A worker that was stopped calls ReleaseRun.
 
-    Every call but ClaimRun presents the lease. A lease is over when its time has run out, and once the run was finished,
-    released, superseded, cancelled, timed out, taken over or deleted. From then on each call is refused, and writes nothing
-    but where its comment says so:
-    FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), and cause, the
-    name of a LeaseCause without its prefix
+    Every call but ClaimRun carries the lease. A lease is over when it has expired, and once the run was finished, released,
+    superseded, cancelled, timed out, taken over or deleted. Every call with a lease that is over is refused. It writes
+    nothing, except where its comment says so.
+    FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id; epoch; current_epoch (0 for a run that is gone); cause, the name of
+    a LeaseCause without its prefix.
 
-    A stop. The run is final at once, and what its worker still sends is refused. The thread's next run may be claimed when
-    the worker has acknowledged the stop (ReleaseRun, FinishRun), when its lease is over, or when the assistant's `stop_grace`
-    is, whichever comes first.
+    A stop makes the run final at once. The server refuses what the worker still sends for it. The thread's next run may be
+    claimed at the first of three moments: when the worker has acknowledged the stop (ReleaseRun, FinishRun), when the
+    worker's lease has expired, or when the assistant's `stop_grace` is over.
     """
 
     def ClaimRun(self, request, context):
-        """ClaimRun takes the next run of one of `graphs` that may start, and waits for one up to `wait`: the threads take turns, in
-        the order in which their next run became ready. That the run is running under a new epoch is on disk when the call
-        answers; its input is then a step of `state`, applied once however often the run is claimed. Continue with CommitStep
-        from `run.last_step`. Not idempotent: a claim whose caller hangs up is taken back, and one whose answer got lost comes
-        back when its lease expires, with an attempt used up.
+        """ClaimRun takes the next run of one of `graphs` that may start. If there is none, the call waits for one, for at most
+        `wait`. Threads take turns, in the order in which their next run became ready. When the call answers, it is on disk that
+        the run is running under a new epoch. The run's input is then a step of `state`; it is applied once, however often the
+        run is claimed. The first CommitStep makes the step after `run.last_step`. The call is not idempotent: when the caller
+        hangs up, the server takes the claim back without using up an attempt. When only the answer is lost, the run can be
+        claimed again after the lease has expired, and an attempt is used up.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CommitStep(self, request, context):
-        """CommitStep makes one durable step of the run, applied through the assistant's reducers. Continue with CommitStep or
-        FinishRun. Idempotent with `expected_step`; without it, a repeated call makes a second step. A stop reaches the worker
-        here too, as LEASE_LOST with the run's `reason` for its cause.
-        INVALID_ARGUMENT INVALID_FIELD  also when `expected_step` is neither the thread's next step nor an earlier one that
-        this run made with this very `update`
+        """CommitStep commits one step of the run, through the assistant's reducers. The step is on disk when the call answers.
+        CommitStep or FinishRun comes next. The call is idempotent with `expected_step`; without it, a repeated call makes a second
+        step. After a stop, the call answers LEASE_LOST, and the cause is the run's `reason`.
+        INVALID_ARGUMENT INVALID_FIELD  Also when `expected_step` is neither the thread's next step, nor an earlier step that
+        this run made with this very `update`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PublishOutput(self, request, context):
-        """PublishOutput appends to the run's events, in one commit, what is no part of the state: tokens, progress. A repeated
-        call appends again.
+        """PublishOutput appends outputs to the run's events. Outputs, such as tokens or progress, are not part of the state. All
+        outputs of a call are in one commit, which is on disk when the call answers. A repeated call appends them again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Heartbeat(self, request, context):
-        """Heartbeat lets the lease last for its whole time from now, and tells whether to stop. Of a run that was stopped it
-        extends the time to acknowledge, up to the assistant's `stop_grace`. Idempotent.
+        """Heartbeat renews the lease for its whole time from now, and says whether to stop. For a run that was stopped, it extends
+        the time for the acknowledgement, up to the assistant's `stop_grace`. The call is idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchLease(self, request, context):
-        """WatchLease keeps the lease alive while it is open and its worker's connection answers pings, and tells at once when to
-        stop. It ends when the lease does: after a stop, once that was acknowledged or nobody waits for it any longer.
+        """WatchLease keeps the lease alive while the stream is open and the worker's connection answers pings. When the run is
+        stopped, the stream says so at once. The stream ends when the lease is over. After a stop, it ends once the stop was
+        acknowledged, or once nobody waits for the acknowledgement any longer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FinishRun(self, request, context):
-        """FinishRun ends the run with SUCCESS or ERROR. A last step is in the same commit. Idempotent: repeated with the same lease
-        and outcome it answers with the run as it is. For a run that was stopped it comes too late and is refused, but serves as
-        the acknowledgement.
+        """FinishRun ends the run with SUCCESS or ERROR. A last step is in the same commit, which is on disk when the call answers.
+        The call is idempotent: repeated with the same lease and the same outcome, it answers with the run as it is. For a run
+        that was stopped, the call is refused with LEASE_LOST, and counts as the acknowledgement of the stop.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseRun(self, request, context):
-        """ReleaseRun hands the run back to its place in line without using up an attempt (a worker that shuts down), its steps
-        kept; or acknowledges a stop. Safe to repeat: a second acknowledgement is LEASE_LOST and changes nothing.
+        """ReleaseRun hands the run back, or acknowledges a stop. A worker that shuts down hands a run back: the run keeps its steps
+        and its place in the queue, and no attempt is used up. What the call changed is on disk when it answers. A repeated
+        call changes nothing; a repeated acknowledgement answers LEASE_LOST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,21 +217,21 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkerService:
-    """WorkerService lets a program in any language execute runs. docs/workers.md tells it as a conversation.
+    """WorkerService lets a program in any language execute runs. docs/workers.md shows the calls of a worker in their order.
 
-    A worker calls ClaimRun and gets a lease, executes the run's graph, calls CommitStep for each step and FinishRun at the
-    end. Meanwhile it keeps the lease alive with an open WatchLease, or with Heartbeat at a third of the lease's time; either
-    also tells it when to stop, and it answers a stop with ReleaseRun.
+    A worker calls ClaimRun and gets a run under a lease. It executes the run's graph, calls CommitStep for each step, and
+    FinishRun at the end. Meanwhile it keeps the lease alive: it keeps a WatchLease open, or calls Heartbeat whenever a third of
+    the lease's time has passed. The answers of these two also say when to stop. A worker that was stopped calls ReleaseRun.
 
-    Every call but ClaimRun presents the lease. A lease is over when its time has run out, and once the run was finished,
-    released, superseded, cancelled, timed out, taken over or deleted. From then on each call is refused, and writes nothing
-    but where its comment says so:
-    FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id, epoch, current_epoch (0 for a run that is gone), and cause, the
-    name of a LeaseCause without its prefix
+    Every call but ClaimRun carries the lease. A lease is over when it has expired, and once the run was finished, released,
+    superseded, cancelled, timed out, taken over or deleted. Every call with a lease that is over is refused. It writes
+    nothing, except where its comment says so.
+    FAILED_PRECONDITION LEASE_LOST  `metadata`: run_id; epoch; current_epoch (0 for a run that is gone); cause, the name of
+    a LeaseCause without its prefix.
 
-    A stop. The run is final at once, and what its worker still sends is refused. The thread's next run may be claimed when
-    the worker has acknowledged the stop (ReleaseRun, FinishRun), when its lease is over, or when the assistant's `stop_grace`
-    is, whichever comes first.
+    A stop makes the run final at once. The server refuses what the worker still sends for it. The thread's next run may be
+    claimed at the first of three moments: when the worker has acknowledged the stop (ReleaseRun, FinishRun), when the
+    worker's lease has expired, or when the assistant's `stop_grace` is over.
     """
 
     @staticmethod

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from doubletext_server.clock import system_clock
-from doubletext_server.store.sqlite.rows import assistant_row
+from doubletext_server.store.rows import assistant_row
 from doubletext_server.store.sqlite.schema import prepare
 from doubletext_statemachine.model import Assistant
 

@@ -1,1 +1,1 @@
-"""The service: everything with I/O."""
+"""The server: everything with I/O."""

@@ -1,44 +1,43 @@
-"""The composition root: puts store, dispatcher, executor and services together, starts them and stops them in order."""
+"""The composition root: it constructs the parts of the server, and starts and stops them in order."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from doubletext.graph import Graph
 from doubletext.v1 import assistant_service_pb2, run_service_pb2, thread_service_pb2, worker_service_pb2
 from doubletext.v1.assistant_service_pb2_grpc import add_AssistantServiceServicer_to_server
 from doubletext.v1.run_service_pb2_grpc import add_RunServiceServicer_to_server
 from doubletext.v1.thread_service_pb2_grpc import add_ThreadServiceServicer_to_server
 from doubletext.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
 from doubletext_server.address import CannotListen, host_and_port, taken
-from doubletext_server.clock import Clock, system_clock
+from doubletext_server.config import Config
+from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.dispatcher import RETRY_SECONDS, Dispatcher
 from doubletext_server.engine.eventlog import EventLog
 from doubletext_server.engine.executor import Executor
-from doubletext_server.engine.retention import Keep, Retention
+from doubletext_server.engine.leases import HeldLeases
+from doubletext_server.engine.retention import Retention
 from doubletext_server.engine.waiting import Hub
 from doubletext_server.grpc.accepting import Server
-from doubletext_server.grpc.edge import Edge, Limits
+from doubletext_server.grpc.edge import Edge
 from doubletext_server.grpc.reflection import add_reflection
 from doubletext_server.grpc.services.assistants import AssistantService
 from doubletext_server.grpc.services.runs import RunService
 from doubletext_server.grpc.services.threads import ThreadService
 from doubletext_server.grpc.services.workers import WorkerService
 from doubletext_server.ops.metrics import Metrics
-from doubletext_server.store.sqlite.store import SqliteStore
+from doubletext_server.store.opening import open_store
+from doubletext_server.store.protocol import Store
 from doubletext_server.usecases.assistants import Assistants
 from doubletext_server.usecases.runs import Runs
 from doubletext_server.usecases.threads import Threads
 from doubletext_server.usecases.workers import Workers
 from doubletext_statemachine.commands import Recover
-from doubletext_statemachine.decisions import Decision
-from doubletext_statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Assistant
-from doubletext_statemachine.words import Strategy
+from doubletext_statemachine.model import Assistant
 
 if TYPE_CHECKING:
     import grpc
@@ -53,85 +52,63 @@ SERVICES: Final = tuple(
     )
 )
 
-# Ours is the edge's limit, which answers with a reason; the transport's only bounds what is read for that.
+# The edge has a smaller limit, which answers with a reason. This one bounds what gRPC reads of a request.
 TRANSPORT_LIMIT: Final = 32 * 1024 * 1024
 PENDING_CALLS: Final = 1_000_000
-DEFAULT_LEASE: Final = 15_000_000
 GRAPHS_STOP_SECONDS: Final = 5.0
 CALLS_STOP_SECONDS: Final = 1.0
 
 log = structlog.get_logger("server")
 
 
-@dataclass(frozen=True)
-class Config:
-    """listen  HOST:PORT, port 0 picks a free one
-    db      path of the database file
-    graphs  what the server itself runs, by name
-    max_queued_runs  of threads that have no limit of their own
-    lease   microseconds that a worker's lease lasts unless it is renewed
-    keep    what is trimmed, and when
-    limits  how many calls there may be at once
-    metrics HOST:PORT where Prometheus may ask, port 0 picks a free one; None for nowhere
-    """
-
-    listen: str
-    db: str
-    graphs: Mapping[str, Graph]
-    default_strategy: Strategy = Strategy.ENQUEUE
-    max_queued_runs: int = DEFAULT_MAX_QUEUED_RUNS
-    lease: int = DEFAULT_LEASE
-    keep: Keep = field(default_factory=Keep)
-    limits: Limits = field(default_factory=Limits)
-    clock: Clock = system_clock
-    metrics: str | None = None
-
-
 class App:
-    """A running server: `await App.start(config)`, `await app.stop()`. `address` is where it listens, `metrics_address`
-    where Prometheus may ask, if it may."""
+    """A running server: `await App.start(config)`, `await app.stop()`.
+
+    address          where the server listens
+    metrics_address  where Prometheus may ask; None without metrics
+    """
 
     address: str
     metrics_address: str | None = None
     _listening: asyncio.Task[None]
 
-    def __init__(self, config: Config, store: SqliteStore) -> None:
+    def __init__(self, config: Config, store: Store) -> None:
         self.config = config
         self.store = store
         self.hub = Hub()
-        self.dispatcher = Dispatcher(store, store.clock)
+        self.dispatcher = Dispatcher(store.clock)
         self.executor = Executor(store, self.dispatcher, config.graphs)
+        self.retention = Retention(store, store.clock, config.keep)
+        self.metrics = self._make_metrics() if config.metrics is not None else None
+        held = HeldLeases()
+        listeners = [
+            # The executor comes first: it must know its run before the dispatcher can offer the thread's next claim.
+            self.executor.on_commit,
+            self.dispatcher.on_commit,
+            held.on_commit,
+            self.hub.on_commit,
+            self.retention.on_commit,
+            *([self.metrics.on_commit] if self.metrics is not None else []),
+        ]
+        self.changes = Changes(store, listeners, self.executor.follow_up)
+        self.dispatcher.start(self.changes)
         events = EventLog(store, self.hub)
         self.assistants = Assistants(store, store.clock)
-        self.threads = Threads(store, store, events)
-        self.runs = Runs(store, store, self.hub, events, config.default_strategy, config.max_queued_runs)
-        self.workers = Workers(store, store, self.hub, self.dispatcher, store.clock, config.lease)
-        self.retention = Retention(store, store.clock, config.keep)
-        self.edge = Edge(config.limits)
+        self.threads = Threads(store, self.changes, events)
+        self.runs = Runs(store, self.changes, self.hub, events, config.default_strategy, config.max_queued_runs)
+        self.workers = Workers(store, self.changes, self.hub, self.dispatcher, held, store.clock, config.lease_us)
+        self.edge = Edge(config.limits, self.metrics.refused if self.metrics is not None else None)
         self.health = health.aio.HealthServicer()
         self.server = self._make_server()
-        self.metrics = self._make_metrics() if config.metrics is not None else None
-        store.on_commit = self._on_commit
-        store.follow = self.executor.follow
-
-    def _on_commit(self, thread_id: str, decision: Decision) -> None:
-        # The executor first: it must know a run as its own before the next claim of the thread can be offered.
-        self.executor.on_commit(thread_id, decision)
-        self.dispatcher.on_commit(thread_id, decision)
-        self.workers.on_commit(decision)
-        self.hub.on_commit(thread_id, decision)
-        self.retention.on_commit(thread_id, decision)
-        if self.metrics is not None:
-            self.metrics.on_commit(thread_id, decision)
 
     @classmethod
     async def start(cls, config: Config) -> "App":
-        """Listen, recover, open. Calls that come before the end of recovery are answered NOT_READY.
+        """Start to listen, recover, and accept calls. Calls that come before the end of recovery answer NOT_READY.
 
-        Raises CannotListen, and schema.CannotOpen for a database that cannot be used.
+        Raises CannotListen, and CannotOpen for a database that cannot be used.
         """
         async with AsyncExitStack() as undo:
-            store = await SqliteStore.open(config.db, config.clock)
+            store = await open_store(config.db, config.clock)
             undo.push_async_callback(store.close)
             app = cls(config, store)
             undo.push_async_callback(app.server.stop, None)
@@ -142,8 +119,8 @@ class App:
             await app._add_own_assistants()
             await app._recover()
             undo.pop_all()
-        app.executor.start()
-        app.retention.start()
+        app.executor.start(app.changes)
+        app.retention.start(app.changes)
         app._listening = asyncio.create_task(app._keep_listening())
         app.edge.closed = None
         await app._set_health(health_pb2.HealthCheckResponse.SERVING)
@@ -155,14 +132,14 @@ class App:
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", TRANSPORT_LIMIT),
             ("grpc.max_send_message_length", -1),
-            # Of calls that wait to be taken from the transport, gRPC cancels some beyond 1000, at random and silently.
-            # How many there may be is ours to say, with a reason: docs/decisions/0026.
+            # gRPC would cancel calls at random, without details, when more than 1000 wait to be accepted. The server
+            # has a limit of its own, which answers with a reason. See docs/decisions/0026.
             ("grpc.server.max_pending_requests", PENDING_CALLS),
             ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
-            # An open WatchLease keeps its lease alive as long as its worker answers pings, which one that is stopped or
-            # cut off doesn't: its connection is closed before half a lease has passed.
-            ("grpc.keepalive_time_ms", self.config.lease // 4000),
-            ("grpc.http2.ping_timeout_ms", self.config.lease // 4000),
+            # An open WatchLease keeps its lease alive while the worker answers pings. The connection of a worker that
+            # hangs or is cut off is closed before half of the lease's time has passed. See docs/decisions/0016.
+            ("grpc.keepalive_time_ms", self.config.lease_us // 4000),
+            ("grpc.http2.ping_timeout_ms", self.config.lease_us // 4000),
         ]
         server = Server(options)
         entrance = self.edge.before(cast("grpc.aio.Server", server))
@@ -218,12 +195,11 @@ class App:
             "claimers": lambda: self.dispatcher.claimers,
         }
         metrics = Metrics(waiting)
-        self.store.writer.observe = metrics.committed
-        self.edge.on_failure = metrics.refused
+        self.store.observe(metrics.committed)
         return metrics
 
     async def _open_metrics(self, metrics: Metrics) -> None:
-        """Before recovery: its decisions are counted too."""
+        """Start the metrics. This comes before recovery, so that the decisions of recovery are counted."""
         assert self.config.metrics is not None
         metrics.starts_with(await self.store.in_flight())
         self.metrics_address = await metrics.listen(self.config.metrics)
@@ -234,20 +210,20 @@ class App:
             await self.health.set(service, status)
 
     async def _add_own_assistants(self) -> None:
-        """Each graph is an assistant of its name, unless a client has given that id to another."""
+        """Create an assistant for each graph, with the graph's name as its id, unless there is one of that id."""
         for name in self.config.graphs:
             if self.store.assistant(name) is None:
                 await self.store.add_assistant(Assistant(0, name, name, self.store.clock()))
 
     async def _recover(self) -> None:
-        """Hand back what an earlier process had in execution itself, and set every thread's timer, leases included."""
+        """Hand back the runs that an earlier process executed itself, and set the timers of all threads."""
         threads = await self.store.unsettled()
-        await asyncio.gather(*(self.store.change(Recover(thread_id)) for thread_id in threads))
+        await asyncio.gather(*(self.changes.change(Recover(thread_id)) for thread_id in threads))
         if threads:
             log.info("recovered", threads=len(threads))
 
     async def stop(self) -> bool:
-        """Drain: admit and claim nothing more, send those who wait home, hand back what runs, close the file.
+        """Shut down: refuse new calls, end the waiting calls, hand back the runs that execute here, close the file.
 
         Returns whether graphs are left that did not stop.
         """

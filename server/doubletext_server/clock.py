@@ -1,4 +1,4 @@
-"""The one real clock, and the units and the text of a time: docs/decisions/0034."""
+"""The real clock, and the units and the text of a time. See docs/decisions/0034."""
 
 import time
 from collections.abc import Callable
@@ -16,11 +16,14 @@ _STARTED: Final = time.time_ns() - time.monotonic_ns()
 
 
 def system_clock() -> int:
-    """The time of day when the process started, and what has passed since: never jumps, whoever sets the other."""
+    """Return the time of day at the start of the process plus the time since.
+
+    It does not jump when the clock is set.
+    """
     return (_STARTED + time.monotonic_ns()) // 1000
 
 
 def rfc3339(time_us: int) -> str:
-    """A time as text, with three digits of a second, or six, where they are not all zero."""
+    """Return a time as RFC 3339 text in UTC, with no fraction of a second, or with three or six digits as needed."""
     text = (_EPOCH + timedelta(microseconds=time_us)).replace(tzinfo=None).isoformat()
     return f"{text.removesuffix('000')}Z" if time_us % SECOND_US else f"{text}Z"

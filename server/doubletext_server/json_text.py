@@ -1,4 +1,4 @@
-"""JSON objects as text, in the one form that is stored, compared and digested."""
+"""JSON objects as text, in the form in which they are stored, compared and digested."""
 
 import json
 from collections.abc import Callable
@@ -7,4 +7,4 @@ from typing import Any, Final
 from doubletext_statemachine.model import Json
 
 dump: Final[Callable[[Any], Json]] = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode
-"""A JSON object as text. Keys are sorted, since an object has no order: the same object gives the same text."""
+"""Write a JSON object as text. Keys are sorted, so that equal objects have equal texts."""

@@ -117,12 +117,12 @@ class Draft:
         if row.starts:
             changes["epoch"] = run.epoch + 1
             changes["start_time"] = self.now
-        if row.awaits:
+        if row.awaits:  # mutant: await-attempt
             self.stopping = self._stopping(run)
         if row.undoes:
             changes["last_step"] = 0
             if run.base_step is not None:
-                self.decision.cut_to = self.last_step = run.base_step
+                self.decision.cut_to = self.last_step = run.base_step  # mutant: cut
         if row.ends:
             changes["end_time"] = self.now
             if run.base_step is None:
@@ -148,7 +148,7 @@ class Draft:
         that a rollback leaves.
         """
         assert not self.view.unlisted, "to stop all runs, the view must list all"
-        started_first = sorted(self.view.runs, key=lambda run: run.base_step is None)
+        started_first = sorted(self.view.runs, key=lambda run: run.base_step is None)  # mutant: stop-all
         stopped = [self.stop(trigger, run, reason, superseded_by) for run in started_first]
         return sorted(stopped, key=lambda run: run.sequence)
 

@@ -47,7 +47,7 @@ def strategy_admits(move: Move) -> bool:
 
 def queue_has_room(move: Move) -> bool:
     """The queue is shorter than its limit, or the run's strategy does not add to it: it finds or makes it empty."""
-    return not STRATEGIES[move.run.strategy].queues or pending_count(move.view) < _limit(move)
+    return not STRATEGIES[move.run.strategy].queues or pending_count(move.view) < _limit(move)  # mutant: queue-limit
 
 
 def _limit(move: Move) -> int:
@@ -74,9 +74,9 @@ def lease_is_over(move: Move) -> bool:
 
 def why_not_held(move: Move) -> LeaseCause | None:
     """What is wrong with the caller's lease of the running run; None when nothing is."""
-    if move.epoch != move.run.epoch:
+    if move.epoch != move.run.epoch:  # mutant: lease-epoch
         return LeaseCause.CLAIMED_AGAIN
-    if move.run.lease_expires is not None and move.run.lease_expires <= move.now:
+    if move.run.lease_expires is not None and move.run.lease_expires <= move.now:  # mutant: lease-over
         return LeaseCause.EXPIRED
     return None
 
@@ -86,7 +86,7 @@ def time_is_up(move: Move) -> bool:
 
 
 def may_try_again(move: Move) -> bool:
-    return move.run.attempt < move.run.assistant.max_attempts
+    return move.run.attempt < move.run.assistant.max_attempts  # mutant: attempts-left
 
 
 def attempts_used_up(move: Move) -> bool:
@@ -124,12 +124,13 @@ T, S, R = Trigger, RunStatus, Reason
 # fmt: off
 TABLE: Final = (
     #   what happened while      then           only if                            and
-    Row(T.ADMIT,     None,      S.PENDING,     (strategy_admits, queue_has_room)),
+    Row(T.ADMIT,     None,      S.PENDING,     (strategy_admits, queue_has_room)),  # mutant: reject-guard
     Row(T.CLAIM,     S.PENDING, S.RUNNING,     (heads_its_thread,),               attempts=+1, starts=True),
     Row(T.SUCCEED,   S.RUNNING, S.SUCCESS,     (holds_lease,)),
     Row(T.FAIL,      S.RUNNING, S.ERROR,       (holds_lease,)),
     # Handed back unharmed: it keeps its steps and goes before all that never started.
-    Row(T.RELEASE,   S.RUNNING, S.PENDING,     (holds_lease,),                    attempts=-1, reason=R.RELEASED),
+    Row(T.RELEASE,   S.RUNNING, S.PENDING,     (holds_lease,),  # mutant: release-attempt
+                                                                                  attempts=-1, reason=R.RELEASED),
     Row(T.LOSE,      S.RUNNING, S.PENDING,     (lease_is_over, may_try_again),    reason=R.LEASE_LOST),
     Row(T.LOSE,      S.RUNNING, S.ERROR,       (lease_is_over, attempts_used_up), reason=R.MAX_ATTEMPTS),
     Row(T.TIME_OUT,  S.RUNNING, S.TIMEOUT,     (time_is_up,),                     awaits=True, reason=R.TIMEOUT),

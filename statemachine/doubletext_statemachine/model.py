@@ -147,6 +147,7 @@ class ThreadView:
     named     the run that the command names, in flight or not, or its tombstone
     repeated  the earlier call with the command's request_id
     committed_update  of CommitStep: the update that the run has already committed under `expected_step`, if any
+    whole     whether `runs` are known to be all in flight
     unlisted  of AdmitRun and UpdateState: how many runs are in flight beyond those in `runs`
     unlisted_ahead    of AdmitRun: how many of the unlisted runs come before the run that is to be admitted
     """
@@ -156,6 +157,7 @@ class ThreadView:
     named: Run | Tombstone | None = None
     repeated: Repeated | None = None
     committed_update: Json | None = None
+    whole: bool = True
     unlisted: int = 0
     unlisted_ahead: int = 0
 

@@ -27,7 +27,7 @@ def upcoming(view: ThreadView, now: int) -> Upcoming:
         ends = [at for at in (running.deadline, running.lease_expires) if at is not None]
         return Upcoming(wake=min(ends, default=None))
     stopping = view.thread.stopping if view.thread else None
-    if stopping is not None and now < stopping.until:
+    if stopping is not None and now < stopping.until:  # mutant: grace-over
         return Upcoming(wake=stopping.until)
     # The time of a stopped attempt is over: a tick must end the wait, whichever run comes next.
     over = stopping.until if stopping is not None else None
@@ -57,7 +57,7 @@ def _order(now: int) -> Callable[[Run], tuple[bool, int, int]]:
     A run that started and was handed back goes first, since its steps are the thread's newest. Then come the runs that
     are due, by admission; then the delayed ones, by when they are due.
     """
-    return lambda run: (run.base_step is None, max(run.due_time - now, 0), run.sequence)
+    return lambda run: (run.base_step is None, max(run.due_time - now, 0), run.sequence)  # mutant: due-order
 
 
 def pending_runs(runs: Sequence[Run]) -> list[Run]:

@@ -18,7 +18,7 @@ async def test_the_exit_code_says_whether_a_file_is_sound_unsound_or_unreadable(
     assert await execute("-m", "doubletext", "check", str(copy)) == (
         1,
         "counter: thread talk: last_step is 10, but the newest step there is 9\n"
-        "wrong: 1 violations in 5 threads, 17 runs, 25 steps, 88 events\n",
+        "wrong: 1 violation in 5 threads, 17 runs, 25 steps, 88 events\n",
     )
 
 

@@ -23,8 +23,8 @@ from tests.cli.command_line import ROOT, Server, Verbs, command
 
 def test_a_run_that_ends_otherwise_is_exit_1(verbs: Verbs, thread_id: str, held: str) -> None:
     verbs("run", "cancel", held)
-    assert verbs.json("run", "join", held, code=Exit.ENDED_OTHERWISE)["run"]["status"] == "interrupted"
-    told = verbs("run", "create", thread_id, "fails", "--join", code=Exit.ENDED_OTHERWISE).stdout
+    assert verbs.json("run", "join", held, code=Exit.RUN_FAILED)["run"]["status"] == "interrupted"
+    told = verbs("run", "create", thread_id, "fails", "--join", code=Exit.RUN_FAILED).stdout
     assert "LookupError" in told
 
 

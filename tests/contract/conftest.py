@@ -42,5 +42,5 @@ async def sqlite(path: Path, clock: ManualClock) -> AsyncIterator[SqliteHand]:
     dealt_hand = await dealt(path, clock, SqliteStore.open)
     hand = SqliteHand(dealt_hand.store, path, clock, dealt_hand.assistant)
     yield hand
-    if hand.sqlite.writer._connection is not None:
+    if hand.sqlite.writer.is_open:
         await hand.store.close()

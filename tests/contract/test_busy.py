@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from doubletext_server.store.rows import read_run
 from doubletext_server.store.sqlite import store as store_module
-from doubletext_server.store.sqlite.front import WHOLE_LINE
-from doubletext_server.store.sqlite.rows import read_run
+from doubletext_server.store.sqlite.queue import WHOLE
 from doubletext_statemachine import commands, errors
 from doubletext_statemachine.model import Run
 from doubletext_statemachine.words import Strategy
@@ -74,7 +74,7 @@ async def test_after_a_failure_of_the_disk_the_file_is_asked(
     await sqlite.create()
     await sqlite.admit("a")
     with monkeypatch.context() as broken:
-        broken.setattr(store_module, "apply", failing(io_error(), "t"))
+        broken.setattr(store_module, "write", failing(io_error(), "t"))
         with pytest.raises(errors.NotReady):
             await sqlite.admit("b")
     hops = sqlite.sqlite.writer.batches
@@ -102,29 +102,29 @@ class Chance:
                 await sqlite.admit(f"r{self.number}", strategy=strategy, delay=delay, request_id=f"q{self.number}")
             case "claim":
                 worker, lease = dice.choice(((None, None), ("w", LEASE)))
-                await sqlite.store.change(commands.ClaimRun("t", frozenset({"g"}), worker, lease))
+                await sqlite.change(commands.ClaimRun("t", frozenset({"g"}), worker, lease))
             case "end" if chosen:
-                await sqlite.store.change(commands.SucceedRun("t", chosen.run_id, chosen.epoch))
+                await sqlite.change(commands.SucceedRun("t", chosen.run_id, chosen.epoch))
             case "step" if chosen:
-                await sqlite.store.change(commands.CommitStep("t", chosen.run_id, chosen.epoch, "{}"))
+                await sqlite.change(commands.CommitStep("t", chosen.run_id, chosen.epoch, "{}"))
             case "cancel" if chosen:
                 await sqlite.cancel(chosen.run_id, rollback=dice.random() < 0.5)
             case "tick":
                 sqlite.clock.now += dice.choice((1, LEASE, GRACE))
-                await sqlite.store.change(commands.Tick("t"))
+                await sqlite.change(commands.Tick("t"))
             case "recover":
-                await sqlite.store.change(commands.Recover("t"))
+                await sqlite.change(commands.Recover("t"))
             case "thread":
                 changes: dict[str, Any] = {"default_strategy": dice.choice((None, *Strategy))}
-                await sqlite.store.change(commands.UpdateThread("t", changes))
+                await sqlite.change(commands.UpdateThread("t", changes))
             case "again" if dice.random() < 0.2:
-                await sqlite.store.change(commands.DeleteThread("t"))
+                await sqlite.change(commands.DeleteThread("t"))
                 await sqlite.create()
 
 
 def in_flight(sqlite: SqliteHand) -> list[Run]:
-    connection = sqlite.sqlite.writer._conn
-    return [read_run(row, sqlite.sqlite._by_key) for row in connection.execute(WHOLE_LINE, ("t",))]
+    connection = sqlite.sqlite.writer._connection._conn
+    return [read_run(row, sqlite.sqlite._by_key) for row in connection.execute(WHOLE, ("t",))]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -137,7 +137,7 @@ async def test_what_is_known_of_a_busy_thread_is_what_the_file_has_after_any_cha
     for _ in range(150):
         changes = [chance.change() for _ in range(chance.dice.choice((1, 1, 3)))]
         await asyncio.gather(*changes, return_exceptions=True)
-        view, flying = sqlite.sqlite._busy.view("t"), in_flight(sqlite)
+        view, flying = sqlite.changes._busy.view("t"), in_flight(sqlite)
         if view is None:
             met["idle" if not flying else "not known"] += 1
         else:
@@ -146,4 +146,4 @@ async def test_what_is_known_of_a_busy_thread_is_what_the_file_has_after_any_cha
             assert view.thread == (await sqlite.store.thread("t")).thread
     assert met["known"] > 30
     assert met["idle"] > 3
-    assert sqlite.sqlite._busy._under_way == {}
+    assert sqlite.changes._busy._under_way == {}

@@ -30,7 +30,7 @@ async def test_what_a_decision_says_of_the_thread_is_what_is_read(hand: Hand) ->
         commands.UpdateThread("t", {"default_strategy": None, "max_queued_runs": None}),
     ]
     for request in requests:
-        decision = await hand.store.change(request)
+        decision = await hand.change(request)
         assert decision.thread == (await hand.store.thread("t")).thread
 
 
@@ -39,13 +39,13 @@ async def test_what_a_decision_says_of_a_run_is_what_is_read_at_each_move(hand: 
     common: dict[str, Any] = {"given": {"n": [1, "é"]}, "metadata": '{"m":1}', "timeout": 60 * SECOND, "delay": 3}
     moves: list[Callable[[], Awaitable[Decision]]] = [
         partial(hand.admit, "r", **common),
-        partial(hand.store.change, commands.ClaimRun("t", frozenset({"g"}))),
-        partial(hand.store.change, commands.CommitStep("t", "r", 1, "{}")),
-        partial(hand.store.change, commands.ReleaseRun("t", "r", 1)),
-        partial(hand.store.change, commands.ClaimRun("t", frozenset({"g"}))),
-        partial(hand.store.change, commands.Recover("t")),
-        partial(hand.store.change, commands.ClaimRun("t", frozenset({"g"}))),
-        partial(hand.store.change, commands.FailRun("t", "r", 3, "ValueError", "no\n'such'")),
+        partial(hand.change, commands.ClaimRun("t", frozenset({"g"}))),
+        partial(hand.change, commands.CommitStep("t", "r", 1, "{}")),
+        partial(hand.change, commands.ReleaseRun("t", "r", 1)),
+        partial(hand.change, commands.ClaimRun("t", frozenset({"g"}))),
+        partial(hand.change, commands.Recover("t")),
+        partial(hand.change, commands.ClaimRun("t", frozenset({"g"}))),
+        partial(hand.change, commands.FailRun("t", "r", 3, "ValueError", "no\n'such'")),
     ]
     statuses = []
     for move in moves:
@@ -100,7 +100,7 @@ async def test_what_is_not_there_is_not_found(hand: Hand) -> None:
         hand.store.state("nobody"),
         hand.store.start_of("nobody", "r"),
         hand.store.states("nobody", 10, None),
-        hand.store.change(commands.DeleteThread("nobody")),
+        hand.change(commands.DeleteThread("nobody")),
     ):
         with pytest.raises(errors.ThreadNotFound):
             await reading
@@ -116,10 +116,10 @@ async def test_a_run_is_found_only_on_its_own_thread_by_a_change(hand: Hand) -> 
     await hand.admit("r", "t")
     for request in (commands.CancelRun("u", "r", CancelAction.INTERRUPT), commands.DeleteRun("u", "r")):
         with pytest.raises(errors.RunNotFound):
-            await hand.store.change(request)
+            await hand.change(request)
     await hand.cancel("r", rollback=True)
     with pytest.raises(errors.RunNotFound):
-        await hand.store.change(commands.CancelRun("u", "r", CancelAction.INTERRUPT))
+        await hand.change(commands.CancelRun("u", "r", CancelAction.INTERRUPT))
 
 
 async def test_a_refused_change_writes_nothing_at_all(sqlite: SqliteHand) -> None:
@@ -141,8 +141,8 @@ async def test_a_refused_change_writes_nothing_at_all(sqlite: SqliteHand) -> Non
     ]
     for request, refusal in refusals:
         with pytest.raises(refusal):
-            await sqlite.store.change(request)
-    await asyncio.gather(*(sqlite.store.change(request) for request, _ in refusals), return_exceptions=True)
+            await sqlite.change(request)
+    await asyncio.gather(*(sqlite.change(request) for request, _ in refusals), return_exceptions=True)
     assert everything(sqlite.path) == before
 
 
@@ -160,10 +160,10 @@ async def test_a_request_that_changes_nothing_writes_nothing(sqlite: SqliteHand)
         *(kind("nobody") for kind in (commands.Tick, commands.Recover)),
         commands.ClaimRun("nobody", frozenset({"g"})),
     ]
-    before = sqlite.sqlite.writer.total_changes
+    before = sqlite.sqlite.writer._connection.total_changes
     for request in requests:
-        assert not (await sqlite.store.change(request)).writes
-    assert sqlite.sqlite.writer.total_changes == before
+        assert not (await sqlite.change(request)).writes
+    assert sqlite.sqlite.writer._connection.total_changes == before
 
 
 async def test_a_repeated_request_is_recognised_after_reopening_too(hand: Hand) -> None:
@@ -187,7 +187,7 @@ async def test_the_listener_hears_each_decision_after_its_commit_and_in_order(ha
         assert decision.thread is not None
         heard.append((thread_id, decision.thread.last_event))
 
-    hand.store.on_commit = listen
+    hand.changes.listeners.append(listen)
     await hand.create("t")
     await hand.create("u")
     changes = [hand.update({}, "tu"[number % 2]) for number in range(20)]
@@ -202,7 +202,7 @@ async def test_a_listener_that_fails_harms_neither_the_caller_nor_the_next(hand:
     def listen(thread_id: str, decision: Decision) -> None:
         raise RuntimeError("a bug")
 
-    hand.store.on_commit = listen
+    hand.changes.listeners.append(listen)
     await hand.create("t")
     await asyncio.gather(hand.update({"a": 1}), hand.update({"b": 2}))
     assert await hand.values() == {"a": 1, "b": 2}

@@ -61,7 +61,7 @@ async def test_the_events_of_a_rolled_back_run_stay_in_number_and_lose_their_con
     await hand.publish("r", "tokens", {"gone": 2})
     await hand.commit("r", {"gone": 3})
     await hand.admit("new", strategy=ROLLBACK)
-    await hand.store.change(commands.AcknowledgeStop("t", "r", 1))
+    await hand.change(commands.AcknowledgeStop("t", "r", 1))
     await hand.claim()
     await hand.publish("new", "tokens", {"kept": 2})
     await hand.commit("new", {"kept": 3})

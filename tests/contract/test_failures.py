@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 
+from doubletext_server.store.rows import Rows
 from doubletext_server.store.sqlite import store as store_module
 from doubletext_server.store.sqlite import writes
 from doubletext_statemachine import commands, errors
@@ -14,18 +15,18 @@ from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Tombstone
 from tests.support.store import ROLLBACK, Hand, SqliteHand, everything
 
-Apply = Callable[[sqlite3.Connection, commands.Command, Decision, int], None]
+Write = Callable[[sqlite3.Connection, Rows], None]
 
 
-def failing(error: Exception, thread_id: str = "poison") -> Apply:
+def failing(error: Exception, thread_id: str = "poison") -> Write:
     """Writes as ever, and then fails, for one thread."""
 
-    def apply(connection: sqlite3.Connection, request: commands.Command, decision: Decision, now: int) -> None:
-        writes.apply(connection, request, decision, now)
-        if request.thread_id == thread_id:
+    def write(connection: sqlite3.Connection, rows: Rows) -> None:
+        writes.write(connection, rows)
+        if rows.thread_id == thread_id:
             raise error
 
-    return apply
+    return write
 
 
 def io_error() -> Exception:
@@ -41,10 +42,10 @@ async def test_a_change_that_fails_does_so_alone(
     sqlite: SqliteHand, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     heard: list[str] = []
-    sqlite.store.on_commit = lambda thread_id, decision: heard.append(thread_id)
-    monkeypatch.setattr(store_module, "apply", failing(error))
+    sqlite.changes.listeners.append(lambda thread_id, decision: heard.append(thread_id))
+    monkeypatch.setattr(store_module, "write", failing(error))
     names = ["a", "b", "poison", "c", "a", "d"]
-    changes = [sqlite.store.change(commands.CreateThread(name)) for name in names]
+    changes = [sqlite.change(commands.CreateThread(name)) for name in names]
     outcomes = await asyncio.gather(*changes, return_exceptions=True)
     assert outcomes[2] is error
     assert isinstance(outcomes[4], errors.ThreadExists)
@@ -72,8 +73,8 @@ async def test_a_cancelled_callers_change_is_committed_whole_or_not_at_all(
     await sqlite.create(thread_id)
     await sqlite.admit("old", thread_id, given={"old": 1})
     await sqlite.claim(thread_id)
-    monkeypatch.setattr(store_module, "apply", failing(sqlite3.IntegrityError("a bug")))
-    sqlite.store.on_commit = lambda thread_id, decision: heard.append(thread_id)
+    monkeypatch.setattr(store_module, "write", failing(sqlite3.IntegrityError("a bug")))
+    sqlite.changes.listeners.append(lambda thread_id, decision: heard.append(thread_id))
     before = everything(sqlite.path)
 
     call = asyncio.create_task(sqlite.admit("new", thread_id, ROLLBACK))
@@ -120,7 +121,7 @@ async def test_a_database_that_cannot_be_written_just_now_is_no_bug(
 ) -> None:
     await sqlite.create()
     with monkeypatch.context() as broken:
-        broken.setattr(store_module, "apply", failing(io_error(), "t"))
+        broken.setattr(store_module, "write", failing(io_error(), "t"))
         with pytest.raises(errors.NotReady, match="disk I/O error"):
             await sqlite.update({"a": 1})
     assert not sqlite.sqlite.writer.in_transaction

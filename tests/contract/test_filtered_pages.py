@@ -31,7 +31,7 @@ async def a_thread(hand: Hand, name: str, dice: random.Random) -> None:
     if status is ThreadStatus.INTERRUPTED:
         await hand.cancel(f"{name} 1", name)
     elif status is ThreadStatus.ERROR:
-        await hand.store.change(commands.FailRun(name, f"{name} 1", 1, "E", "m"))
+        await hand.change(commands.FailRun(name, f"{name} 1", 1, "E", "m"))
     else:
         await hand.succeed(f"{name} 1", name)
     if status is ThreadStatus.BUSY:
@@ -89,7 +89,7 @@ async def test_each_thread_that_fits_all_along_is_listed_once_and_in_order(
         lambda after: hand.store.threads(statuses, 3, after, metadata),
         lambda record: str(record.thread.thread_id),
         lambda name: a_thread(hand, name, dice),
-        lambda name: hand.store.change(commands.DeleteThread(name)),
+        lambda name: hand.change(commands.DeleteThread(name)),
         dice,
     )
     by_hand = []
@@ -138,7 +138,7 @@ async def test_each_run_that_fits_all_along_is_listed_once_and_in_order(
 
     async def go(name: str) -> None:
         await hand.cancel(name)
-        await hand.store.change(commands.DeleteRun("t", name))
+        await hand.change(commands.DeleteRun("t", name))
 
     async def come(name: str) -> None:
         await hand.admit(name, metadata='{"a":0,"b":1}')

@@ -83,11 +83,11 @@ async def test_a_threads_new_metadata_takes_the_place_of_the_old(hand: Hand) -> 
         commands.UpdateThread("t", {"max_queued_runs": 5}),
         commands.UpdateThread("t", {"metadata": '{"a":1,"b":1}'}),
     ):
-        await hand.store.change(other)
+        await hand.change(other)
         assert await threads(hand, '{"a":1,"b":1}') == ["t"]
-    await hand.store.change(commands.UpdateThread("t", {"metadata": '{"b":1,"c":1}'}))
+    await hand.change(commands.UpdateThread("t", {"metadata": '{"b":1,"c":1}'}))
     assert [await threads(hand, text({key: 1})) for key in "abc"] == [[], ["t"], ["t"]]
-    await hand.store.change(commands.UpdateThread("t", {"metadata": "{}"}))
+    await hand.change(commands.UpdateThread("t", {"metadata": "{}"}))
     assert [await threads(hand, text({key: 1})) for key in "abc"] == [[], [], []]
 
 
@@ -97,14 +97,14 @@ async def test_a_thread_that_was_deleted_and_made_anew_has_nothing_of_the_old_on
         await hand.admit("r", metadata='{"a":1}')
         await hand.cancel("r")
         assert await threads(hand, '{"a":1}', ThreadStatus.INTERRUPTED) == ["t"]
-        await hand.store.change(commands.DeleteThread("t"))
+        await hand.change(commands.DeleteThread("t"))
         assert await threads(hand, '{"a":1}') == []
         await hand.create()
         await hand.admit("s")
         assert await threads(hand, '{"a":1}') == []
         assert await threads(hand, "{}", ThreadStatus.INTERRUPTED) == []
         assert await runs(hand, '{"a":1}') == []
-        await hand.store.change(commands.DeleteThread("t"))
+        await hand.change(commands.DeleteThread("t"))
 
 
 async def test_a_run_that_was_rolled_back_or_deleted_is_not_found_by_its_metadata(hand: Hand) -> None:
@@ -115,5 +115,5 @@ async def test_a_run_that_was_rolled_back_or_deleted_is_not_found_by_its_metadat
     await hand.claim()
     await hand.cancel("rolled back", rollback=True)
     await hand.cancel("deleted")
-    await hand.store.change(commands.DeleteRun("t", "deleted"))
+    await hand.change(commands.DeleteRun("t", "deleted"))
     assert await runs(hand, '{"a":1}') == ["kept"]

@@ -7,10 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from doubletext_server.store.rows import Rows
 from doubletext_server.store.sqlite import lane, writes
 from doubletext_server.store.sqlite import store as store_module
-from doubletext_statemachine import commands
-from doubletext_statemachine.decisions import Decision
 from tests.support.store import INTERRUPT, Hand, SqliteHand, everything
 
 
@@ -19,13 +18,13 @@ async def test_readers_see_nothing_of_a_change_before_it_is_committed(
 ) -> None:
     written, go_on = threading.Event(), threading.Event()
 
-    def apply(connection: sqlite3.Connection, request: commands.Command, decision: Decision, now: int) -> None:
-        writes.apply(connection, request, decision, now)
+    def write(connection: sqlite3.Connection, rows: Rows) -> None:
+        writes.write(connection, rows)
         written.set()
         assert go_on.wait(30)
 
     await sqlite.create()
-    monkeypatch.setattr(store_module, "apply", apply)
+    monkeypatch.setattr(store_module, "write", write)
     change = asyncio.create_task(sqlite.update({"a": 1}))
     try:
         await asyncio.to_thread(written.wait, 30)

@@ -86,7 +86,7 @@ class Play:
         kinds += ["cancel", "roll back", "delete run", "relabel", "rename", "update", "recover", "delete"]
         kind = dice.choice(kinds)
         try:
-            await self.hand.store.change(await self.request(kind, thread_id))
+            await self.hand.change(await self.request(kind, thread_id))
             self.done[kind] += 1
         except (Refusal, IndexError):  # IndexError: there is no run
             if dice.randrange(2):

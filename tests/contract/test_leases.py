@@ -42,7 +42,7 @@ async def test_what_a_decision_says_of_a_workers_run_is_what_is_read_at_each_mov
     leases = []
     for move in moves:
         hand.clock.now += LEASE if isinstance(move, commands.Tick) else 7
-        decision = await hand.store.change(move)
+        decision = await hand.change(move)
         record = await hand.record("r")
         assert record.run == decision.run
         leases.append(record.run.lease_expires and record.run.lease_expires - hand.clock.now)
@@ -58,17 +58,17 @@ async def test_a_lease_survives_the_server(hand: Hand) -> None:
     for _ in range(2):
         await hand.reopen()
         assert await hand.store.unsettled() == ["t"]
-        decision = await hand.store.change(commands.Recover("t"))
+        decision = await hand.change(commands.Recover("t"))
         assert (decision.writes, decision.upcoming) == (False, (None, run.lease_expires))
         assert (await hand.record("r")).run == run
     hand.clock.now = (run.lease_expires or 0) - 1
-    await hand.store.change(commands.CommitStep("t", "r", 1, "{}", by_worker=True))
+    await hand.change(commands.CommitStep("t", "r", 1, "{}", by_worker=True))
     hand.clock.now += 1
     with pytest.raises(errors.LeaseLost, match="EXPIRED"):
-        await hand.store.change(commands.CommitStep("t", "r", 1, "{}", by_worker=True))
+        await hand.change(commands.CommitStep("t", "r", 1, "{}", by_worker=True))
     await hand.reopen()
-    assert (await hand.store.change(commands.Recover("t"))).upcoming.wake == run.lease_expires
-    await hand.store.change(commands.Tick("t"))
+    assert (await hand.change(commands.Recover("t"))).upcoming.wake == run.lease_expires
+    await hand.change(commands.Tick("t"))
     run = (await hand.record("r")).run
     assert (run.status, run.reason, run.lease_expires, run.last_step) == (S.PENDING, Reason.LEASE_LOST, None, 3)
 
@@ -86,13 +86,13 @@ async def test_the_wait_for_a_stopped_worker_survives_the_server(hand: Hand, str
     for beat in (False, True):
         if beat:
             hand.clock.now += SECOND
-            await hand.store.change(commands.Heartbeat("t", "r", 1, LEASE, by_worker=True))
+            await hand.change(commands.Heartbeat("t", "r", 1, LEASE, by_worker=True))
             stopping = StoppingAttempt("r", 1, stopped + LEASE + SECOND, stopped + GRACE, "w")
         await hand.reopen()
         assert (await hand.store.thread("t")).thread.stopping == stopping
-        decision = await hand.store.change(commands.Recover("t"))
+        decision = await hand.change(commands.Recover("t"))
         assert (decision.writes, decision.upcoming) == (False, (None, stopping.until))
-    await hand.store.change(commands.ReleaseRun("t", "r", 1, by_worker=True))
+    await hand.change(commands.ReleaseRun("t", "r", 1, by_worker=True))
     await hand.reopen()
     assert (await hand.store.thread("t")).thread.stopping is None
     assert (await hand.claim(worker_id="w")).run_id == "next"
@@ -104,7 +104,7 @@ async def test_a_thread_that_awaits_a_stopped_worker_is_unsettled_though_nothing
     await hand.cancel("r")
     assert await hand.store.unsettled() == ["t"]
     hand.clock.now += LEASE
-    await hand.store.change(commands.Tick("t"))
+    await hand.change(commands.Tick("t"))
     assert await hand.store.unsettled() == []
 
 
@@ -117,10 +117,10 @@ async def test_an_outcome_that_comes_too_late_is_refused_once_the_acknowledgemen
     await sqlite.admit("next", strategy=strategy)
     before = everything(sqlite.path)
     heard: list[Decision] = []
-    sqlite.store.on_commit = lambda thread_id, decision: heard.append(decision)
+    sqlite.changes.listeners.append(lambda thread_id, decision: heard.append(decision))
     sqlite.clock.now += 1
     with pytest.raises(errors.LeaseLost, match="SUPERSEDED"):
-        await sqlite.store.change(commands.SucceedRun("t", "r", 1, '{"a":1}', "digest", by_worker=True))
+        await sqlite.change(commands.SucceedRun("t", "r", 1, '{"a":1}', "digest", by_worker=True))
     (decision,) = heard
     assert decision.writes
     assert decision.upcoming.ready
@@ -130,7 +130,7 @@ async def test_an_outcome_that_comes_too_late_is_refused_once_the_acknowledgemen
     columns = zip(columns_of(sqlite.path, "threads"), thread, acknowledged, strict=True)
     assert {name: new for name, old, new in columns if old != new} == dict.fromkeys(STOPPING)
     with pytest.raises(errors.LeaseLost):
-        await sqlite.store.change(commands.SucceedRun("t", "r", 1, '{"a":1}', "digest", by_worker=True))
+        await sqlite.change(commands.SucceedRun("t", "r", 1, '{"a":1}', "digest", by_worker=True))
     assert len(heard) == 1
 
 
@@ -139,13 +139,13 @@ async def test_neither_heartbeats_nor_acknowledgements_are_updates_of_the_thread
     await remote(hand)
     updated = (await hand.store.thread("t")).thread.update_time
     hand.clock.now += 1
-    await hand.store.change(commands.Heartbeat("t", "r", 1, LEASE))
+    await hand.change(commands.Heartbeat("t", "r", 1, LEASE))
     assert (await hand.store.thread("t")).thread.update_time == updated
     await hand.cancel("r")
     stopped = hand.clock.now
     for request in (commands.Heartbeat("t", "r", 1, LEASE), commands.ReleaseRun("t", "r", 1)):
         hand.clock.now += 1
-        assert (await hand.store.change(request)).writes
+        assert (await hand.change(request)).writes
         assert (await hand.store.thread("t")).thread.update_time == stopped
 
 
@@ -161,10 +161,10 @@ async def test_a_runs_thread_is_known_also_when_it_is_rolled_back_and_that_of_no
         await hand.cancel("on u", "u", rollback=True)
     assert await hand.store.thread_of("nobody") is None
     assert await hand.store.thread_of("t") is None
-    await hand.store.change(commands.DeleteThread("u"))
+    await hand.change(commands.DeleteThread("u"))
     assert await hand.store.thread_of("on u") is None
     await hand.cancel("on t")
-    await hand.store.change(commands.DeleteRun("t", "on t"))
+    await hand.change(commands.DeleteRun("t", "on t"))
     assert await hand.store.thread_of("on t") is None
 
 
@@ -172,9 +172,9 @@ async def test_the_thread_of_a_deleted_record_is_known_while_its_attempt_is_awai
     await hand.create()
     await remote(hand)
     await hand.cancel("r")
-    await hand.store.change(commands.DeleteRun("t", "r"))
+    await hand.change(commands.DeleteRun("t", "r"))
     assert await hand.store.thread_of("r") == "t"
-    await hand.store.change(commands.ReleaseRun("t", "r", 1, by_worker=True))
+    await hand.change(commands.ReleaseRun("t", "r", 1, by_worker=True))
     assert await hand.store.thread_of("r") is None
 
 
@@ -184,7 +184,7 @@ OWN: Final = {"a": 1}
 
 
 async def repeat(hand: Hand, step: int, update: str = '{"a":1}') -> Decision:
-    return await hand.store.change(commands.CommitStep("t", "r", hand.epochs["r"], update, step, by_worker=True))
+    return await hand.change(commands.CommitStep("t", "r", hand.epochs["r"], update, step, by_worker=True))
 
 
 async def test_a_step_is_repeated_by_the_run_that_made_it_and_by_no_other(hand: Hand) -> None:
@@ -204,7 +204,7 @@ async def test_a_step_is_repeated_by_the_run_that_made_it_and_by_no_other(hand: 
         await hand.reopen()
         if attempt == 1:
             hand.clock.now += LEASE
-            await hand.store.change(commands.Tick("t"))
+            await hand.change(commands.Tick("t"))
             assert (await hand.claim(worker_id="v")).epoch == 2
     assert [state.step for state in (await hand.store.states("t", 10, None)).items] == [5, 4, 3, 2, 1]
 
@@ -216,13 +216,13 @@ async def test_an_outcome_and_a_release_are_recognised_after_reopening_too(hand:
     for request in (release, finish):
         if request is finish:
             await hand.claim(worker_id="w")
-        assert (await hand.store.change(request)).writes
+        assert (await hand.change(request)).writes
         await hand.reopen()
-        assert not (await hand.store.change(request)).writes
-    decision = await hand.store.change(finish)
+        assert not (await hand.change(request)).writes
+    decision = await hand.change(finish)
     assert decision.run == (await hand.record("r")).run
     with pytest.raises(errors.LeaseLost, match="SUCCESS"):
-        await hand.store.change(commands.SucceedRun("t", "r", 2, '{"a":1}', "other"))
+        await hand.change(commands.SucceedRun("t", "r", 2, '{"a":1}', "other"))
 
 
 async def test_a_workers_request_that_is_refused_or_changes_nothing_writes_nothing(sqlite: SqliteHand) -> None:
@@ -249,10 +249,10 @@ async def test_a_workers_request_that_is_refused_or_changes_nothing_writes_nothi
         commands.ReleaseRun("own", "s", 1, by_worker=True),
         commands.Heartbeat("nobody", "r", 1, LEASE),
     ]
-    before = sqlite.sqlite.writer.total_changes
+    before = sqlite.sqlite.writer._connection.total_changes
     for request in idle:
-        assert not (await sqlite.store.change(request)).writes
+        assert not (await sqlite.change(request)).writes
     for request in refused:
         with pytest.raises((errors.LeaseLost, errors.InvalidField)):
-            await sqlite.store.change(request)
-    assert sqlite.sqlite.writer.total_changes == before
+            await sqlite.change(request)
+    assert sqlite.sqlite.writer._connection.total_changes == before

@@ -77,7 +77,7 @@ async def make_threads(hand: Hand, prefix: str, count: int, kind: tuple[ThreadSt
         await asyncio.gather(*(hand.cancel(name, name) for name in names))
     if status is T.ERROR:
         await asyncio.gather(*(hand.claim(name) for name in names))
-        await asyncio.gather(*(hand.store.change(commands.FailRun(name, name, 1, "E", "m")) for name in names))
+        await asyncio.gather(*(hand.change(commands.FailRun(name, name, 1, "E", "m")) for name in names))
 
 
 async def make_runs(hand: Hand, prefix: str, count: int, kind: tuple[RunStatus, str]) -> None:
@@ -89,7 +89,7 @@ async def make_runs(hand: Hand, prefix: str, count: int, kind: tuple[RunStatus, 
             changes += [commands.ClaimRun("t", GRAPHS), commands.SucceedRun("t", name, 1)]
         elif status is S.INTERRUPTED:
             changes.append(commands.CancelRun("t", name, CancelAction.INTERRUPT))
-    await asyncio.gather(*map(hand.store.change, changes))
+    await asyncio.gather(*map(hand.change, changes))
 
 
 @dataclass
@@ -152,7 +152,7 @@ async def test_a_page_of_threads_costs_the_same_in_a_larger_file(sqlite: SqliteH
     small, found, plans = await cost(sqlite, read)
     assert_served_from_indexes(plans, BUSY_PLAN if T.BUSY in case.statuses else set())
     for name in [f"new {number}" for number in range(FIT // 2)]:
-        await sqlite.store.change(commands.DeleteThread(name))
+        await sqlite.change(commands.DeleteThread(name))
     await make_threads(sqlite, "many ", MANY, case.crowd)
     await make_threads(sqlite, "new ", FIT // 2, case.fits)
     large, found_again, plans_again = await cost(sqlite, read)
@@ -183,7 +183,7 @@ async def test_a_page_of_runs_costs_the_same_on_a_longer_thread(
     assert_served_from_indexes(plans, set())
     for name in [f"new {number}" for number in range(FIT // 2)]:
         await sqlite.cancel(name)
-        await sqlite.store.change(commands.DeleteRun("t", name))
+        await sqlite.change(commands.DeleteRun("t", name))
     await make_runs(sqlite, "many ", MANY, case.crowd)
     await make_runs(sqlite, "new ", FIT // 2, case.fits)
     large, found_again, plans_again = await cost(sqlite, read)

@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from doubletext_server.engine.changes import Changes
 from doubletext_server.store.check import check
 from doubletext_server.store.protocol import RunRecord
 from doubletext_server.store.sqlite import schema
@@ -76,18 +77,18 @@ async def test_a_file_of_version_1_opens_with_what_ran_and_what_was_awaited(
 
 async def test_what_a_server_of_version_1_had_in_execution_was_its_own(store: SqliteStore) -> None:
     assert sorted(await store.unsettled()) == ["t", "u"]
-    decision = await store.change(commands.Recover("t"))
+    decision = await Changes(store).change(commands.Recover("t"))
     assert decision.upcoming.ready
     assert (decision.upcoming.ready.run_id, decision.upcoming.ready.reason) == ("r", Reason.LEASE_LOST)
-    decision = await store.change(commands.Recover("u"))
+    decision = await Changes(store).change(commands.Recover("u"))
     assert decision.upcoming.ready
     assert decision.upcoming.ready.run_id == "n"
     for thread_id, run_id, epoch in (("t", "r", 2), ("u", "n", 1)):
-        run = (await store.change(commands.ClaimRun(thread_id, frozenset({"g"}), "w", LEASE))).run
+        run = (await Changes(store).change(commands.ClaimRun(thread_id, frozenset({"g"}), "w", LEASE))).run
         assert run
         assert run.run_id == run_id
-        await store.change(commands.CommitStep(thread_id, run_id, epoch, "{}", by_worker=True))
-        await store.change(commands.SucceedRun(thread_id, run_id, epoch, None, "digest", by_worker=True))
+        await Changes(store).change(commands.CommitStep(thread_id, run_id, epoch, "{}", by_worker=True))
+        await Changes(store).change(commands.SucceedRun(thread_id, run_id, epoch, None, "digest", by_worker=True))
     assert await store.unsettled() == []
 
 
@@ -111,7 +112,7 @@ async def test_a_file_of_version_6_opens_recovers_and_passes_a_check(path: Path,
         assert (await store.thread("stopped")).thread.stopping == StoppingAttempt("old", 1, until, until, "w4")
         assert sorted(await store.unsettled()) == ["leased", "queue", "stopped", "work"]
         for thread_id in await store.unsettled():
-            await store.change(commands.Recover(thread_id))
+            await Changes(store).change(commands.Recover(thread_id))
         statuses = {}
         for thread_id in ("talk", "work", "queue", "leased", "stopped", "cut"):
             records = (await store.runs(thread_id, [], True, 10, None)).items
@@ -130,10 +131,10 @@ async def test_a_file_of_version_6_opens_recovers_and_passes_a_check(path: Path,
             "stopped": [("old", S.INTERRUPTED, 0), ("new", S.PENDING, 1)],
             "cut": [("cancelled", S.INTERRUPTED, 0)],
         }
-        assert (await store.change(commands.ClaimRun("stopped", GRAPHS))).run is None
+        assert (await Changes(store).change(commands.ClaimRun("stopped", GRAPHS))).run is None
         clock.now = until
         for thread_id, run_id in (("stopped", "new"), ("queue", "p0"), ("work", "back")):
-            run = (await store.change(commands.ClaimRun(thread_id, GRAPHS))).run
+            run = (await Changes(store).change(commands.ClaimRun(thread_id, GRAPHS))).run
             assert run
             assert run.run_id == run_id
     report = check(str(path))
@@ -148,7 +149,7 @@ async def test_what_a_rollback_deletes_after_a_migration_is_nowhere_in_the_file(
         connection.execute("UPDATE runs SET input = json_object('x', ?) WHERE run_id = 'p1'", (MARKER * 500,))
         connection.commit()
     async with opened_at(path, clock) as store:
-        await store.change(commands.CancelRun("queue", "p1", CancelAction.ROLLBACK))
+        await Changes(store).change(commands.CancelRun("queue", "p1", CancelAction.ROLLBACK))
     assert MARKER.encode() not in content(path)
 
 

@@ -202,9 +202,9 @@ async def test_time_goes_on_from_the_newest_change_when_the_clock_was_set_back(s
     """A rollback compares times: what ended while the run was in flight left a state that is cut off."""
     await sqlite.create()
     await sqlite.admit("r")
-    run = (await sqlite.store.change(commands.ClaimRun("t", GRAPHS, "w", 3600 * SECOND))).run
+    run = (await sqlite.change(commands.ClaimRun("t", GRAPHS, "w", 3600 * SECOND))).run
     assert isinstance(run, Run)
-    await sqlite.store.change(commands.CommitStep("t", "r", run.epoch, '{"a":1}'))
+    await sqlite.change(commands.CommitStep("t", "r", run.epoch, '{"a":1}'))
     before = sqlite.clock.now
     sqlite.clock.now -= 500 * SECOND
     await sqlite.reopen()

@@ -24,7 +24,7 @@ async def test_threads_come_newest_first_in_pages_while_others_come_and_go(hand:
         hand.clock.now += 1
         await hand.create(f"new{next(born)}")
         if (name := next(gone, None)) is not None:
-            await hand.store.change(commands.DeleteThread(name))
+            await hand.change(commands.DeleteThread(name))
 
     read: list[str] = []
     sizes = []
@@ -65,7 +65,7 @@ async def test_runs_come_by_sequence_in_pages_while_others_come_and_go(hand: Han
         await hand.admit(name)
         await hand.cancel(name)
         if (name := next(gone, "")) != "":
-            await hand.store.change(commands.DeleteRun("t", name))
+            await hand.change(commands.DeleteRun("t", name))
 
     read: list[str] = []
     async for page in pages(lambda after: hand.store.runs("t", [], oldest_first, 3, after), meanwhile):

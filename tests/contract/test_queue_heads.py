@@ -9,9 +9,11 @@ from typing import Final
 
 import pytest
 
-from doubletext_server.store.sqlite import front, schema
-from doubletext_server.store.sqlite.rows import ASSISTANT, assistant_row, placeholders
-from doubletext_server.store.sqlite.writes import apply, load_view
+from doubletext_server.store.rows import ASSISTANT, assistant_row, rows
+from doubletext_server.store.sqlite import queue, schema
+from doubletext_server.store.sqlite.sql import insert
+from doubletext_server.store.sqlite.views import load_view
+from doubletext_server.store.sqlite.writes import write
 from doubletext_statemachine import commands
 from doubletext_statemachine.arbiter import decide
 from doubletext_statemachine.decisions import Decision
@@ -33,16 +35,16 @@ def connection() -> Iterator[sqlite3.Connection]:
         connection.execute("PRAGMA foreign_keys = ON")
         for key, assistant in ASSISTANTS.items():
             columns = (key, *assistant_row(assistant))
-            connection.execute(f"INSERT INTO assistants ({ASSISTANT}) VALUES ({placeholders(ASSISTANT)})", columns)
+            connection.execute(insert("assistants", ASSISTANT), columns)
         yield connection
 
 
 def writer(connection: sqlite3.Connection) -> Applied:
-    def write(request: commands.Command, made: Decision, now: int) -> None:
+    def apply(request: commands.Command, made: Decision, now: int) -> None:
         if made.writes:
-            apply(connection, request, made, now)
+            write(connection, rows(request, made, now))
 
-    return write
+    return apply
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -65,7 +67,7 @@ def test_a_runs_place_is_counted_as_the_line_is_ordered(connection: sqlite3.Conn
         for later in (now + ahead for ahead in AHEAD):
             waiting = in_order(world.in_flight, later)
             counted += len(waiting)
-            assert [front.position(connection, run, later) for run in waiting] == list(range(1, len(waiting) + 1))
+            assert [queue.position(connection, run, later) for run in waiting] == list(range(1, len(waiting) + 1))
     assert counted > 500
 
 
@@ -76,21 +78,23 @@ def test_a_run_admitted_since_the_clock_was_looked_at_is_not_taken_for_a_delayed
     runs = []
     for number in range(3):
         request = commands.AdmitRun(T, f"r{number}", "a", PLAIN, create_thread=True, delay=50 * (number == 1))
-        apply(connection, request, made := decide(load_view(connection, request, ASSISTANTS, now), request, now), now)
+        made = decide(load_view(connection, request, ASSISTANTS, now), request, now)
+        write(connection, rows(request, made, now))
         runs.append(made.admitted)
-    assert [front.position(connection, run, now - 1) for run in runs if run] == [1, 3, 2]
+    assert [queue.position(connection, run, now - 1) for run in runs if run] == [1, 3, 2]
 
 
 # What it costs
 
 FEW, MANY = 40, 400
 STATEMENTS: Final = {
-    name: value for name, value in vars(front).items() if isinstance(value, str) and value.startswith("SELECT")
+    name: value for name, value in vars(queue).items() if isinstance(value, str) and value.startswith("SELECT")
 }
 
 
 def put(connection: sqlite3.Connection, request: commands.Command, now: int) -> None:
-    apply(connection, request, decide(load_view(connection, request, ASSISTANTS, now), request, now), now)
+    made = decide(load_view(connection, request, ASSISTANTS, now), request, now)
+    write(connection, rows(request, made, now))
 
 
 def steps_to_load(connection: sqlite3.Connection, request: commands.Command, now: int) -> int:

@@ -101,7 +101,7 @@ async def mark(hand: Hand, run_id: str, thread_id: str = "t") -> None:
 
 
 async def handed_back_and_cancelled(hand: Hand) -> None:
-    await hand.store.change(commands.Recover("t"))
+    await hand.change(commands.Recover("t"))
     await hand.cancel("r", rollback=True)
 
 
@@ -109,7 +109,7 @@ ROLLBACKS: Final[dict[str, Callable[[Hand], Awaitable[object]]]] = {
     "superseded": lambda hand: hand.admit("new", strategy=ROLLBACK),
     "cancelled": lambda hand: hand.cancel("r", rollback=True),
     "handed back first": handed_back_and_cancelled,
-    "thread deleted": lambda hand: hand.store.change(commands.DeleteThread("t")),
+    "thread deleted": lambda hand: hand.change(commands.DeleteThread("t")),
 }
 
 
@@ -161,7 +161,7 @@ async def test_what_was_rolled_back_is_nowhere_in_the_file_after_any_mix_of_step
         await asyncio.gather(*changes)
         if dice.random() < 0.3:
             await sqlite.cancel(alive.pop(name), name, rollback=True)
-            await sqlite.store.change(commands.Recover(name))
+            await sqlite.change(commands.Recover(name))
     for name, run in alive.items():
         await sqlite.cancel(run, name, rollback=True)
     assert tables_with(sqlite.path, MARKER) == set()
@@ -183,7 +183,7 @@ async def test_deleting_a_runs_record_leaves_its_steps(hand: Hand) -> None:
     await hand.create()
     await hand.run_through("r", {"b": 2}, given={"a": 1})
     events = await hand.events()
-    await hand.store.change(commands.DeleteRun("t", "r"))
+    await hand.change(commands.DeleteRun("t", "r"))
     assert await hand.store.run("r") is None
     assert await hand.values() == {"a": 1, "b": 2}
     assert await hand.events() == events
@@ -199,7 +199,7 @@ async def test_a_deleted_thread_takes_all_that_was_on_it_and_nothing_else(sqlite
     await sqlite.cancel("s", rollback=True)
     await mark(sqlite, "big")
     await snapshots(sqlite)
-    await sqlite.store.change(commands.DeleteThread("t"))
+    await sqlite.change(commands.DeleteThread("t"))
     assert everything(sqlite.path) == before
     assert await sqlite.store.run("s") is None
     await sqlite.create("t")

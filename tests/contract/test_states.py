@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from doubletext_server.store.sqlite import reads
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import DEFAULT_REDUCERS, Assistant, Reducers
 from doubletext_statemachine.state import fold
@@ -32,7 +31,7 @@ class Log:
         listed = {state.step: state.values for page in read for state in page}
         assert listed == {step: self.state(step) for step in range(1, len(self.steps) + 1)}
         _, raw = await hand.store.start_of("t", "no run")
-        assert reads.read_values(raw) == self.state(len(self.steps))
+        assert raw.values() == self.state(len(self.steps))
 
 
 def message(number: int, size: int = 9_000) -> dict[str, Any]:
@@ -69,7 +68,7 @@ async def test_every_state_is_the_plain_fold_of_its_steps_before_and_after_a_rol
     log.steps = before
     assert not set(await snapshots(sqlite)) & set(above)
     await log.agrees(sqlite)
-    await sqlite.store.change(commands.AcknowledgeStop("t", "r", 1))
+    await sqlite.change(commands.AcknowledgeStop("t", "r", 1))
     await sqlite.claim()
     log.steps.append(({}, DEFAULT_REDUCERS))
     for number in range(80, 100):
@@ -183,7 +182,7 @@ async def test_a_snapshot_of_a_deleted_thread_does_not_get_into_the_next_one_of_
     await sqlite.store.state("t")
     await entered.wait()
     sqlite.clock.now += 1
-    await sqlite.store.change(commands.DeleteThread("t"))
+    await sqlite.change(commands.DeleteThread("t"))
     await sqlite.create()
     await sqlite.update({"new": 1})
     go_on.set()

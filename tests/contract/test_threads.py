@@ -50,11 +50,11 @@ async def test_a_threads_status_follows_from_its_runs(hand: Hand, play: tuple[st
         "admit": lambda: hand.admit("r", timeout=1),
         "claim": hand.claim,
         "succeed": lambda: hand.succeed("r"),
-        "fail": lambda: hand.store.change(commands.FailRun("t", "r", 1, "E", "m")),
-        "time out": lambda: hand.store.change(commands.Tick("t")),
+        "fail": lambda: hand.change(commands.FailRun("t", "r", 1, "E", "m")),
+        "time out": lambda: hand.change(commands.Tick("t")),
         "cancel": lambda: hand.cancel("r"),
         "roll back": lambda: hand.cancel("r", rollback=True),
-        "delete": lambda: hand.store.change(commands.DeleteRun("t", "r")),
+        "delete": lambda: hand.change(commands.DeleteRun("t", "r")),
         **{name: partial(another, name) for name in ("admit another", "cancel another", "roll back another")},
     }
     for act in play:
@@ -88,7 +88,7 @@ async def test_threads_with_runs_in_flight_or_stopped_attempts_are_unsettled(han
     await hand.succeed("done", "done")
     await hand.cancel("stopped", "stopped")
     assert sorted(await hand.store.unsettled()) == ["pending", "running", "stopped"]
-    await hand.store.change(commands.AcknowledgeStop("stopped", "stopped", 1))
+    await hand.change(commands.AcknowledgeStop("stopped", "stopped", 1))
     assert sorted(await hand.store.unsettled()) == ["pending", "running"]
 
 

@@ -35,15 +35,13 @@ def go_programs(copy: Path) -> Path:
     folder = copy / "examples/go-client"
     make("./generate.sh", folder=folder)
     make("go", "vet", "./...", folder=folder)
-    make(
-        "go", "build", "-trimpath", "-o", "bin/", "./cmd/...", folder=folder
-    )  # without paths, a build is cached for all
+    make("go", "build", "-o", "bin/", "./cmd/...", folder=folder)
     return folder / "bin"
 
 
 def make(*command: str, folder: Path) -> None:
     path = os.pathsep.join([os.environ["PATH"], str(Path(sys.executable).parent)])  # where buf is
-    environment = {**os.environ, "PATH": path}
+    environment = {**os.environ, "PATH": path, "GOFLAGS": "-trimpath"}  # without paths, one build serves all folders
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
     )

@@ -158,7 +158,7 @@ async def test_a_backup_is_checked_and_restored(tmp_path: Path) -> None:
         code, output = await run("bash", "-ec", block(OPERATIONS, "backup"), cwd=tmp_path)
         assert code == 0, output
         code, output = await run("bash", "-ec", block(OPERATIONS, "check"), cwd=tmp_path)
-        assert (code, output) == (0, "ok: 1 threads, 0 runs, 0 steps, 0 events\n")
+        assert (code, output) == (0, "ok: 1 thread, 0 runs, 0 steps, 0 events\n")
         later = ("doubletext", "thread", "create", "later")
         assert (await run(*later, DOUBLETEXT_SERVER=server.address))[0] == 0
     async with going(block(OPERATIONS, "restore"), tmp_path, "listening on ") as said:

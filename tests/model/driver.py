@@ -102,7 +102,7 @@ class Driver:
 
     async def ticked(self) -> None:
         """Let the server see what the clock says, as its timers do."""
-        await asyncio.gather(*(self.service.app.store.change(Tick(name)) for name in self._model.threads))
+        await asyncio.gather(*(self.service.app.changes.change(Tick(name)) for name in self._model.threads))
 
     async def quiet(self) -> None:
         """Wait until the server's own attempts are where the model has them, and nothing else is under way."""
@@ -110,7 +110,7 @@ class Driver:
         expected = {run.run_id for run in running if run.lease is None}
         tasks = self.service.app.executor._tasks
         async with asyncio.timeout(PATIENCE):
-            while not (tasks == set(waiting := self.player.waiting()) and expected <= set(waiting.values())):
+            while not (len(tasks) == len(waiting := self.player.waiting()) and expected <= waiting):
                 await self.service.app.store.settled()
 
     async def moved(self, run_id: str) -> None:

@@ -64,10 +64,10 @@ class Player:
 
         return played
 
-    def waiting(self) -> dict[asyncio.Task[Any], str]:
-        """The tasks that wait for a word, with their runs' ids: those that a cancellation has reached are none."""
+    def waiting(self) -> set[str]:
+        """The runs whose attempts wait for a word: those that a cancellation has reached are none."""
         return {
-            attempt.task: run_id
+            run_id
             for run_id, attempt in self.attempts.items()
             if attempt.waits and not attempt.task.done() and not attempt.task.cancelling()
         }

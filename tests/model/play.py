@@ -13,7 +13,7 @@ ASKED = int(os.environ.get("DOUBLETEXT_EXAMPLES", "0"))
 STEPS = 40
 
 
-def played(machine: type[Machine], examples: int = 25) -> Any:
+def played(machine: type[Machine], examples: int = 12) -> Any:
     """A test that plays so many sequences of the machine's moves, always the same; or as many new ones as asked for."""
     chosen = settings(
         max_examples=ASKED or examples,

@@ -18,9 +18,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from tests.mutants.mutations import PLANTS, Plant
+from tests.mutants.mutations import MUTANTS, ROOT, Mutant, known_points
 
-ROOT: Final = Path(__file__).parents[2]
 LEFT_OUT: Final = shutil.ignore_patterns(".git", ".venv", ".bench", "*cache*", "node_modules")
 FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 SOME_TESTS_FAILED: Final = 1
@@ -36,11 +35,11 @@ def folders(root: Path) -> list[str]:
     return [f"tests/{name}" for name in FIRST if name in there] + [f"tests/{name}" for name in rest]
 
 
-def found_by(plant: Plant, copy: Path) -> str | None:
+def found_by(mutant: Mutant, copy: Path) -> str | None:
     """The test that fails with the bug in the copy, None when all pass. Raises RuntimeError when they can't be run."""
-    file = copy / plant.file
+    file, text = mutant.planted(known_points(copy))
     sound = file.read_text("utf-8")
-    file.write_text(plant.planted(sound), "utf-8")
+    file.write_text(text, "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *folders(copy)]
     # Before the checkout's own packages, which an editable install puts on the path.
     path = os.pathsep.join(str(folder) for folder in (copy, copy / "server", copy / "statemachine"))
@@ -55,21 +54,21 @@ def found_by(plant: Plant, copy: Path) -> str | None:
         return None
     names = FAILED.findall(done.stdout)
     if done.returncode != SOME_TESTS_FAILED or not names:
-        raise RuntimeError(f"with {plant.what!r} planted, the tests cannot be run:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"with {mutant.what!r} planted, the tests cannot be run:\n{done.stdout}{done.stderr}")
     return str(names[0])
 
 
-def told(plants: Iterable[Plant], copy: Path) -> list[str]:
+def told(mutants: Iterable[Mutant], copy: Path) -> list[str]:
     """What survived; the rest of the table goes to stdout as it comes."""
     survived = []
-    sys.stdout.write("| planted | in | found by | seconds |\n| --- | --- | --- | ---: |\n")
-    for plant in plants:
+    sys.stdout.write("| planted | at | found by | seconds |\n| --- | --- | --- | ---: |\n")
+    for mutant in mutants:
         began = monotonic()
-        test = found_by(plant, copy)
+        test = found_by(mutant, copy)
         if test is None:
-            survived.append(plant.what)
+            survived.append(mutant.what)
         finder = f"`{test}`" if test else "**nothing**"
-        sys.stdout.write(f"| {plant.what} | `{plant.file}` | {finder} | {monotonic() - began:.0f} |\n")
+        sys.stdout.write(f"| {mutant.what} | `{mutant.edits[0][0]}` | {finder} | {monotonic() - began:.0f} |\n")
         sys.stdout.flush()
     return survived
 
@@ -78,14 +77,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="those whose description has this in it")
     only = parser.parse_args().only
-    plants = [plant for plant in PLANTS if only in plant.what]
-    if not plants:
+    mutants = [mutant for mutant in MUTANTS if only in mutant.what]
+    if not mutants:
         parser.error(f"no bug's description has {only!r} in it")
     with tempfile.TemporaryDirectory(prefix="doubletext-mutants-") as folder:
         copy = Path(folder) / "copy"
         shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
-        survived = told(plants, copy)
-    sys.stdout.write(f"{len(plants)} planted, {len(plants) - len(survived)} found\n")
+        survived = told(mutants, copy)
+    sys.stdout.write(f"{len(mutants)} planted, {len(mutants) - len(survived)} found\n")
     if survived:
         sys.exit("nothing finds: " + "; ".join(survived))
 

@@ -1,207 +1,128 @@
-"""The bugs that are planted: what is changed in which file, and what goes wrong by it."""
+"""The bugs that are planted: at which points of the code, and what goes wrong by it."""
 
+from pathlib import Path
 from typing import Final, NamedTuple
 
+from tests.mutants import points
+from tests.mutants.points import DoesNotFit, Operation, Point, mutated
 
-class Plant(NamedTuple):
-    """`edits`: texts, each of which stands once in the file, and what takes their place."""
+ROOT: Final = Path(__file__).parents[2]
+
+
+class Mutant(NamedTuple):
+    """`edits`: what is done at which point; all points are of one file."""
 
     what: str
-    file: str
-    edits: tuple[tuple[str, str], ...]
+    edits: tuple[tuple[str, Operation], ...]
 
-    def planted(self, text: str) -> str:
-        """The file's text with the bug in it. Raises ValueError when it is not the text that the bug is made for."""
-        for old, new in self.edits:
-            if text.count(old) != 1:
-                raise ValueError(f"{self.file} has {text.count(old)} times {old!r}, which is to be replaced once")
-            text = text.replace(old, new)
-        return text
+    def planted(self, known: dict[str, Point]) -> tuple[Path, str]:
+        """The file, and its text with the bug in it. Raises DoesNotFit when the code has another form by now."""
+        at = [known.get(name) for name, _ in self.edits]
+        missing = [name for (name, _), point in zip(self.edits, at, strict=True) if point is None]
+        if missing:
+            raise DoesNotFit(f"no point is called {', '.join(missing)}")
+        there = sorted(
+            (
+                (point.line, point.file, operation)
+                for point, (_, operation) in zip(at, self.edits, strict=True)
+                if point
+            ),
+            key=lambda each: -each[0],  # from the end on, so that the lines before stay where they are
+        )
+        file = there[0][1]
+        text = file.read_text("utf-8")
+        for line, _, operation in there:
+            text = mutated(text, line, operation)
+        return file, text
 
 
-def plant(what: str, file: str, *edits: str) -> Plant:
-    return Plant(what, file, tuple(zip(edits[::2], edits[1::2], strict=True)))
+def known_points(root: Path = ROOT) -> dict[str, Point]:
+    """All points of the product, by name. Raises ValueError for a name that stands twice."""
+    files = sorted(
+        file for folder in ("server", "statemachine", "doubletext") for file in (root / folder).rglob("*.py")
+    )
+    found: dict[str, Point] = {}
+    for point in points.points(files):
+        if point.name in found:
+            raise ValueError(f"two points are called {point.name}: {found[point.name].file} and {point.file}")
+        found[point.name] = point
+    return found
 
 
-ADMISSION: Final = "statemachine/doubletext_statemachine/arbiter/admission.py"
-EXECUTION: Final = "statemachine/doubletext_statemachine/arbiter/execution.py"
-TIME: Final = "statemachine/doubletext_statemachine/arbiter/time.py"
-DRAFT: Final = "statemachine/doubletext_statemachine/decisions.py"
-LIFECYCLE: Final = "statemachine/doubletext_statemachine/lifecycle.py"
-QUEUE: Final = "statemachine/doubletext_statemachine/queue.py"
-LANE: Final = "server/doubletext_server/store/sqlite/lane.py"
-WRITES: Final = "server/doubletext_server/store/sqlite/writes.py"
+def mutant(what: str, name: str, operation: Operation, *more: tuple[str, Operation]) -> Mutant:
+    return Mutant(what, ((name, operation), *more))
 
-PLANTS: Final = (
+
+MUTANTS: Final = (
     # Leases
-    plant(
-        "a lease's epoch is not looked at",
-        LIFECYCLE,
-        "if move.epoch != move.run.epoch:",
-        "if False:",
-    ),
-    plant(
-        "a lease is held at the instant at which it is over",
-        LIFECYCLE,
-        "if move.run.lease_expires is not None and move.run.lease_expires <= move.now:",
-        "if move.run.lease_expires is not None and move.run.lease_expires < move.now:",
-    ),
-    plant(
-        "a run gets one attempt more than it may have",
-        LIFECYCLE,
-        "return move.run.attempt < move.run.assistant.max_attempts",
-        "return move.run.attempt <= move.run.assistant.max_attempts",
-    ),
-    plant(
-        "handing a run back uses up an attempt",
-        LIFECYCLE,
-        "attempts=-1, reason=R.RELEASED",
-        "reason=R.RELEASED",
-    ),
-    plant(
-        "a run that is taken over gets its input a second time",
-        EXECUTION,
-        "    if run.base_step is None:\n        changes",
-        "    if True:\n        changes",
-    ),
-    plant(
-        "a worker may finish what the server itself executes",
-        EXECUTION,
-        "if command.by_worker and run.worker_id is None:",
-        "if False:",
-    ),
-    plant(
-        "a heartbeat lets a stopped attempt go on past its grace",
-        EXECUTION,
-        "until=min(stopping.grace_until, draft.now + command.lease)",
-        "until=draft.now + command.lease",
-    ),
+    mutant("a lease's epoch is not looked at", "lease-epoch", points.condition("False")),
+    mutant("a lease is held at the instant at which it is over", "lease-over", points.compare("<=", "<")),
+    mutant("a run gets one attempt more than it may have", "attempts-left", points.compare("<", "<=")),
+    mutant("handing a run back uses up an attempt", "release-attempt", points.without_argument("attempts")),
+    mutant("a run that is taken over gets its input a second time", "input-once", points.condition("True")),
+    mutant("a worker may finish what the server itself executes", "workers-own", points.condition("False")),
+    mutant("a heartbeat lets a stopped attempt go on past its grace", "grace-end", points.call("min", "_1")),
     # Admission and supersession
-    plant(
-        "REJECT is no guard of an admission",
-        LIFECYCLE,
-        "(strategy_admits, queue_has_room)",
-        "(queue_has_room,)",
-    ),
-    plant(
-        "a queue takes one run more than it has room for",
-        LIFECYCLE,
-        "pending_count(move.view) < _limit(move)",
-        "pending_count(move.view) <= _limit(move)",
-    ),
-    plant(
+    mutant("REJECT is no guard of an admission", "reject-guard", points.without_first),
+    mutant("a queue takes one run more than it has room for", "queue-limit", points.compare("<", "<=")),
+    mutant(
         "a rollback forgets the pending runs",
-        DRAFT,
-        "started_first = sorted(self.view.runs, key",
-        "started_first = sorted((run for run in self.view.runs if run.attempt or trigger is Trigger.INTERRUPT), key",
+        "stop-all",
+        points.value("[run for run in _ if run.attempt or trigger is Trigger.INTERRUPT]"),
     ),
-    plant(
-        "a rollback leaves the run's input in the state",
-        DRAFT,
-        "self.decision.cut_to = self.last_step = run.base_step",
-        "self.decision.cut_to = self.last_step = run.base_step + 1",
-    ),
-    plant(
-        "a successor does not wait for the attempt that it stopped",
-        DRAFT,
-        "if row.awaits:",
-        "if False:",
-    ),
-    plant(
+    mutant("a rollback leaves the run's input in the state", "cut", points.value("_ + 1")),
+    mutant("a successor does not wait for the attempt that it stopped", "await-attempt", points.condition("False")),
+    mutant(
         "a successor starts a moment late: at the end of the grace it still waits",
-        QUEUE,
-        "if stopping is not None and now < stopping.until:",
-        "if stopping is not None and now <= stopping.until:",
+        "grace-over",
+        points.compare("<", "<="),
     ),
-    plant(
-        "runs that are due start in the order in which they became so",
-        QUEUE,
-        "max(run.due_time - now, 0)",
-        "run.due_time",
+    mutant(
+        "runs that are due start in the order in which they became so", "due-order", points.call("max", "run.due_time")
     ),
-    plant(
+    mutant(
         "the strategy is applied before the request id is looked up",
-        ADMISSION,
-        "if (earlier := draft.view.repeated) is not None:",
-        "if (earlier := draft.view.repeated) is not None "
-        "and STRATEGIES[command.strategy_on(draft.view.thread)].ends is None:",
+        "request-id-first",
+        points.condition("_ and STRATEGIES[command.strategy_on(draft.view.thread)].ends is None"),
     ),
-    plant(
-        "a request id may be used again for something else",
-        ADMISSION,
-        "if earlier.digest != command.digest:",
-        "if False:",
-    ),
-    plant(
-        "a run is refused by a thread as it was before the change that is under way",
-        "server/doubletext_server/engine/busy.py",
-        "return None if thread_id in self._under_way else self._views.get(thread_id)",
-        "return self._views.get(thread_id)",
-    ),
+    mutant("a request id may be used again for something else", "request-id-digest", points.condition("False")),
+    mutant("a run is refused by a thread as it was before the change that is under way", "busy-view", points.otherwise),
     # What is on disk
-    plant(
+    mutant(
         "a superseded run is stopped in a commit of its own, before its successor is admitted",
-        WRITES,
-        "    if decision.cut_to is not None:\n        _cut(",
-        '    if decision.superseded:\n        connection.execute("COMMIT")\n'
-        '        connection.execute("BEGIN IMMEDIATE")\n    if decision.cut_to is not None:\n        _cut(',
+        "one-commit",
+        points.before(
+            'if rows.admitted is not None and (rows.tombstones or rows.moved):\n    connection.execute("COMMIT")\n'
+            '    connection.execute("BEGIN IMMEDIATE")'
+        ),
     ),
-    plant(
+    mutant(
         "an answer leaves before its commit",
-        LANE,
-        '        connection.execute("BEGIN IMMEDIATE")',
-        '        if connection.in_transaction:\n            connection.execute("COMMIT")\n'
-        '        connection.execute("BEGIN IMMEDIATE")',
-        '        connection.execute("COMMIT")\n    except BaseException:',
-        "    except BaseException:",
+        "commit-begin",
+        points.before('if connection.in_transaction:\n    connection.execute("COMMIT")'),
+        ("commit-end", points.drop),
     ),
-    plant(
-        "a commit is not synced to the disk",
-        "server/doubletext_server/store/sqlite/schema.py",
-        '"PRAGMA synchronous = FULL"',
-        '"PRAGMA synchronous = OFF"',
-    ),
-    plant(
+    mutant("a commit is not synced to the disk", "synced", points.text("FULL", "OFF")),
+    mutant(
         "a change that fails takes those with it that share its commit",
-        LANE,
-        "return [write_batch(connection, [work])[0] for work in batch]",
-        "return [_as_refusal(error) for _ in batch]",
+        "failed-batch",
+        points.element("_as_refusal(error)"),
     ),
-    plant(
+    mutant(
         "a rolled-back run's outputs stay in the file",
-        WRITES,
-        "json_array(json_extract(body, '$[0]'), NULL)",
-        "body",
+        "outputs-gone",
+        points.text("json_array(json_extract(body, '$[0]'), NULL)", "body"),
     ),
-    plant(
-        "a restart does not give up the runs that the server had in execution",
-        TIME,
-        "    if run is not None and run.worker_id is None:\n        _lose(draft, run)",
-        "    if False:\n        _lose(draft, run)",
+    mutant(
+        "a restart does not give up the runs that the server had in execution", "restart", points.condition("False")
     ),
     # Those who wait
-    plant(
-        "a commit is not told when its caller is gone",
-        LANE,
-        "    if tell is not None:\n        try:",
-        "    if tell is not None and not future.done():\n        try:",
-    ),
-    plant(
-        "a run that was offered to a claimer who hung up is offered to nobody else",
-        "server/doubletext_server/engine/dispatcher.py",
-        "                self.retry(claimer.result(), 0)",
-        "                pass",
-    ),
-    plant(
-        "a join answers with the newest state, whatever came after its run",
-        "server/doubletext_server/store/sqlite/store.py",
-        "                at = found.run.left_state_at",
-        "                at = None",
-    ),
-    plant(
+    mutant("a commit is not told when its caller is gone", "caller-gone", points.condition("_ and not future.done()")),
+    mutant("a run that was offered to a claimer who hung up is offered to nobody else", "claimer-gone", points.drop),
+    mutant("a join answers with the newest state, whatever came after its run", "left-state", points.value("None")),
+    mutant(
         "what a watcher reads at the end of the log is not read on from there",
-        "server/doubletext_server/engine/eventlog.py",
-        "after = max(after, head) if page is None else page.records[-1].event.sequence",
-        "after = max(after, head)",
+        "read-on",
+        points.value("max(after, head)"),
     ),
 )

@@ -227,6 +227,22 @@ def without_first(at: Statement) -> str:
     return at.replaced(node, f"({', '.join(at.source(each) for each in node.elts[1:])},)")
 
 
+def without_argument(name: str) -> Operation:
+    """Of a call, all arguments but the one of this name."""
+
+    def holds(node: ast.expr) -> bool:
+        return isinstance(node, ast.Call) and any(each.arg == name for each in node.keywords)
+
+    def operation(at: Statement) -> str:
+        node = at.only(holds, f"{name}=")
+        assert isinstance(node, ast.Call)
+        kept = [at.source(each) for each in node.args]
+        kept += [f"{each.arg}={at.source(each.value)}" for each in node.keywords if each.arg != name]
+        return at.replaced(node, f"{at.source(node.func)}({', '.join(kept)})")
+
+    return operation
+
+
 def element(code: str) -> Operation:
     """Of a list that is made of another, each element."""
 

@@ -37,6 +37,7 @@ def marked(code: str) -> tuple[str, int]:
         ("return b - 1  # mutant: here", points.left_operand, "return b  # mutant: here"),
         ("return b if a else c  # mutant: here", points.otherwise, "return c  # mutant: here"),
         ("h = (a, b, c)  # mutant: here", points.without_first, "h = (b, c,)  # mutant: here"),
+        ("h = (b(1), b(a, c=2, g=3))  # mutant: here", points.without_argument("c"), "h = (b(1), b(a, g=3))"),
         ("return [each(1) for each in a]  # mutant: here", points.element("b(_)"), "[b(each(1)) for each in a]"),
         ("a.b = c  # mutant: here", points.value("_ + 1"), "a.b = (c) + 1  # mutant: here"),
         ("return a  # mutant: here", points.value("None"), "return None  # mutant: here"),

@@ -9,18 +9,18 @@ ROWS: Final = {
     "a thread whose rows are left": planted(
         "DELETE FROM threads WHERE thread_id = 'draining'",
         "reference: 2 rows of runs refer to thread_id draining, which is not in threads",
-        "reference: 1 rows of steps refer to thread_id draining, which is not in threads",
+        "reference: 1 row of steps refers to thread_id draining, which is not in threads",
         "reference: 5 rows of events refer to thread_id draining, which is not in threads",
     ),
     "an assistant that is gone": planted(
         "DELETE FROM assistants WHERE key = 2",
-        "reference: 1 rows of runs refer to assistant_key 2, which is not in assistants",
+        "reference: 1 row of runs refers to assistant_key 2, which is not in assistants",
     ),
     "tombstones and requests of a thread that never was": planted(
         "UPDATE tombstones SET thread_id = 'nowhere' WHERE run_id = 'alone';"
         "UPDATE requests SET thread_id = 'nowhere' WHERE run_id = 'forgotten'",
-        "reference: 1 rows of tombstones refer to thread_id nowhere, which is not in threads",
-        "reference: 1 rows of requests refer to thread_id nowhere, which is not in threads",
+        "reference: 1 row of tombstones refers to thread_id nowhere, which is not in threads",
+        "reference: 1 row of requests refers to thread_id nowhere, which is not in threads",
     ),
     "an index that is gone": planted("DROP INDEX runs_by_sequence", "schema: index runs_by_sequence is missing"),
     "an index of another's": planted("CREATE INDEX mine ON runs (reason)", "schema: index mine does not belong there"),
@@ -63,12 +63,12 @@ ROWS: Final = {
     ),
     "an unknown status": planted(
         "UPDATE runs SET status = 'paused' WHERE run_id = 'hello'",
-        "reference: 1 rows of runs refer to status paused, which is not in run_statuses",
+        "reference: 1 row of runs refers to status paused, which is not in run_statuses",
         "history: thread talk, run hello: is paused, but by its events it is success",
     ),
     "an unknown strategy": planted(
         "UPDATE threads SET default_strategy = 'steer' WHERE thread_id = 'talk'",
-        "reference: 1 rows of threads refer to default_strategy steer, which is not in strategies",
+        "reference: 1 row of threads refers to default_strategy steer, which is not in strategies",
     ),
     "a word too many": planted(
         "INSERT INTO run_statuses VALUES ('paused')",

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from doubletext_server.engine.changes import Changes
 from doubletext_server.store.check import check
 from doubletext_server.store.sqlite.backup import CannotBackUp, backup
 from doubletext_server.store.sqlite.store import SqliteStore
@@ -49,7 +50,7 @@ async def test_a_store_opens_a_backup_and_goes_on(played: Path, tmp_path: Path) 
     store = await SqliteStore.open(str(target), ManualClock(2_000 * SECOND))
     try:
         assert (await store.state("talk")).values["messages"] == ["hi", "so far", "bye"]
-        await store.change(commands.CreateThread("after"))
+        await Changes(store).change(commands.CreateThread("after"))
     finally:
         await store.close()
     report = check(str(target))
@@ -76,12 +77,12 @@ async def test_a_reading_from_another_process_holds_up_no_writer_and_sees_what_w
     path = tmp_path / "store.db"
     store = await SqliteStore.open(str(path), ManualClock())
     try:
-        await store.change(commands.CreateThread("before"))
+        await Changes(store).change(commands.CreateThread("before"))
         with reading(path) as reader:
             assert reader.stdout is not None
             assert reader.stdout.readline() == "open\n"
             for number in range(100):
-                await store.change(commands.CreateThread(f"meanwhile {number}"))
+                await Changes(store).change(commands.CreateThread(f"meanwhile {number}"))
             out, _ = reader.communicate("\n", timeout=30)
     finally:
         await store.close()
@@ -96,6 +97,7 @@ def test_a_reading_cannot_write(played: Path) -> None:
 KILLED: Final = """
 import asyncio, os, sys
 from doubletext_server.clock import system_clock
+from doubletext_server.engine.changes import Changes
 from doubletext_server.store.sqlite.store import SqliteStore
 from doubletext_server.store.sqlite.visit import visit
 from doubletext_statemachine import commands
@@ -103,7 +105,7 @@ from doubletext_statemachine.commands import CreateThread
 
 async def main():
     store = await SqliteStore.open(sys.argv[1], system_clock)
-    await store.change(CreateThread("zebra"))
+    await Changes(store).change(CreateThread("zebra"))
     os._exit(0)
 
 asyncio.run(main())

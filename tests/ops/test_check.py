@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from doubletext_server.store.check import Kind, check
+from doubletext_server.store.check import Kind, Report, check
 from doubletext_server.store.check.report import SHOWN
 from doubletext_statemachine.words import RunStatus
 from tests.ops.conftest import ROOT, spoil
@@ -32,6 +32,10 @@ def test_a_healthy_file_passes(played: Path) -> None:
     assert list(report.lines()) == []
     assert report.ok
     assert report.summary() == "5 threads, 17 runs, 25 steps, 88 events"
+
+
+def test_a_single_thing_is_counted_in_the_singular() -> None:
+    assert Report(threads=1, runs=2, steps=0, events=1).summary() == "1 thread, 2 runs, 0 steps, 1 event"
 
 
 def test_the_healthy_file_has_runs_of_every_status(played: Path) -> None:

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from doubletext.cli import calling
 from doubletext.cli.commands.serve import NEEDED, serve
 from doubletext.cli.main import MODULES, main
-from doubletext_server.app import Config
-from doubletext_server.engine.retention import DAY, Keep
+from doubletext_server.config import Config
+from doubletext_server.engine.retention import DAY_US, Keep
 from doubletext_server.usecases.limits import LONGEST_QUEUE
 from doubletext_statemachine.words import Strategy
 from tests.cli.command_line import ROOT, Server, serving
@@ -158,8 +158,8 @@ def test_the_help_of_serve_says_the_servers_own_limits_and_defaults() -> None:
     assert options["default_strategy"].default == config.default_strategy.value
     assert options["max_queued_runs"].default == config.max_queued_runs
     assert options["max_queued_runs"].type.max == LONGEST_QUEUE
-    assert options["lease"].default == config.lease / 1_000_000
-    assert options["keep_days"].default == keep.age / DAY
+    assert options["lease"].default == config.lease_us / 1_000_000
+    assert options["keep_days"].default == keep.age_us / DAY_US
     assert options["keep_per_thread"].default == keep.per_thread
-    assert keep.idle is None
+    assert keep.idle_us is None
     assert "never" in options["thread_ttl_days"].help

@@ -82,7 +82,7 @@ class Scene:
 
     async def tick(self, thread_id: str) -> None:
         """What the thread's timer does once it fires."""
-        await self.service.app.store.change(commands.Tick(thread_id))
+        await self.service.app.changes.change(commands.Tick(thread_id))
 
     def passes(self, seconds: float) -> None:
         self.clock.now += int(seconds * SECOND)

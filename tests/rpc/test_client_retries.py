@@ -105,7 +105,7 @@ async def test_a_retried_interrupt_does_not_interrupt_itself(service: Service, m
     """The first answer is lost after the commit; the retry is answered with the run that is there."""
     thread_id = await service.thread()
     first = await service.started(thread_id, "first")
-    change, lost = service.app.store.change, 0
+    change, lost = service.app.changes.change, 0
 
     async def losing(request: Any) -> Any:
         nonlocal lost
@@ -115,7 +115,7 @@ async def test_a_retried_interrupt_does_not_interrupt_itself(service: Service, m
             raise NotReadyRefusal(what="unable to answer")
         return decision
 
-    monkeypatch.setattr(service.app.store, "change", losing)
+    monkeypatch.setattr(service.app.changes, "change", losing)
     second = await service.say(thread_id, "second", "interrupt")
     assert lost == 1
     assert [run["run_id"] for run in second["superseded"]] == [first["run_id"]]

@@ -35,7 +35,7 @@ class Meter:
 
     @property
     def _lanes(self) -> dict[str, Any]:
-        store = self.service.app.store
+        store = self.service.sqlite
         return {"writer": store.writer, "rows": store.rows, "scans": store.scans}
 
     async def of(self, call: Callable[[], Awaitable[object]]) -> "Meter":
@@ -44,11 +44,11 @@ class Meter:
         before = {name: lane.batches for name, lane in self._lanes.items()}
         size = self._log_size()
         for name, lane in self._lanes.items():
-            lane._conn.set_trace_callback(lambda statement, name=name: self._count(name))
+            lane._connection._conn.set_trace_callback(lambda statement, name=name: self._count(name))
         await call()
         await self.service.app.store.settled()
         for lane in self._lanes.values():
-            lane._conn.set_trace_callback(None)
+            lane._connection._conn.set_trace_callback(None)
         for name, lane in self._lanes.items():
             asked_here = name == "writer"  # `settled` is a hop too, and an empty transaction
             if hops := lane.batches - before[name] - asked_here:
@@ -77,7 +77,7 @@ async def meter(tmp_path: Path) -> AsyncIterator[Meter]:
     db = tmp_path / "test.db"
     async with serving(db) as service:
         await service.client.assistants.create("idle", assistant_id="idle")
-        await service.app.store.writer.run(lambda connection: connection.execute("PRAGMA wal_autocheckpoint = 0"))
+        await service.sqlite.writer.run(lambda connection: connection.execute("PRAGMA wal_autocheckpoint = 0"))
         await service.client.runs.create("first", "idle", input=said("hi"), if_thread_not_exists="create")
         yield Meter(service, db)
 

@@ -20,7 +20,8 @@ from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
-from doubletext_server.app import App, Config
+from doubletext_server.app import App
+from doubletext_server.config import Config
 from tests.support.rpcs import OURS, call, refused
 from tests.support.server import Service
 
@@ -142,7 +143,8 @@ async def test_an_exception_that_nobody_expected_is_internal_and_its_text_stays_
     async def broken(*_: object) -> None:
         raise RuntimeError("secret: the password is swordfish")
 
-    monkeypatch.setattr(service.app.store, method, broken)
+    part = service.app.changes if method == "change" else service.app.store
+    monkeypatch.setattr(part, method, broken)
     with capture_logs() as logs:
         error = await refused(BREAK[method](service))
     assert (error.code, error.reason) == ("INTERNAL", "INTERNAL")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from doubletext.v1 import run_service_pb2, worker_service_pb2
+from doubletext_server.engine.changes import Changes
 from doubletext_server.grpc.edge import LARGEST_REQUEST
 from doubletext_server.store.sqlite import lane
 from doubletext_server.store.sqlite.store import SqliteStore
@@ -71,7 +72,7 @@ async def test_each_refusal_of_a_run_is_counted_with_its_reason(scene: Scene, mo
     reasons.append(await refuse())
     app.edge.closed = None
     with monkeypatch.context() as broken:
-        broken.setattr(app.store, "change", fails)
+        broken.setattr(app.changes, "change", fails)
         reasons.append(await refuse())
     await refused(scene.service.runs.GetRun(run_service_pb2.GetRunRequest(run_id="nowhere")))
     expected = {
@@ -247,8 +248,9 @@ async def test_a_run_whose_server_died_is_counted_as_lost_by_the_next_one(tmp_pa
     clock, db = ManualClock(), tmp_path / "test.db"
     store = await SqliteStore.open(str(db), clock)
     assistant = await store.add_assistant(Assistant(0, "remote", "remote", clock()))
-    await store.change(commands.AdmitRun("t", "r", "remote", assistant, create_thread=True))
-    await store.change(commands.ClaimRun("t", frozenset({"remote"})))
+    changes = Changes(store)
+    await changes.change(commands.AdmitRun("t", "r", "remote", assistant, create_thread=True))
+    await changes.change(commands.ClaimRun("t", frozenset({"remote"})))
     await store.close()
     async with played(db, clock) as scene:
         assert await scene.told("leases_lost_total", "runs_.*") == {
@@ -278,9 +280,9 @@ async def test_each_commit_is_counted_with_its_size_and_its_time(scene: Scene, m
     before = await scene.told("commit_batch_size", "commit_seconds")
     ticks = iter(range(1_000))
     monkeypatch.setattr(lane, "time", SimpleNamespace(perf_counter=lambda: next(ticks) / 4))
-    store = scene.service.app.store
-    await store.change(commands.CreateThread("first"))
-    await asyncio.gather(*(store.change(commands.CreateThread(f"t{number}")) for number in range(10)))
+    changes = scene.service.app.changes
+    await changes.change(commands.CreateThread("first"))
+    await asyncio.gather(*(changes.change(commands.CreateThread(f"t{number}")) for number in range(10)))
     after = await scene.told("commit_batch_size", "commit_seconds")
     assert {name: after[name] - before[name] for name in after} == pytest.approx(
         {

@@ -12,7 +12,8 @@ import pytest
 
 from doubletext.v1 import thread_service_pb2
 from doubletext_server.address import CannotListen
-from doubletext_server.app import App, Config
+from doubletext_server.app import App
+from doubletext_server.config import Config
 from tests.rpc.metered_server import played, scrape
 from tests.support.clock import ManualClock
 from tests.support.rpcs import METHODS, call
@@ -24,7 +25,7 @@ DOCS: Final = Path(__file__).parents[2] / "docs" / "operations.md"
 async def test_nothing_is_measured_unless_asked_for(tmp_path: Path) -> None:
     async with serving(tmp_path / "test.db") as service:
         assert (service.app.metrics, service.app.metrics_address) == (None, None)
-        assert service.app.store.writer.observe is None
+        assert service.sqlite.writer.observe is None
 
 
 async def test_two_servers_in_a_process_count_for_themselves(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 from doubletext import ThreadBusy
 from doubletext.structs import to_struct
 from doubletext.v1 import resources_pb2, run_service_pb2
-from doubletext_server.store.sqlite.reads import read_values
 from tests.support.server import Service, gates, said
 
 pytestmark = pytest.mark.executors("server", "worker")
@@ -169,7 +168,7 @@ async def turns(number: int) -> None:
 async def settled(service: Service, thread_id: str) -> None:
     """Let what was asked before pass the admission and the writer, which could not begin in an open transaction."""
     await service.client.threads.get(thread_id)
-    await service.app.store.writer.run(lambda connection: None)
+    await service.sqlite.writer.run(lambda connection: None)
 
 
 async def test_a_fold_of_the_steps_is_what_get_state_answers(service: Service) -> None:
@@ -178,7 +177,7 @@ async def test_a_fold_of_the_steps_is_what_get_state_answers(service: Service) -
     last = await service.say(thread_id, "last", "enqueue")
     await service.client.runs.join(thread_id, last["run_id"])
     _, raw = await service.app.store.start_of(thread_id, last["run_id"])
-    assert read_values(raw) == (await service.client.threads.get_state(thread_id))["values"]
+    assert raw.values() == (await service.client.threads.get_state(thread_id))["values"]
 
 
 async def test_joining_never_shows_a_later_runs_state(service: Service) -> None:

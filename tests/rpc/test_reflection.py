@@ -21,7 +21,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from doubletext import Client, Context, NotReady, graph
 from doubletext.samples import BUILT_IN
-from doubletext_server.app import App, Config
+from doubletext_server.app import App
+from doubletext_server.config import Config
 from doubletext_statemachine.words import RunStatus
 from tests.support.server import Service, gates, said
 

@@ -293,14 +293,14 @@ async def test_a_run_that_could_not_be_handed_back_is_not_failed_by_the_drain(
     async with serving(tmp_path / "test.db") as service:
         thread_id = await service.thread()
         run = await service.started(thread_id, "left")
-        change = service.app.store.change
+        change = service.app.changes.change
 
         async def refusing(request: Command) -> Decision:
             if isinstance(request, ReleaseRun):
                 raise NotReady(what="unable to write")
             return await change(request)
 
-        monkeypatch.setattr(service.app.store, "change", refusing)
+        monkeypatch.setattr(service.app.changes, "change", refusing)
         assert await service.app.executor.drain(0)
         await attempts_over(service)
         assert (await service.client.runs.get(thread_id, run["run_id"]))["status"] == "running"

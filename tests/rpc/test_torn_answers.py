@@ -11,15 +11,16 @@ from tests.support.server import Service, gates
 
 
 def before(service: Service, method: str, happens: Callable[[], Awaitable[Any]]) -> None:
-    """Let something happen just before the store's method is called for the first time."""
-    original = getattr(service.app.store, method)
+    """Let something happen just before the method of the store, or `change`, is called for the first time."""
+    part = service.app.changes if method == "change" else service.app.store
+    original = getattr(part, method)
 
     async def overtaken(*args: Any) -> Any:
-        setattr(service.app.store, method, original)
+        setattr(part, method, original)
         await happens()
         return await original(*args)
 
-    setattr(service.app.store, method, overtaken)
+    setattr(part, method, overtaken)
 
 
 READINGS = ["run_and_state", "state"]

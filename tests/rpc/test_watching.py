@@ -193,7 +193,7 @@ async def test_events_that_are_no_longer_kept_are_refused_with_the_oldest_that_a
         connection.execute("DELETE FROM events WHERE thread_id = ? AND sequence < 3", (thread_id,))
         connection.execute("UPDATE threads SET first_event = 3 WHERE thread_id = ?", (thread_id,))
 
-    await service.app.store.writer.run(trim)
+    await service.sqlite.writer.run(trim)
     for after in (0, 1):
         with pytest.raises(EventsTrimmed) as raised:
             await first(service.client.threads.watch(thread_id, after_sequence=after), 1)

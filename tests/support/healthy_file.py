@@ -42,25 +42,25 @@ async def _talk(hand: SqliteHand) -> None:
     await hand.publish("first", "tokens", {"t": "so"}, "talk")
     await hand.admit("waiting", "talk")
     await hand.admit("second", "talk", INTERRUPT)
-    await hand.store.change(commands.AcknowledgeStop("talk", "first", 1))
+    await hand.change(commands.AcknowledgeStop("talk", "first", 1))
     await hand.claim("talk")
     await hand.commit("second", {"messages": ["secret"]}, "talk")
     await hand.publish("second", "tokens", {"t": "secret"}, "talk")
     hand.clock.now += SECOND
     await hand.admit("third", "talk", ROLLBACK, request_id="q-third")
-    await hand.store.change(commands.AcknowledgeStop("talk", "second", 1))
+    await hand.change(commands.AcknowledgeStop("talk", "second", 1))
     await hand.claim("talk")
     await hand.commit("third", {"key": [1, 2]}, "talk")
     await hand.succeed("third", "talk")
     await hand.update({"by": "hand"}, "talk", {"by": Reducer.APPEND})
     await hand.run_through("forgotten", {"messages": ["bye"]}, thread_id="talk", request_id="q-forgotten")
-    await hand.store.change(commands.DeleteRun("talk", "forgotten"))
+    await hand.change(commands.DeleteRun("talk", "forgotten"))
     await hand.admit("alone", "talk", REJECT)
     await hand.cancel("alone", "talk", rollback=True)
 
 
 async def _claim(hand: SqliteHand, thread_id: str, worker_id: str) -> Run:
-    run = (await hand.store.change(commands.ClaimRun(thread_id, GRAPHS, worker_id, LEASE))).run
+    run = (await hand.change(commands.ClaimRun(thread_id, GRAPHS, worker_id, LEASE))).run
     assert isinstance(run, Run)
     hand.epochs[run.run_id] = run.epoch
     return run
@@ -73,24 +73,24 @@ async def _work(hand: SqliteHand) -> None:
     await _claim(hand, "work", "w1")
     await hand.commit("lost", {"messages": ["half"]}, "work")
     hand.clock.now += LEASE
-    await hand.store.change(commands.Tick("work"))
+    await hand.change(commands.Tick("work"))
     await _claim(hand, "work", "w2")
-    await hand.store.change(commands.SucceedRun("work", "lost", 2, digest="d", update='{"messages":["whole"]}'))
+    await hand.change(commands.SucceedRun("work", "lost", 2, digest="d", update='{"messages":["whole"]}'))
     await hand.admit("returned", "work")
     await _claim(hand, "work", "w1")
-    await hand.store.change(commands.ReleaseRun("work", "returned", 1))
+    await hand.change(commands.ReleaseRun("work", "returned", 1))
     await _claim(hand, "work", "w2")
-    await hand.store.change(commands.FailRun("work", "returned", 2, "LookupError", "no such weather"))
+    await hand.change(commands.FailRun("work", "returned", 2, "LookupError", "no such weather"))
     await hand.admit("late", "work", timeout=SECOND)
     await _claim(hand, "work", "w1")
     hand.clock.now += SECOND
-    await hand.store.change(commands.Tick("work"))
-    await hand.store.change(commands.ReleaseRun("work", "late", 1))
+    await hand.change(commands.Tick("work"))
+    await hand.change(commands.ReleaseRun("work", "late", 1))
     await hand.admit("unlucky", "work")
     for _ in range(3):
         await _claim(hand, "work", "w3")
         hand.clock.now += LEASE
-        await hand.store.change(commands.Tick("work"))
+        await hand.change(commands.Tick("work"))
     await hand.admit("running", "work", given={"n": 2})
     await _claim(hand, "work", "w1")
     await hand.commit("running", {"messages": ["going"]}, "work")
@@ -108,7 +108,7 @@ async def _line(hand: SqliteHand) -> None:
     await hand.admit("back", "line")
     await hand.admit("next", "line")
     await hand.claim("line")
-    await hand.store.change(commands.Recover("line"))
+    await hand.change(commands.Recover("line"))
 
 
 async def _draining(hand: SqliteHand) -> None:
@@ -143,7 +143,7 @@ async def _settled(hand: SqliteHand) -> None:
 async def _gone(hand: SqliteHand) -> None:
     await hand.create("gone")
     await hand.run_through("once", {"a": 1}, thread_id="gone")
-    await hand.store.change(commands.DeleteThread("gone"))
+    await hand.change(commands.DeleteThread("gone"))
 
 
 @pytest.fixture(scope="session")

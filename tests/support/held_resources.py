@@ -26,7 +26,9 @@ def live(service: Service) -> Counter[str]:
         "claims that are taken back": len(app.workers._returns),
         "attempts": len(executor._live),
         "attempts' tasks": len(executor._tasks),
-        "waiting for a lane": sum(len(lane._waiting) for lane in (app.store.writer, app.store.rows, app.store.scans)),
+        "waiting for a lane": sum(
+            len(lane._waiting) for lane in (service.sqlite.writer, service.sqlite.rows, service.sqlite.scans)
+        ),
     }
     return Counter(held) + Counter(_name(task) for task in asyncio.all_tasks())
 
@@ -47,8 +49,8 @@ async def let_go(service: Service, before: Counter[str]) -> None:
     for _ in range(PATIENCE):
         await service.client.assistants.get("agent")
         await service.app.store.settled()
-        if not live(service) - before and not service.app.store.writer.in_transaction:
+        if not live(service) - before and not service.sqlite.writer.in_transaction:
             return
-    assert not service.app.store.writer.in_transaction
+    assert not service.sqlite.writer.in_transaction
     left = live(service) - before
     assert not left, f"held still: {dict(left)}"

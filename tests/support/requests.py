@@ -116,7 +116,7 @@ class Scene:
 
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that the database holds."""
-        with closing(sqlite3.connect(f"file:{self.service.app.store.path}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"file:{self.service.sqlite.path}?mode=ro", uri=True)) as connection:
             tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
             return {table: sorted(connection.execute(f"SELECT * FROM {table}"), key=repr) for table in tables}
 

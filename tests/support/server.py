@@ -16,9 +16,11 @@ from doubletext.types import CreatedRun
 from doubletext.v1.assistant_service_pb2_grpc import AssistantServiceStub
 from doubletext.v1.run_service_pb2_grpc import RunServiceStub
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
-from doubletext_server.app import App, Config
+from doubletext_server.app import App
 from doubletext_server.clock import system_clock
+from doubletext_server.config import Config
 from doubletext_server.store.protocol import EventRecord
+from doubletext_server.store.sqlite.store import SqliteStore
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Output, RunChanged
 from doubletext_statemachine.words import RunStatus
@@ -81,6 +83,12 @@ class Service:
     def assistants(self) -> Any:
         return AssistantServiceStub(self.channel)
 
+    @property
+    def sqlite(self) -> SqliteStore:
+        """The server's store, for tests that look into it."""
+        assert isinstance(self.app.store, SqliteStore)
+        return self.app.store
+
     async def thread(self) -> str:
         return (await self.client.threads.create())["thread_id"]
 
@@ -99,16 +107,14 @@ class Service:
     def commit(self, holds: Callable[[Decision], bool]) -> Iterator[asyncio.Future[None]]:
         """A future that is done with the first commit from now on of which `holds`."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        listener = self.app.store.on_commit
 
         def on_commit(thread_id: str, decision: Decision) -> None:
-            listener(thread_id, decision)
             if not future.done() and holds(decision):
                 future.set_result(None)
 
-        self.app.store.on_commit = on_commit
+        self.app.changes.listeners.append(on_commit)
         yield future
-        self.app.store.on_commit = listener
+        self.app.changes.listeners.remove(on_commit)
 
     async def started(self, thread_id: str, text: str, *, steps_made: int = 0, **more: Any) -> CreatedRun:
         """A run that is running, and held once it has made so many steps of its own."""
@@ -167,7 +173,7 @@ async def serving(
     """
     gates.clear()
     known = {**BUILT_IN, **{each.name: each for each in graphs}}
-    settings = {"clock": clock, "lease": int(lease * 1_000_000), **settings}
+    settings = {"clock": clock, "lease_us": int(lease * 1_000_000), **settings}
     config = Config("127.0.0.1:0", str(db), {} if by_worker else known, **settings)
     app = await App.start(config)
     try:

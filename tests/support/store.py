@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from doubletext_server.clock import Clock
+from doubletext_server.engine.changes import Changes
 from doubletext_server.store.protocol import EventRecord, Page, Store
 from doubletext_server.store.sqlite.store import SqliteStore
 from doubletext_statemachine import commands
@@ -43,12 +44,19 @@ class Hand:
     reopen_with: Callable[[str, Clock], Awaitable[Store]] = SqliteStore.open
     epochs: dict[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.changes = Changes(self.store)
+
+    async def change(self, command: commands.Command) -> Decision:
+        return await self.changes.change(command)
+
     async def reopen(self) -> None:
         await self.store.close()
         self.store = await self.reopen_with(str(self.path), self.clock)
+        self.changes = Changes(self.store)
 
     async def create(self, thread_id: str = "t", **more: Any) -> str:
-        await self.store.change(commands.CreateThread(thread_id, **more))
+        await self.change(commands.CreateThread(thread_id, **more))
         return thread_id
 
     def admission(
@@ -60,33 +68,33 @@ class Hand:
         )
 
     async def admit(self, run_id: str, thread_id: str = "t", strategy: Any = Strategy.ENQUEUE, **more: Any) -> Decision:
-        return await self.store.change(self.admission(run_id, thread_id, strategy, **more))
+        return await self.change(self.admission(run_id, thread_id, strategy, **more))
 
     async def claim(self, thread_id: str = "t", worker_id: str | None = None) -> Run:
         """By a worker for LEASE, or by the server itself."""
         lease = None if worker_id is None else LEASE
-        run = (await self.store.change(commands.ClaimRun(thread_id, GRAPHS, worker_id, lease))).run
+        run = (await self.change(commands.ClaimRun(thread_id, GRAPHS, worker_id, lease))).run
         assert isinstance(run, Run)
         self.epochs[run.run_id] = run.epoch
         return run
 
     async def commit(self, run_id: str, update: Any, thread_id: str = "t") -> Decision:
-        return await self.store.change(commands.CommitStep(thread_id, run_id, self.epochs[run_id], text(update)))
+        return await self.change(commands.CommitStep(thread_id, run_id, self.epochs[run_id], text(update)))
 
     async def publish(self, run_id: str, channel: str, data: Any, thread_id: str = "t") -> Decision:
-        return await self.store.change(
+        return await self.change(
             commands.PublishOutput(thread_id, run_id, self.epochs[run_id], (Output(channel, text(data)),))
         )
 
     async def succeed(self, run_id: str, thread_id: str = "t") -> Decision:
-        return await self.store.change(commands.SucceedRun(thread_id, run_id, self.epochs[run_id]))
+        return await self.change(commands.SucceedRun(thread_id, run_id, self.epochs[run_id]))
 
     async def cancel(self, run_id: str, thread_id: str = "t", *, rollback: bool = False) -> Decision:
         action = CancelAction.ROLLBACK if rollback else CancelAction.INTERRUPT
-        return await self.store.change(commands.CancelRun(thread_id, run_id, action))
+        return await self.change(commands.CancelRun(thread_id, run_id, action))
 
     async def update(self, values: Any, thread_id: str = "t", reducers: Reducers = DEFAULT_REDUCERS) -> Decision:
-        return await self.store.change(commands.UpdateState(thread_id, text(values), reducers))
+        return await self.change(commands.UpdateState(thread_id, text(values), reducers))
 
     async def run_through(self, run_id: str, *updates: Any, thread_id: str = "t", **more: Any) -> None:
         """A run from its admission to success, with a step for each update."""

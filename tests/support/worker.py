@@ -120,7 +120,7 @@ async def begun(service: Service, text: str = "a", *, thread: str = "t", **optio
 
 async def tick(service: Service, thread_id: str = "t") -> None:
     """Let the server see what the clock says, as its timer does."""
-    await service.app.store.change(Tick(thread_id))
+    await service.app.changes.change(Tick(thread_id))
 
 
 def claimers(service: Service, graph: str = GRAPH) -> int:
@@ -151,6 +151,6 @@ def seconds(duration: Duration) -> float:
 
 def dump(service: Service) -> dict[str, list[tuple[Any, ...]]]:
     """All that the database holds."""
-    with closing(sqlite3.connect(f"file:{service.app.store.path}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(f"file:{service.sqlite.path}?mode=ro", uri=True)) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         return {table: sorted(connection.execute(f"SELECT * FROM {table}"), key=repr) for table in tables}

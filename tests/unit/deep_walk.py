@@ -1,4 +1,7 @@
-"""The walk of test_walk with four runs in flight, which takes minutes.   scripts/deep walk"""
+"""The walks of test_walk that take minutes: four runs in flight, and three with what is left of each.
+
+scripts/deep walk
+"""
 
 import sys
 
@@ -6,6 +9,7 @@ from tests.unit.possible_commands import Bounds
 from tests.unit.walk import Walk
 
 if __name__ == "__main__":
-    walk = Walk(Bounds(4, workers=True))
-    walk.go()  # a counterexample is raised, and told in words
-    sys.stdout.write(f"{walk.figures()}\n")
+    for bounds in (Bounds(3, workers=True, ever=3), Bounds(4, workers=True)):
+        walk = Walk(bounds)
+        walk.go()  # raises a counterexample, which says the calls in words
+        sys.stdout.write(f"{walk.figures()}\n")

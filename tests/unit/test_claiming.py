@@ -1,113 +1,244 @@
-"""Claiming: what a claim starts, who gets nothing, and whose turn it is among the delayed and the handed back."""
+"""An attempt, over a lease in memory: what becomes of a graph, however it ends, and what is reported of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from doubletext_statemachine import commands
-from doubletext_statemachine.arbiter import decide
-from doubletext_statemachine.model import DEFAULT_REDUCERS, Run, RunChanged, StepCommitted, ThreadView
-from tests.unit.play import COUNTERS, GRAPHS, OTHER, START, Play
-from tests.unit.thread_rows import S, T
+from doubletext.claiming import Attempt, Failed, Outcome, Over, Start, Update, describe
+from doubletext.graph import Context, Graph
 
 
-def test_a_claim_starts_the_run_with_its_input_as_a_step(play: Play) -> None:
-    play.put(commands.UpdateState(T, "{}", DEFAULT_REDUCERS))
-    play.admit("r", assistant=OTHER)
-    play.now += 3
-    made = play.put(commands.ClaimRun(T, GRAPHS))
-    run = made.run
-    assert isinstance(run, Run)
-    assert run == run._replace(
-        status=S.RUNNING, attempt=1, epoch=1, start_time=play.now, base_step=1, last_step=2, reason=None
-    )
-    (step,) = made.steps
-    assert (step.step, step.run_id, step.update, step.reducers) == (2, "r", None, COUNTERS)
-    assert [event.kind for event in made.events] == [RunChanged(S.PENDING, S.RUNNING), StepCommitted(2)]
-    assert made.upcoming == (None, play.now + 30)
+class Refused(Exception):
+    pass
 
 
-@pytest.mark.parametrize("hand_back", ["release", "recover"])
-def test_a_run_that_is_claimed_again_has_its_input_once_and_a_new_epoch(play: Play, hand_back: str) -> None:
-    play.start("r", steps=1, timeout=20)
-    play.put(play.held(commands.ReleaseRun, "r") if hand_back == "release" else commands.Recover(T))
-    play.now += 5
-    made = play.put(commands.ClaimRun(T, GRAPHS))
-    run = play.run("r")
-    assert made.steps == []
-    assert play.steps() == ("r", "r")
-    assert (run.epoch, run.base_step, run.last_step, run.start_time, run.reason) == (2, 0, 2, play.now, None)
-    assert run.attempt == {"release": 1, "recover": 2}[hand_back]
-    assert run.deadline == play.now + 20
+class MemoryLease:
+    """Keeps what is reported. `refuse` is asked before each report, and may raise."""
+
+    refusals = (Refused,)
+
+    def __init__(self) -> None:
+        self.reports: list[Any] = []
+        self.refuse: Callable[[Any], None] = lambda report: None
+
+    async def _report(self, *report: Any) -> None:
+        self.refuse(report)
+        self.reports.append(report)
+
+    async def start(self) -> Start:
+        return Start({"run_id": "r"}, {"n": 1}, {"c": 2}, lambda: {"s": 3})
+
+    async def commit(self, update: Update) -> None:
+        await self._report("commit", update.values)
+
+    async def emit(self, channel: str, data: Update) -> None:
+        await self._report("emit", channel, data.values)
+
+    async def finish(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Failed):
+            await self._report("failed", *outcome)
+        else:
+            await self._report("succeeded", outcome.update and outcome.update.values)
+
+    async def release(self) -> None:
+        await self._report("release")
 
 
-def test_a_claimer_of_other_graphs_starts_nothing(play: Play) -> None:
-    play.admit("r")
-    made = play.put(commands.ClaimRun(T, frozenset({"h"})))
-    assert (made.run, made.writes) == (None, False)
-    assert made.upcoming.ready == play.run("r")
+async def everything(ctx: Context) -> AsyncIterator[Any]:
+    await ctx.emit("c", {"state": ctx.state, "input": ctx.input, "config": ctx.config, **ctx.run})
+    yield {"a": 1}
+    yield {}
 
 
-def test_a_claimer_does_not_get_a_run_that_waits_behind_one_of_another_graph(play: Play) -> None:
-    play.admit("first")
-    play.admit("second", assistant=OTHER)
-    assert play.claim("h") is None
-    assert play.claimed("first")
+async def returning(ctx: Context) -> Any:
+    return {"last": True}
 
 
-def test_nothing_is_claimed_beside_a_running_run(play: Play) -> None:
-    play.start("r")
-    play.admit("p")
-    assert play.claim() is None
+async def returning_nothing(ctx: Context) -> Any:
+    return None
 
 
-def test_nothing_is_claimed_on_a_thread_without_runs_or_without_a_thread(play: Play) -> None:
-    assert play.claim() is None
-    assert not decide(ThreadView(None), commands.ClaimRun(T, GRAPHS), START).writes
+async def raising(ctx: Context) -> AsyncIterator[Any]:
+    yield {"a": 1}
+    raise ValueError("no\ud800 such")
 
 
-# Order, delay, and those that were handed back
+async def exiting(ctx: Context) -> Any:
+    raise SystemExit(3)
 
 
-def test_a_delayed_run_starts_when_it_is_due_and_not_an_instant_before(play: Play) -> None:
-    made = play.admit("r", delay=10)
-    assert made.upcoming == (None, START + 10)
-    play.now = START + 9
-    assert play.claim() is None
-    play.now = START + 10
-    assert play.put(commands.Tick(T)).upcoming.ready == play.run("r")
-    assert play.claimed("r")
+async def cancelling_itself(ctx: Context) -> AsyncIterator[Any]:
+    yield {"a": 1}
+    raise asyncio.CancelledError
 
 
-def test_a_delayed_run_holds_up_none_that_was_admitted_after_it(play: Play) -> None:
-    play.admit("delayed", delay=10)
-    made = play.admit("prompt")
-    assert (made.queue_position, made.upcoming.ready) == (1, play.run("prompt"))
-    play.claimed("prompt")
+async def yielding_a_list(ctx: Context) -> AsyncIterator[Any]:
+    yield [1]
 
 
-def test_a_delayed_run_that_became_due_goes_before_those_admitted_after_it(play: Play) -> None:
-    play.start("r")
-    play.admit("delayed", delay=10)
-    play.admit("prompt")
-    play.now += 10
-    play.succeed("r")
-    play.claimed("delayed")
+async def yielding_nan(ctx: Context) -> AsyncIterator[Any]:
+    yield {"n": float("nan")}
 
 
-def test_delayed_runs_wait_in_order_of_when_they_are_due(play: Play) -> None:
-    play.admit("late", delay=20)
-    made = play.admit("soon", delay=10)
-    assert (made.queue_position, made.upcoming.wake) == (1, START + 10)
-    assert play.admit("between", delay=15).queue_position == 2
-    play.now += 20
-    assert [play.claimed(name).run_id for name in ("late",)] == ["late"]
+async def emitting_a_set(ctx: Context) -> Any:
+    await ctx.emit("c", {"s": {1}})
 
 
-def test_a_run_that_was_handed_back_goes_before_all_others(play: Play) -> None:
-    play.admit("first", delay=10)
-    play.start("r", steps=1)
-    play.now += 10
-    play.put(play.held(commands.ReleaseRun, "r"))
-    assert play.admit("new").queue_position == 3
-    play.claimed("r")
-    play.succeed("r")
-    play.claimed("first")
+@pytest.mark.parametrize(
+    ("graph", "reports"),
+    [
+        (
+            everything,
+            [
+                ("emit", "c", {"state": {"s": 3}, "input": {"n": 1}, "config": {"c": 2}, "run_id": "r"}),
+                ("commit", {"a": 1}),
+                ("commit", {}),
+                ("succeeded", None),
+            ],
+        ),
+        (returning, [("succeeded", {"last": True})]),
+        (returning_nothing, [("succeeded", None)]),
+        (raising, [("commit", {"a": 1}), ("failed", "ValueError", "no? such")]),
+        (exiting, [("failed", "SystemExit", "3")]),
+        (cancelling_itself, [("commit", {"a": 1}), ("failed", "CancelledError", "the graph cancelled itself")]),
+        (yielding_a_list, [("failed", "TypeError", "a graph's update must be a dict, not list")]),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+async def test_what_a_graph_does_is_reported_in_order_and_its_end_once(graph: Any, reports: list[Any]) -> None:
+    lease = MemoryLease()
+    await Attempt(Graph(graph, "g"), lease, {}).run()
+    assert lease.reports == reports
+
+
+@pytest.mark.parametrize(("graph", "kind"), [(yielding_nan, "ValueError"), (emitting_a_set, "TypeError")])
+async def test_what_cannot_be_sent_fails_the_run_before_it_is_reported(graph: Any, kind: str) -> None:
+    lease = MemoryLease()
+    await Attempt(Graph(graph, "g"), lease, {}).run()
+    assert [report[:2] for report in lease.reports] == [("failed", kind)]
+
+
+class Held:
+    """A graph that says that it has begun, and goes on when it is let. A stubborn one catches its cancellation."""
+
+    def __init__(self, *, stubborn: bool = False) -> None:
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+        self.stubborn = stubborn
+
+    async def __call__(self, ctx: Context) -> Any:
+        self.begun.set()
+        try:
+            await self.go_on.wait()
+        except asyncio.CancelledError:
+            if not self.stubborn:
+                raise
+            await self.go_on.wait()
+        return {"late": True}
+
+    def attempt(self, lease: MemoryLease) -> Attempt:
+        async def held(ctx: Context) -> Any:
+            return await self(ctx)
+
+        return Attempt(Graph(held, "held"), lease, {})
+
+
+async def test_a_stop_cancels_the_graph_and_is_acknowledged_once_its_code_is_over() -> None:
+    lease, held = MemoryLease(), Held(stubborn=True)
+    attempt = held.attempt(lease)
+    running = asyncio.create_task(attempt.run())
+    await held.begun.wait()
+    attempt.stop()
+    await asyncio.wait([running], timeout=0)
+    assert (lease.reports, attempt.executed) == ([], False)
+    held.go_on.set()
+    await running
+    assert (lease.reports, attempt.executed) == ([("release",)], True)
+
+
+async def test_of_a_run_that_was_handed_back_nothing_more_is_reported() -> None:
+    lease, held = MemoryLease(), Held()
+    attempt = held.attempt(lease)
+    running = asyncio.create_task(attempt.run())
+    await held.begun.wait()
+    attempt.abandon()
+    await running
+    assert lease.reports == []
+
+
+@pytest.mark.parametrize("end", [Attempt.stop, Attempt.abandon])
+async def test_an_attempt_that_is_over_before_it_began_executes_nothing(end: Callable[[Attempt], None]) -> None:
+    lease, held = MemoryLease(), Held()
+    attempt = held.attempt(lease)
+    end(attempt)
+    await attempt.run()
+    assert lease.reports == ([("release",)] if end is Attempt.stop else [])
+    assert not held.begun.is_set()
+
+
+async def test_a_step_that_comes_too_late_ends_the_attempt_and_is_acknowledged() -> None:
+    lease = MemoryLease()
+
+    def over(report: Any) -> None:
+        if report[0] == "commit":
+            raise Over
+
+    lease.refuse = over
+    await Attempt(Graph(everything, "g"), lease, {}).run()
+    assert [report[0] for report in lease.reports] == ["emit", "release"]
+
+
+async def test_an_outcome_that_comes_too_late_is_followed_by_an_acknowledgement() -> None:
+    lease = MemoryLease()
+
+    def over(report: Any) -> None:
+        if report[0] == "succeeded":
+            raise Over
+
+    lease.refuse = over
+    await Attempt(Graph(returning, "g"), lease, {}).run()
+    assert lease.reports == [("release",)]
+
+
+async def test_a_returned_update_that_is_refused_fails_the_run() -> None:
+    lease = MemoryLease()
+
+    def refuse(report: Any) -> None:
+        if report[0] == "succeeded":
+            raise Refused("too large")
+
+    lease.refuse = refuse
+    await Attempt(Graph(returning, "g"), lease, {}).run()
+    assert lease.reports == [("failed", "Refused", "too large")]
+
+
+async def test_a_failure_is_logged_with_its_traceback_and_that_of_a_stopped_graph_in_one_line() -> None:
+    lease, held = MemoryLease(), Held(stubborn=True)
+    with capture_logs() as logs:
+        await Attempt(Graph(exiting, "g"), MemoryLease(), {"run_id": "r"}).run()
+    assert [(each["event"], each["run_id"], each["exc_info"]) for each in logs] == [("a graph failed", "r", True)]
+
+    async def failing_late(ctx: Context) -> Any:
+        await held(ctx)
+        raise ValueError("late")
+
+    attempt = Attempt(Graph(failing_late, "g"), lease, {})
+    running = asyncio.create_task(attempt.run())
+    await held.begun.wait()
+    attempt.stop()
+    held.go_on.set()
+    with capture_logs() as logs:
+        await running
+    assert [each["event"] for each in logs] == ["a stopped graph failed"]
+    assert lease.reports == [("release",)]
+
+
+def test_an_error_whose_message_cannot_be_shown_is_described_all_the_same() -> None:
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert describe(Silent()) == ("Silent", "its message cannot be shown")
+    assert describe(ValueError("x" * 20_000)) == ("ValueError", "x" * 10_000)

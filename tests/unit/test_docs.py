@@ -8,6 +8,7 @@ import click
 import pytest
 
 from doubletext.cli.main import main
+from doubletext_statemachine.words import CancelAction, Reducer, RunStatus, Strategy, ThreadStatus
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted(
@@ -20,6 +21,29 @@ def test_every_file_that_a_page_links_to_is_there() -> None:
     link = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
     links = [(page, target) for page in PAGES for target in link.findall(page.read_text())]
     assert [(str(page), target) for page, target in links if not (page.parent / target).exists()] == []
+
+
+def test_every_path_that_a_page_names_is_there() -> None:
+    path = re.compile(r"`((?:[\w.-]+/)+(?:[\w-]+\.[a-z]+)?)`")
+    named = [(page, found) for page in PAGES for found in path.findall(page.read_text())]
+    assert len(named) > 20
+    assert [
+        (str(page), found) for page, found in named if not any((at / found).exists() for at in (ROOT, page.parent))
+    ] == []
+
+
+def test_the_glossary_has_each_word_once_and_those_of_the_contract() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    entries = [entry for cell in re.findall(r"^\| ([^|]+) \| .+ \|$", text, re.MULTILINE) for entry in cell.split(", ")]
+    words = [entry for entry in entries if entry != "word"]
+    assert sorted(words) == sorted(set(words))
+    protos = "\n".join(path.read_text() for path in (ROOT / "protos").rglob("*.proto"))
+    nouns = {noun.lower() for noun in re.findall(r"^  rpc [A-Z][a-z]+([A-Z][a-z]+?)s?\(", protos, re.MULTILINE)}
+    assert nouns == {"assistant", "thread", "state", "run", "step", "output", "lease"}
+    assert nouns <= set(words)
+    enums = {Strategy, RunStatus, ThreadStatus, Reducer, CancelAction}
+    said = set(re.findall(r"[a-z]+", text))
+    assert {word.value for kind in enums for word in kind} - said == {"rollback"}  # the glossary says "roll back"
 
 
 def test_the_page_for_a_package_index_needs_nothing_beside_it() -> None:

@@ -7,8 +7,8 @@ What is bounded, and why more adds nothing:
 - There are two assistants. Attempts of one are awaited and tried again; those of the other have a timeout. Of each
   duration there is one, of leases two: one that ends within the grace and one that outlasts it. All are a few units of
   time, so that each moment comes before, with and after each other one.
-- In the first walk any number of runs may be over; in the second, three are admitted in all and it is told apart how
-  each of them ended. Steps, epochs and releases are not bounded: `situations` says why there is an end to it.
+- In the first walk any number of runs may be over; in the second, two are admitted in all and it is told apart how
+  each of them ended. `scripts/deep walk` does that with three. Steps, epochs and releases are not bounded: `situations` says why there is an end to it.
 - Of the runs that are over, those asked about are the one that is awaited, and the newest that left a record or a
   tombstone.
 
@@ -30,7 +30,7 @@ from tests.unit.walk import Node, Walk
 
 WALKS: Final = {
     "three runs in flight, of any number": (Bounds(3, workers=True), 2_000),
-    "three runs, and what is left of each": (Bounds(3, workers=True, ever=3), 10_000),
+    "two runs, and what is left of each": (Bounds(2, workers=True, ever=2), 800),
 }
 KINDS: Final = {
     kind for kind in vars(commands).values() if isinstance(kind, type) and issubclass(kind, commands.Command)
@@ -67,12 +67,8 @@ def test_no_call_breaks_an_invariant_in_any_situation(
     assert len(walk.nodes) > at_least
     assert set(walk.met) == KINDS | REFUSALS
     assert walk.late
-
-
-def test_a_lease_is_lost_for_every_cause_that_has_a_name() -> None:
-    walk = Walk(Bounds(2, workers=True, ever=2))
-    walk.go()
-    assert walk.causes == set(LeaseCause)
+    if bounds.ever is not None:  # else those asked about are not told apart
+        assert walk.causes == set(LeaseCause)
 
 
 class Likes(Walk):

@@ -144,7 +144,7 @@ async def test_an_answer_that_came_too_late_for_its_claimer_leaves_the_attempt_u
 
 async def test_a_claim_whose_caller_hangs_up_during_its_commit_is_taken_back(tmp_path: Path) -> None:
     async with scene(tmp_path / "w.db", lease=3600) as service:
-        reached, go_on, change = asyncio.Event(), asyncio.Event(), service.app.store.change
+        reached, go_on, change = asyncio.Event(), asyncio.Event(), service.app.changes.change
         hung_up = asyncio.Event()
         take_back = service.app.workers._take_back
 
@@ -158,7 +158,7 @@ async def test_a_claim_whose_caller_hangs_up_during_its_commit_is_taken_back(tmp
             take_back(claim)
             hung_up.set()
 
-        service.app.store.change = slow  # type: ignore[method-assign]
+        service.app.changes.change = slow  # type: ignore[method-assign, assignment]
         service.app.workers._take_back = seen  # type: ignore[method-assign]
         await say(service, "a")
         call = stub(service).ClaimRun(pb.ClaimRunRequest(worker_id="gone", graphs=[GRAPH]))

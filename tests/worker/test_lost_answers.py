@@ -14,7 +14,7 @@ from tests.worker.test_python_worker import at_work, idle, remotely
 
 def losing(service: Service, kind: type[commands.Command]) -> Callable[[], int]:
     """Lose the answer to every other request of the kind, once it is written. Returns how many were lost."""
-    change, made, lost = service.app.store.change, 0, 0
+    change, made, lost = service.app.changes.change, 0, 0
 
     async def lossy(request: commands.Command) -> Decision:
         nonlocal made, lost
@@ -26,7 +26,7 @@ def losing(service: Service, kind: type[commands.Command]) -> Callable[[], int]:
                 raise NotReady(what="losing answers")
         return decision
 
-    service.app.store.change = lossy  # type: ignore[method-assign]
+    service.app.changes.change = lossy  # type: ignore[method-assign, assignment]
     return lambda: lost
 
 

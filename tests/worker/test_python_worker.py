@@ -12,7 +12,8 @@ import pytest
 
 from doubletext import Client, Context, Graph, InvalidField, Worker, graph
 from doubletext.worker import CLAIMS
-from doubletext_server.app import App, Config
+from doubletext_server.app import App
+from doubletext_server.config import Config
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.words import RunStatus
 from tests.support.server import Service, failing, gates, said, scripted, serving
@@ -99,8 +100,8 @@ def starts(thread_id: str) -> Callable[[Decision], bool]:
 
 async def idle(worker: Worker) -> None:
     """Wait until no graph of the worker is at work, the stopped ones included."""
-    while worker._attempts:
-        await asyncio.wait(list(worker._attempts))
+    while worker._claims:
+        await asyncio.wait(list(worker._claims))
         await asyncio.sleep(0)
 
 
@@ -198,7 +199,7 @@ async def test_a_worker_executes_no_more_runs_than_it_has_slots(tmp_path: Path) 
             gates["never 1"].set()
             await service.client.runs.join(threads[1], started[1])
             await third
-        assert len(worker._attempts) <= 2
+        assert len(worker._claims) <= 2
         assert [(await service.statuses(each))[0] for each in threads] == [
             "running",
             "success",

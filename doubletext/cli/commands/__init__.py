@@ -1,1 +1,1 @@
-"""What each command does."""
+"""The commands, one module for each or for a group of them."""

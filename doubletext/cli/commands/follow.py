@@ -22,7 +22,7 @@ MEANT: Final[dict[str, Answer]] = {"c": "interrupt", "r": "rollback", "l": None}
 
 
 async def follow(client: Client, show: Show, created: types.CreatedRun) -> Exit:
-    """Print what the run does until it ends. Returns what its end means, or STOPPED when it is left running."""
+    """Print what the run does until it ends. Return the exit code for its end, or STOPPED when it is left running."""
     following = asyncio.create_task(_to_the_end(client, show, created))
     try:
         # Shielded: Ctrl-C cancels this task, and the stream goes on where it is after the question.
@@ -37,19 +37,19 @@ async def follow(client: Client, show: Show, created: types.CreatedRun) -> Exit:
         run = await following
     except RunRolledBack as error:  # before the first event came
         show.error(error)
-        return Exit.ENDED_OTHERWISE
+        return Exit.RUN_FAILED
     return ended(run)
 
 
 def _go_on() -> None:
-    """Take back the cancellation by which Ctrl-C comes."""
+    """Undo the cancellation that Ctrl-C caused."""
     task = asyncio.current_task()
     assert task is not None
     task.uncancel()
 
 
 async def _to_the_end(client: Client, show: Show, created: types.CreatedRun) -> types.Run:
-    """Print events until the one that ends the run, then its outcome. Returns the run as it ended."""
+    """Print events up to the one that ends the run, and then how the run ended. Return the final run."""
     printer = Printer(show)
     async for event in client.runs.watch(created["thread_id"], created["run_id"]):
         printer.event(event)
@@ -63,7 +63,7 @@ async def _to_the_end(client: Client, show: Show, created: types.CreatedRun) -> 
 async def _ended_run(
     client: Client, created: types.CreatedRun, changed: types.RunChanged, time: str | None
 ) -> types.Run:
-    """The run as it is; one that is gone, as its last event says."""
+    """Return the run as it is. For a deleted run, return what its last event says."""
     try:
         return await client.runs.get(created["thread_id"], created["run_id"])
     except NotFound:
@@ -73,7 +73,7 @@ async def _ended_run(
 
 
 class Printer:
-    """Prints a run's events: a line each, pieces of text as the text that they make; or as JSON."""
+    """Prints a run's events as JSON, or as lines. Pieces of text are joined to a text."""
 
     def __init__(self, show: Show) -> None:
         self._show = show
@@ -90,7 +90,7 @@ class Printer:
             self._line(f"step {step['step']}  {saying(step['update'])}" if step is not None else what(event))
 
     def outcome(self, run: types.Run, superseded: list[types.Run]) -> None:
-        """Print how the run ended, and why if it was not its graph that ended it."""
+        """Print how the run ended, and why if its graph did not end it."""
         if self._show.for_script:
             self._show.one({"run": {**run, "superseded": superseded}})
             return
@@ -106,7 +106,7 @@ class Printer:
 
 
 def _ask() -> Answer:
-    """What to do with the run: asked on a terminal, elsewhere left running. Ctrl-C, Ctrl-D and Enter leave it, too."""
+    """Ask what to do with the run. Without a terminal, and after Ctrl-C, Ctrl-D or Enter, leave it running."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
     click.echo(err=True)
@@ -121,7 +121,7 @@ def _ask() -> Answer:
 
 
 def _say_how_to_come_back(run: types.CreatedRun) -> None:
-    """Say on stderr how to get back to a run that goes on, by commands that can be copied."""
+    """Print on stderr the commands that lead back to a run that goes on."""
     context = click.get_current_context()
     given = context.get_parameter_source("server") is click.core.ParameterSource.COMMANDLINE
     more = ["--thread", run["thread_id"], *(["--server", context.params["server"]] if given else [])]

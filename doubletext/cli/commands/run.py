@@ -90,7 +90,7 @@ async def _join(client: "Client", show: "Show", created: types.CreatedRun) -> Ex
         joined = await client.runs.join(created["thread_id"], created["run_id"])
     except RunRolledBack as error:  # between the two calls
         show.error(error)
-        return Exit.ENDED_OTHERWISE
+        return Exit.RUN_FAILED
     if show.for_script:
         show.one({**joined, "run": {**joined["run"], "superseded": created["superseded"]}})
     else:

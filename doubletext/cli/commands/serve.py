@@ -15,7 +15,7 @@ import click
 from doubletext import types
 
 if TYPE_CHECKING:
-    from doubletext_server.app import Config
+    from doubletext_server.config import Config
 
 NEEDED: Final = (
     "aiosqlite",
@@ -114,15 +114,17 @@ def serve(
     from doubletext.loading import CannotLoad, load
     from doubletext.samples import BUILT_IN
     from doubletext_server.address import CannotListen
-    from doubletext_server.app import Config
-    from doubletext_server.engine.retention import DAY, Keep
+    from doubletext_server.config import Config
+    from doubletext_server.engine.retention import DAY_US, Keep
     from doubletext_server.store.sqlite.schema import CannotOpen
     from doubletext_statemachine.words import Strategy
 
     configure_logs()
     try:
         known = {**BUILT_IN, **load(graphs)}  # a named one may take a built-in one's place
-        keep = Keep(int(keep_days * DAY), keep_per_thread, int(thread_ttl_days * DAY) if thread_ttl_days else None)
+        keep = Keep(
+            int(keep_days * DAY_US), keep_per_thread, int(thread_ttl_days * DAY_US) if thread_ttl_days else None
+        )
         strategy, lease_us = Strategy(default_strategy), int(lease * 1_000_000)
         config = Config(listen, db, known, strategy, max_queued_runs, lease_us, keep, metrics=metrics)
         stop = asyncio.Event()
@@ -188,5 +190,5 @@ def check(file: str) -> None:
         return
     for line in report.lines():
         click.echo(line)
-    click.echo(f"wrong: {sum(report.count.values())} violations in {report.summary()}")
+    click.echo(f"wrong: {checks.counted(sum(report.count.values()), 'violation')} in {report.summary()}")
     sys.exit(1)

@@ -1,1 +1,1 @@
-"""How a terminal shows what the service says."""
+"""Show what the service answers on a terminal."""

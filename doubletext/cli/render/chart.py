@@ -55,7 +55,10 @@ _NO_XML: Final = re.compile("[\ufffe\uffff]")
 
 
 def write(path: Path, timeline: Timeline, now: float, last: int) -> None:
-    """Write the newest `last` runs as SVG. `now`: where runs that have not ended stand, in seconds since the epoch."""
+    """Write the newest `last` runs as SVG.
+
+    Runs that have not ended are drawn up to `now`, in seconds since the epoch.
+    """
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's fonts draw the text, not ours
         path.write_bytes(_draw(timeline, max(now, timeline.last), last))
@@ -91,7 +94,7 @@ def _draw(timeline: Timeline, now: float, last: int) -> bytes:
 
 
 def _bar(axes: Axes, row: Row, place: int, start: float, now: float) -> None:
-    """A run: its spans, its steps, and how it ended or stands."""
+    """Draw a run: its spans, its steps, and how it ended or what its status is."""
     undone, attempt = row.status == "deleted", 0
     for number, span in enumerate(row.spans):
         colour, hatch, _ = PHASES[span.phase]
@@ -125,7 +128,7 @@ def _ticks(axes: Axes, times: list[float], place: int, start: float) -> None:
 
 
 def _arrow(axes: Axes, row: Row, places: dict[str, int], start: float) -> None:
-    """From the end of a run to the run that ended it, at the moment at which it did."""
+    """Draw an arrow from the end of a run to the run that ended it."""
     at, there = row.since - start, places[row.superseded_by]
     arrow = axes.annotate(
         "",
@@ -144,7 +147,7 @@ def _scale(axes: Axes, names: list[str]) -> None:
     axes.use_sticky_edges = False
     axes.margins(x=0.02)
     left, right = axes.get_xlim()
-    axes.set_xlim(left, max(right + (right - left) * 0.25, left + 0.001))  # room for what stands beside the bars
+    axes.set_xlim(left, max(right + (right - left) * 0.25, left + 0.001))  # room for the text beside the bars
     axes.grid(axis="x", color="#d8dee4", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -168,7 +171,7 @@ def _legend(figure: Figure, rows: list[Row]) -> None:
 
 
 def verdict(row: Row) -> str:
-    """How a run ended or stands, and why if it was not its graph that said so."""
+    """Return how a run ended, or its status, and the reason if its graph did not end it."""
     shown = row.status + (f", attempt {row.attempts}" if row.attempts > 1 else "")
     if row.superseded_by:
         return text(f"{shown}, superseded by {short(row.superseded_by)}")
@@ -176,11 +179,11 @@ def verdict(row: Row) -> str:
 
 
 def text(value: str) -> str:
-    """The value as a short line that an XML file can hold."""
+    """Return the value as a short line without characters that XML forbids."""
     safe = _NO_XML.sub("\ufffd", in_line(value))
     return safe if len(safe) <= LONGEST else safe[: LONGEST - 1] + "…"
 
 
 def _name(artist: Artist, name: str) -> None:
-    """The element's id in the file."""
+    """Return the id of the element in the file."""
     artist.set_gid(text(name))

@@ -18,12 +18,12 @@ BY_HAND: Final = "by hand"
 
 
 def short(run_id: str) -> str:
-    """The part of a run's id that tells it from its neighbours: a UUIDv7 begins with the time."""
+    """Return the end of a run's id. The beginning of a UUIDv7 is the time, which neighbours share."""
     return in_line(run_id[-8:])
 
 
 def piece(event: types.Event) -> str | None:
-    """The piece of text that an event brings, as it was sent, unsafe to print; None for any other event."""
+    """Return the piece of text in an event, which is not safe to print. None for any other event."""
     output = event.get("output")
     if output is None or output["channel"] not in JOINED or output["data"] is None:
         return None
@@ -32,13 +32,13 @@ def piece(event: types.Event) -> str | None:
 
 
 def end_of(event: types.Event) -> types.RunChanged | None:
-    """What an event says about how its run ended; None for an event that ends none."""
+    """Return how an event ends its run. None for an event that ends no run."""
     changed = event.get("run_changed")
     return changed if changed is not None and changed["to"] in FINAL else None
 
 
 def what(event: types.Event) -> str:
-    """Say what happened; a step or an output in full."""
+    """Return what happened in an event. A step or an output comes in full."""
     if "run_changed" in event:
         return moved(event["run_changed"])
     if "step_committed" in event:
@@ -57,18 +57,18 @@ def moved(changed: types.RunChanged) -> str:
 
 
 def cause(reason: str, superseded_by: str) -> str:
-    """Why a run ended as it did: `SUPERSEDED by ID`; nothing when its graph ended it."""
+    """Return why a run ended, such as `SUPERSEDED by ID`. Empty when its graph ended it."""
     return in_line(f"{reason} by {superseded_by}" if superseded_by else reason)
 
 
 def line(event: types.Event) -> str:
-    """All of an event: its sequence, its time, its run, and what happened."""
+    """Return an event as a line: its sequence, its time, its run, and what happened."""
     who = in_line(event["run_id"]) or BY_HAND
     return f"{event['sequence']}  {in_line(event['time'])}  {who}  {what(event)}"
 
 
 def saying(update: Json | None) -> str:
-    """What a step says, shorter than its JSON: who says what, then the other keys."""
+    """Return a step, shorter than its JSON: who says what, then the other keys."""
     if update is None:
         return "rolled back"
     messages = update.get("messages")

@@ -30,7 +30,7 @@ STYLE: Final = {
 
 @dataclass
 class Lane:
-    """One run, or steps made by hand one after the other."""
+    """One run, or steps of UpdateState that follow each other."""
 
     run_id: str
     strategy: str | None = None  # None: not asked for yet
@@ -91,7 +91,7 @@ class Lanes:
         return self._lanes[key]
 
     def visible(self, height: int) -> list[Lane]:
-        """The lanes that a terminal of so many lines has room for: what runs, and the newest of the others."""
+        """Return the lanes that fit on a terminal of so many lines: the running run, and the newest of the others."""
         room = max(height - 3, 1)  # the title, the heading, and the line below
         lanes = list(self._lanes.values())
         if len(lanes) <= room:
@@ -125,7 +125,7 @@ class Lanes:
 
 
 def status(lane: Lane) -> str:
-    """The lane's status, its attempt if it is not the first, and why it ended or waits again."""
+    """Return the lane's status, its attempt if it is not the first, and why it ended or is pending again."""
     shown = in_line(lane.status) + (f" (attempt {lane.attempt})" if lane.attempt > 1 else "")
     if lane.superseded_by:
         return f"{shown} → {short(lane.superseded_by)}"
@@ -133,7 +133,7 @@ def status(lane: Lane) -> str:
 
 
 def bar(lane: Lane) -> str:
-    """A mark a step, hollow once they are undone, and the number of the newest."""
+    """Return one mark for each step, hollow once the steps are undone, and the number of the newest step."""
     if not lane.steps:
         return ""
     if lane.status == "deleted":
@@ -142,7 +142,7 @@ def bar(lane: Lane) -> str:
 
 
 class Tail:
-    """The end of a text, as much as there is room for in one line."""
+    """Return the end of a text, as much as fits in one line."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -21,7 +21,10 @@ PAUSE: Final = 0.05
 
 
 class Display:
-    """Lanes on the terminal's other screen, which leaves what stood there untouched, whatever size it is changed to."""
+    """Lanes on the terminal's alternate screen.
+
+    The normal screen stays as it was, also when the terminal is resized.
+    """
 
     def __init__(self, client: Client, thread_id: str) -> None:
         self._client = client
@@ -31,7 +34,7 @@ class Display:
         self._changed = asyncio.Event()
 
     async def show(self, events: AsyncIterator[types.Event]) -> None:
-        """Draw what comes; at the end, leave the last drawing on the terminal, and say where to go on."""
+        """Draw each event. At the end, leave the last drawing on the normal screen, and say where to go on."""
         try:
             with (
                 _at_each_resizing(self._changed.set),
@@ -60,7 +63,10 @@ class Display:
             await asyncio.sleep(PAUSE)
 
     async def _ask_for_strategies(self) -> None:
-        """Ask for the strategies of the visible runs: events do not hold them. A run that is gone has none any more."""
+        """Ask the service for the strategies of the visible runs, which events do not contain.
+
+        A deleted run has none.
+        """
         for lane in self._lanes.visible(self._console.height):
             if lane.strategy is None:
                 try:

@@ -21,28 +21,28 @@ class Show:
         self.for_script = for_script
         terminal = sys.stdout.isatty()
         self.on_screen = terminal and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
-        """Whether stdout is a terminal that can do more than write one line after the other."""
+        """Return whether stdout is a terminal that can move its cursor."""
         self._width = _width() if terminal else None
 
     def one(self, resource: Json) -> None:
-        """Print one resource: a JSON document, or its fields that hold something, a line each."""
+        """Print one resource: a JSON document, or one line for each field that is not empty."""
         if self.for_script:
             click.echo(json.dumps(resource, sort_keys=True))
         else:
             self._fields(resource)
 
     def created(self, run: types.CreatedRun) -> None:
-        """Print a new run; a person gets the ids of the runs that it ended."""
+        """Print a new run. For a person, print the ids of the runs that it ended."""
         self.one(run if self.for_script else {**run, "superseded": ", ".join(r["run_id"] for r in run["superseded"])})
 
     def accepted(self, run: types.CreatedRun) -> None:
-        """Tell a person, who is going to wait, which run it is for and what it ended."""
+        """Say to a person who will wait which run it is, and which runs it ended."""
         if not self.for_script:
             self.one({"accepted": run["run_id"], "superseded": ", ".join(r["run_id"] for r in run["superseded"])})
             click.echo()
 
     def joined(self, joined: types.Joined) -> None:
-        """Print a run, and the state as it left it."""
+        """Print a run, and the state that it left."""
         self.one(joined if self.for_script else joined["run"])
         if not self.for_script:
             self._values(joined["state"]["values"])
@@ -54,7 +54,7 @@ class Show:
             self._values(state["values"])
 
     async def all(self, resources: AsyncIterator[Any], columns: tuple[str, ...]) -> None:
-        """Print a listing: a JSON object a line as they come, or one table."""
+        """Print a list: one JSON object per line as they come, or one table."""
         if self.for_script:
             async for resource in resources:
                 self.one(resource)

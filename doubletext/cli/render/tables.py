@@ -16,7 +16,7 @@ _TAB: Final = 8
 
 
 def fields(rows: Sequence[tuple[str, str]], width: int | None, *, styled: bool) -> list[str]:
-    """Names, and beside each its text, which may have many lines and is wrapped where it is too wide."""
+    """Return names with a text beside each. A text may have many lines, and is wrapped where it is too wide."""
     first = max((cell_len(name) for name, _ in rows), default=0)
     room = None if width is None else max(width - first - len(GAP), _NARROWEST)
     lines = []
@@ -28,7 +28,10 @@ def fields(rows: Sequence[tuple[str, str]], width: int | None, *, styled: bool) 
 
 
 def listing(columns: Sequence[str], rows: Iterable[Sequence[str]], *, styled: bool) -> list[str]:
-    """A line of the columns' names, and one for each row. A row stays whole, so that an id in it can be copied."""
+    """Return a line of the columns' names, and one line for each row.
+
+    Rows are not wrapped, so that ids can be copied.
+    """
     rows = list(rows)
     widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
     lines = [GAP.join(_cell(name, width, styled=styled) for name, width in zip(columns, widths, strict=True))]
@@ -42,7 +45,7 @@ def _cell(text: str, width: int, *, styled: bool = False) -> str:
 
 
 def wrapped(line: str, width: int | None) -> list[str]:
-    """Break a line between its words, and a word that is too long for a line anywhere."""
+    """Break a line between words. Break a word only if it is longer than a line."""
     line = line.expandtabs(_TAB)
     if width is None or cell_len(line) <= width:
         return [line]

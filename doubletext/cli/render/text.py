@@ -1,4 +1,4 @@
-"""Text for a terminal. It was written by others: no control character of it reaches the terminal as such."""
+"""Make text safe for a terminal: no control character of text from others reaches the terminal."""
 
 import json
 import re
@@ -18,14 +18,14 @@ def printable(text: str, unsafe: re.Pattern[str] = _UNSAFE) -> str:
 
 
 def in_line(value: object) -> str:
-    """Return a value as one line that is safe to print: text as it is, nothing as nothing, the rest as JSON."""
+    """Return a value as one line that is safe to print: text as it is, None as empty text, other values as JSON."""
     if value is None or value == {}:
         return ""
     return printable(value if isinstance(value, str) else as_json(value), _UNSAFE_IN_LINE)
 
 
 def as_json(value: object) -> str:
-    """Return a value as one line of JSON for a person. Sorted: the wire does not keep the order of an object's keys."""
+    """Return a value as one line of JSON for a person. Keys are sorted, because protobuf does not keep their order."""
     return printable(json.dumps(value, ensure_ascii=False, sort_keys=True), _UNSAFE_IN_LINE)
 
 

@@ -29,7 +29,7 @@ class Span:
 
 @dataclass
 class Row:
-    """One run. `strategy` is empty for a run that is gone."""
+    """One run. `strategy` is empty for a run that was deleted."""
 
     run_id: str
     strategy: str = ""
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass
 class Timeline:
-    """The rows in order of admission. `by_hand`: the steps that no run made."""
+    """The rows in the order of admission. `by_hand` has the steps of UpdateState."""
 
     thread_id: str
     rows: dict[str, Row] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Timeline:
             self.last_step = event["step_committed"]["step"]
 
     def knows(self, run: types.Run) -> bool:
-        """Whether the events came as far as the run had."""
+        """Return whether the events show all that the run has done."""
         row = self.rows.get(run["run_id"])
         if row is None:
             return False
@@ -136,5 +136,5 @@ async def read(client: Client, thread_id: str) -> Timeline:
 
 
 def seconds(time: str | None) -> float:
-    """RFC 3339 text as seconds since the epoch, 0 for None."""
+    """Return RFC 3339 text as seconds since the epoch, and 0 for None."""
     return datetime.fromisoformat(time).timestamp() if time else 0.0

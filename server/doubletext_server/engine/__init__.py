@@ -1,1 +1,1 @@
-"""What happens around a decision: making it, telling of it, executing, waiting, keeping."""
+"""The engine: it decides on commands, commits the decisions, and acts on each commit."""

@@ -1,13 +1,16 @@
-"""Threads with runs in flight, as their last commits left them: by these a run that wants an idle thread is refused,
-without a look into the file. Lives on the event loop. See docs/decisions/0045.
+"""The views of threads with runs in flight. They let the engine refuse a run that needs an idle thread without a read
+of the store.
+
+All this is used on the event loop only. See docs/decisions/0045.
 """
 
 from doubletext_statemachine.model import ThreadView
 
 
 class Busy:
-    """A thread's view is given out only while no change of it is under way, since it is exact only then: whatever may
-    have been answered from the file is in it. `begin` each change, then let it be `told` or `failed`.
+    """The views that the last commits left. A view is exact only while no change of its thread is under way.
+
+    Call `begin` for each change, and then `committed` or `failed`.
     """
 
     def __init__(self) -> None:
@@ -15,14 +18,14 @@ class Busy:
         self._under_way: dict[str, int] = {}
 
     def view(self, thread_id: str) -> ThreadView | None:
-        """All that is in flight on the thread; None when nothing is, or when that is not known just now."""
-        return None if thread_id in self._under_way else self._views.get(thread_id)
+        """Return the thread with all its runs in flight. None: no run is in flight, or the view is not exact now."""
+        return None if thread_id in self._under_way else self._views.get(thread_id)  # mutant: busy-view
 
     def begin(self, thread_id: str) -> None:
         self._under_way[thread_id] = self._under_way.get(thread_id, 0) + 1
 
-    def told(self, thread_id: str, view: ThreadView | None) -> None:
-        """A commit left the thread so; None for a view that does not have all that is in flight."""
+    def committed(self, thread_id: str, view: ThreadView | None) -> None:
+        """Keep the view that a commit left. None: the view does not list all runs in flight."""
         self._end(thread_id)
         if view is not None and view.runs:
             self._views[thread_id] = view

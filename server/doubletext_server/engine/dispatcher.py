@@ -1,6 +1,7 @@
-"""Who may be claimed now: threads whose next run is ready, offered to claimers in the order in which they became so.
+"""The dispatcher offers threads whose next run is ready to claimers, in the order in which the threads became ready.
 
-Fed by commits, asleep otherwise. What becomes possible by the passing of time alone has one timer a thread.
+It acts on commits and never polls. A thread has at most one timer, for what becomes possible when time has passed: a
+delay, a timeout, the end of a lease or of a grace.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ from typing import Final
 import structlog
 
 from doubletext_server.clock import Clock
-from doubletext_server.store.protocol import Store
+from doubletext_server.engine.changes import Changes
 from doubletext_statemachine.commands import Tick
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import NotReady, Refusal
@@ -18,14 +19,13 @@ from doubletext_statemachine.words import Reason
 
 RETRY_SECONDS: Final = 1.0
 LONGEST_TIMER_SECONDS: Final = 86_400.0
-"""The event loop's timers don't take years; one that fires early is set again."""
+"""The event loop's timers do not accept years. A timer that fires early is set again."""
 
 log = structlog.get_logger("dispatcher")
 
 
 class Dispatcher:
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ready: dict[str, dict[str, int]] = {}  # graph -> thread -> the number of its turn
         self._graph_of: dict[str, str] = {}
@@ -35,13 +35,17 @@ class Dispatcher:
         self._ticks: set[asyncio.Task[None]] = set()
         self._closed = False
 
+    def start(self, changes: Changes) -> None:
+        """Let timers make changes. Call this before the first commit."""
+        self._changes = changes
+
     @property
     def claimers(self) -> int:
-        """How many wait for something to claim; to be read from any thread."""
+        """How many claimers wait. May be read on any thread."""
         return len(self._claimers)
 
     def on_commit(self, thread_id: str, decision: Decision) -> None:
-        """Take note of a commit."""
+        """Offer the thread if its next run is ready, and set its timer."""
         self._note(thread_id, decision.upcoming)
 
     def _note(self, thread_id: str, upcoming: Upcoming) -> None:
@@ -74,10 +78,10 @@ class Dispatcher:
             del self._ready[graph]
 
     async def next(self, graphs: frozenset[str]) -> str:
-        """The id of the thread that has waited longest with a run of one of `graphs` ready; claim it and see.
+        """Wait for a thread whose next run is ready and has one of `graphs`. Return the id of the longest ready one.
 
-        A thread is handed out once for each commit that leaves it ready: one that cannot claim must call `retry`.
-        Raises NotReady when the server stops.
+        A commit that leaves a thread ready offers it to one claimer only. A claimer that then fails to claim must call
+        `retry`. Raises NotReady when the server stops.
         """
         if self._closed:
             raise NotReady(what="stopping")
@@ -92,7 +96,7 @@ class Dispatcher:
             return await claimer
         except asyncio.CancelledError:
             if claimer.done() and not claimer.cancelled() and claimer.exception() is None:
-                self.retry(claimer.result(), 0)
+                self.retry(claimer.result(), 0)  # mutant: claimer-gone
             raise
         finally:
             del self._claimers[claimer]
@@ -101,13 +105,13 @@ class Dispatcher:
         return [next(iter(self._ready[graph].items()))] if graph in self._ready else []
 
     def retry(self, thread_id: str, seconds: float = RETRY_SECONDS) -> None:
-        """Look at the thread again after a while: it could not be claimed or written just now."""
+        """Decide about the thread again after some seconds, because it could not be claimed or written now."""
         if not self._closed:
             self._set_timer(thread_id, seconds)
 
     def _set_timer(self, thread_id: str, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        # Rounded up past the clock's own grain, so that what was awaited is due when the timer fires.
+        # A millisecond more than needed, so that the time has really come when the timer fires.
         delay = min(max(seconds, 0) + 0.001, LONGEST_TIMER_SECONDS)
         if (timer := self._timers.pop(thread_id, None)) is not None:
             timer.cancel()
@@ -121,7 +125,7 @@ class Dispatcher:
 
     async def _tick(self, thread_id: str) -> None:
         try:
-            decision = await self._store.change(Tick(thread_id))
+            decision = await self._changes.change(Tick(thread_id))
         except Refusal as refusal:
             log.warning("a timer will be tried again", thread_id=thread_id, error=str(refusal))
             self.retry(thread_id)
@@ -131,7 +135,7 @@ class Dispatcher:
                 log.warning("a worker fell silent", worker_id=run.worker_id, run_id=run.run_id, attempt=run.attempt)
 
     async def close(self) -> None:
-        """Stop offering and timing, and send the claimers home."""
+        """Stop offering threads, cancel the timers, and let the claimers fail with NotReady."""
         self._closed = True
         for claimer in self._claimers:
             if not claimer.done():

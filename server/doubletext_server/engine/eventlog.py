@@ -1,8 +1,8 @@
-"""The event log as a stream of pages: what is there, then what comes, each event once and in order.
+"""The event log as a stream of pages: first the events that exist, then each new one, each once and in order.
 
-A reader goes through the log page by page and sleeps at its end. One who reads slowly holds up nobody and costs a page:
-the log is where it reads on from. Readers at the same place share one reading of the database, and the page of it.
-See docs/decisions/0023.
+A reader reads the log page by page, and waits at its end. Nothing is queued for a reader, so a slow reader delays
+nobody and costs one page. Readers at the same place share one read of the database, and its page. See
+docs/decisions/0023.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ T = TypeVar("T")
 PAGE: Final = 256
 
 Place: TypeAlias = tuple[str, str | None, int, int]
-"""Thread, run (None: all of them), the sequence to read on from, and how far the log had come by then. The last one
-matters: a reading that began before a commit must not be taken for one that came after it."""
+"""The thread, the run (None: all runs), the sequence after which to read, and the newest event at that moment. The last
+part keeps a reader from sharing a read that began before the commit that woke the reader."""
 
 
 class EventPage:
-    """Events in a row, one at least; the same page for all who were at its place."""
+    """One or more events in order. All readers at one place share one page."""
 
     __slots__ = ("_converted", "records", "thread_id")
 
@@ -36,7 +36,7 @@ class EventPage:
         self._converted: dict[Any, list[Any]] = {}
 
     def converted(self, convert: Callable[[str, EventRecord], T]) -> list[T]:
-        """The events in a face's form, made from the thread's id and the event; once for all readers of the page."""
+        """Return the events in the form of a face. `convert` runs once per event for all readers of the page."""
         found = self._converted.get(convert)
         if found is None:
             found = self._converted[convert] = [convert(self.thread_id, record) for record in self.records]
@@ -50,14 +50,14 @@ class EventLog:
         self._readings: dict[Place, asyncio.Task[EventPage | None]] = {}
 
     async def of_thread(self, thread_id: str, after: int) -> AsyncGenerator[EventPage, None]:
-        """The thread's events after a sequence. Ends with ThreadNotFound, when the thread is deleted."""
+        """Yield the thread's events after a sequence. Raises ThreadNotFound when the thread is deleted."""
         async with aclosing(self._pages(thread_id, None, after)) as pages:
             async for page in pages:
                 yield page
         raise ThreadNotFound(thread_id=thread_id)
 
     async def of_run(self, run: Run, after: int) -> AsyncGenerator[EventPage, None]:
-        """The run's events after a sequence, to the one that makes it final. Raises RunNotFound."""
+        """Yield the run's events after a sequence, up to the one that makes the run final. Raises RunNotFound."""
         start, live = max(after, run.first_event - 1), run.status not in TERMINAL
         try:
             async with aclosing(self._pages(run.thread_id, run.run_id, start, live=live)) as pages:
@@ -71,7 +71,7 @@ class EventLog:
     async def _pages(
         self, thread_id: str, run_id: str | None, after: int, *, live: bool = True
     ) -> AsyncGenerator[EventPage, None]:
-        """Events after a sequence; with `live`, until the thread is deleted, else those that are there."""
+        """Yield events after a sequence: with `live` until the thread is deleted, else only those that exist."""
         with self._hub.reading(thread_id) as news:
             thread = (await self._store.thread(thread_id)).thread
             news.last_event = max(news.last_event, thread.last_event)
@@ -82,7 +82,7 @@ class EventLog:
                     break
                 if page is not None:
                     yield page
-                after = max(after, head) if page is None else page.records[-1].event.sequence
+                after = max(after, head) if page is None else page.records[-1].event.sequence  # mutant: read-on
                 if not live and after >= thread.last_event:
                     return
                 await news.after(after)
@@ -95,7 +95,7 @@ class EventLog:
                 yield EventPage(thread_id, last)
 
     async def _page(self, place: Place) -> EventPage | None:
-        """The events at the place, None when there are none."""
+        """Return the events at the place, or None when there are none."""
         if (reading := self._readings.get(place)) is None:
             reading = self._readings[place] = asyncio.create_task(self._read(place))
             reading.add_done_callback(lambda _: self._readings.pop(place))

@@ -1,32 +1,31 @@
 """Runs the server's own graphs, as one more claimer: claim, commit each step, finish.
 
-A run that becomes ready while there is a free slot is claimed in the very commit that made it ready (`follow`); others
-wait for their turn at the dispatcher. Either way the claim's commit starts it.
+A run that becomes ready while there is a free slot is claimed in the very commit that made it ready (`follow_up`).
+Others wait for their turn at the dispatcher. Either way the claim's commit starts it.
 
-A stop cancels the graph's task at once. A graph that goes on all the same is fenced: the arbiter refuses what it
-commits, and its thread waits for its end no longer than the assistant's `stop_grace`.
+A stop cancels the graph at once (see doubletext.claiming). A graph that goes on all the same is fenced: the arbiter
+refuses what it commits, and its thread waits for its end no longer than the assistant's `stop_grace`.
 """
 
 import asyncio
 import json
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
-from doubletext.graph import Context, Graph, describe
-from doubletext.structs import update_struct
+from doubletext.claiming import Attempt, Failed, Outcome, Over, Start, Update
+from doubletext.graph import Graph
+from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.dispatcher import RETRY_SECONDS, Dispatcher
 from doubletext_server.json_text import dump
 from doubletext_server.store.protocol import Store
-from doubletext_server.store.sqlite.reads import read_values
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import LeaseLost, NotReady, Refusal
 from doubletext_statemachine.model import Json, Output, Run, Tombstone
-from doubletext_statemachine.words import STOPPED, LeaseCause, RunStatus
+from doubletext_statemachine.words import STOPPED, RunStatus
 
 SLOTS: Final = 1000
 """Runs in execution at once; further ones wait. Those of one commit are counted after it, and may exceed it."""
@@ -36,13 +35,11 @@ LARGEST_UPDATE: Final = 4 * 1024 * 1024
 log = structlog.get_logger("executor")
 
 
-@dataclass(slots=True)
-class Attempt:
-    """One claimed run. `task` runs its graph. `stopped`: its thread waits for it to end."""
+class Live(NamedTuple):
+    """A run in execution, as it was claimed."""
 
     run: Run
-    task: asyncio.Task[None]
-    stopped: bool = False
+    attempt: Attempt
 
 
 class Executor:
@@ -51,16 +48,18 @@ class Executor:
         self._dispatcher = dispatcher
         self._graphs = graphs
         self._names = frozenset(graphs)
-        self._live: dict[str, Attempt] = {}
+        self._live: dict[str, Live] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # claims and attempts; each takes a slot
         self._slot_freed = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
         self._draining = False
 
-    def start(self) -> None:
+    def start(self, changes: Changes) -> None:
+        """Claim and execute runs from now on."""
+        self._changes = changes
         self._serving = asyncio.create_task(self._serve())
 
-    def follow(self, thread_id: str, decision: Decision) -> commands.ClaimRun | None:
+    def follow_up(self, thread_id: str, decision: Decision) -> commands.ClaimRun | None:
         """The claim of the run that a Decision makes ready, when it is to be executed here and at once."""
         ready = decision.upcoming.ready
         if ready is None or ready.assistant.graph not in self._names:
@@ -82,7 +81,7 @@ class Executor:
 
     async def _claim(self, thread_id: str) -> None:
         try:
-            await self._store.change(commands.ClaimRun(thread_id, self._names))
+            await self._changes.change(commands.ClaimRun(thread_id, self._names))
         except Refusal as refusal:
             log.warning("a claim will be tried again", thread_id=thread_id, error=str(refusal))
             self._dispatcher.retry(thread_id)
@@ -102,100 +101,27 @@ class Executor:
     def on_commit(self, thread_id: str, decision: Decision) -> None:
         """Take note of a commit: start what it claimed, and stop what it stopped."""
         for run in decision.moved:
-            attempt = self._live.get(run.run_id)
+            live = self._live.get(run.run_id)
             if run.status is RunStatus.RUNNING and run.worker_id is not None:
                 continue
             if run.status is RunStatus.RUNNING:
-                if attempt is None or attempt.run.epoch != run.epoch:
+                if live is None or live.run.epoch != run.epoch:
                     self._begin(run)
-            elif attempt is not None:
+            elif live is not None:
                 del self._live[run.run_id]
-                attempt.stopped = run.status in STOPPED
-                if attempt.stopped or run.status is RunStatus.PENDING:  # else the attempt itself has ended it
-                    attempt.task.cancel()
+                if run.status in STOPPED:
+                    live.attempt.stop()
+                elif run.status is RunStatus.PENDING:
+                    live.attempt.abandon()
 
     def _begin(self, run: Run) -> None:
         if self._draining:
             self._run(self._release(run))
             return
-        attempt = self._live[run.run_id] = Attempt(run, self._run(self._execute(run)))
-        attempt.task.add_done_callback(lambda _: self._ended(attempt))
-
-    def _ended(self, attempt: Attempt) -> None:
-        """The attempt's task is over, or was stopped before it began."""
-        lease = _lease(attempt.run)
-        if attempt.stopped:
-            self._run(self._persist(commands.AcknowledgeStop(*lease)))
-        elif self._is_live(attempt.run) and not self._draining:  # the graph itself let its task be cancelled
-            self._run(self._finish(commands.FailRun(*lease, "CancelledError", "the graph cancelled itself")))
-
-    async def _execute(self, run: Run) -> None:
-        outcome: commands.SucceedRun | commands.FailRun
-        try:
-            outcome = await self._outcome(run)
-        except LeaseLost:
-            return
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # sys.exit() in a graph, too, ends its run and not the server
-            if not self._is_live(run):
-                log.info("a stopped graph failed", run_id=run.run_id, error=repr(error))
-                return
-            log.exception("a graph failed", run_id=run.run_id, thread_id=run.thread_id, graph=run.assistant.graph)
-            outcome = commands.FailRun(*_lease(run), *describe(error))
-        await self._finish(outcome)
-
-    async def _outcome(self, run: Run) -> commands.SucceedRun:
-        """Run the graph to its end; raises what it raises, and LeaseLost once the run is over."""
         graph = self._graphs[run.assistant.graph]
-
-        async def commit(update: Any) -> None:
-            await self._persist(commands.CommitStep(*_lease(run), checked(update)))
-
-        last = await graph.run(await self._context(run), commit)
-        return commands.SucceedRun(*_lease(run), None if last is None else checked(last))
-
-    async def _context(self, run: Run) -> Context:
-        record, raw = await self._store.start_of(run.thread_id, run.run_id)
-        if record is None or isinstance(record, Tombstone) or record.input is None:
-            raise LeaseLost(run_id=run.run_id, epoch=run.epoch, current_epoch=0, cause=LeaseCause.DELETED)
-
-        async def emit(channel: str, data: dict[str, Any]) -> None:
-            await self._persist(commands.PublishOutput(*_lease(run), (Output(channel, checked(data)),)))
-
-        return Context(
-            run={
-                "run_id": run.run_id,
-                "thread_id": run.thread_id,
-                "assistant_id": run.assistant.assistant_id,
-                "sequence": run.sequence,
-                "attempt": run.attempt,
-                "metadata": json.loads(record.metadata or "{}"),
-            },
-            input=json.loads(record.input),
-            config=json.loads(run.assistant.config),
-            load_state=lambda: read_values(raw),
-            emit=emit,
-        )
-
-    async def _finish(self, outcome: commands.SucceedRun | commands.FailRun) -> None:
-        try:
-            await self._persist(outcome)
-        except LeaseLost:
-            log.info("an outcome came too late", run_id=outcome.run_id)
-
-    async def _persist(self, request: commands.LeaseCommand) -> None:
-        """Commit, and while the database cannot be written, try again: the graph's work is not thrown away for that."""
-        while True:
-            try:
-                await self._store.change(request)
-                return
-            except NotReady:
-                await asyncio.sleep(RETRY_SECONDS)
-
-    def _is_live(self, run: Run) -> bool:
-        attempt = self._live.get(run.run_id)
-        return attempt is not None and attempt.run.epoch == run.epoch
+        attempt = Attempt(graph, OwnLease(run, self._store, self._changes), _names(run))
+        self._live[run.run_id] = Live(run, attempt)
+        self._run(attempt.run())
 
     async def drain(self, seconds: float) -> bool:
         """Claim no more, hand back what runs, and wait so long for the graphs to obey. Returns whether some do not."""
@@ -203,7 +129,7 @@ class Executor:
         if self._serving is not None:
             self._serving.cancel()
         await self._store.settled()  # the last claims are known then
-        await asyncio.gather(*(self._release(attempt.run) for attempt in self._live.values()))
+        await asyncio.gather(*(self._release(live.run) for live in self._live.values()))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._tasks:
@@ -217,19 +143,73 @@ class Executor:
 
     async def _release(self, run: Run) -> None:
         try:
-            await self._store.change(commands.ReleaseRun(*_lease(run)))
+            await self._changes.change(commands.ReleaseRun(*_key(run)))
         except Refusal as refusal:
             log.warning("a run was not handed back", run_id=run.run_id, error=str(refusal))
 
 
-def _lease(run: Run) -> tuple[str, str, int]:
+class OwnLease:
+    """The lease of a run that the server itself executes: it lasts as long as its process."""
+
+    refusals: tuple[type[Exception], ...] = ()
+
+    def __init__(self, run: Run, store: Store, changes: Changes) -> None:
+        self._run = run
+        self._store = store
+        self._changes = changes
+
+    async def start(self) -> Start:
+        run = self._run
+        record, raw = await self._store.start_of(run.thread_id, run.run_id)
+        if record is None or isinstance(record, Tombstone) or record.input is None:
+            raise Over
+        names = {**_names(run), "assistant_id": run.assistant.assistant_id, "sequence": run.sequence}
+        metadata = json.loads(record.metadata or "{}")
+        return Start(
+            {**names, "attempt": run.attempt, "metadata": metadata},
+            json.loads(record.input),
+            json.loads(run.assistant.config),
+            raw.values,
+        )
+
+    async def commit(self, update: Update) -> None:
+        await self._persist(commands.CommitStep(*_key(self._run), _text(update)))
+
+    async def emit(self, channel: str, data: Update) -> None:
+        await self._persist(commands.PublishOutput(*_key(self._run), (Output(channel, _text(data)),)))
+
+    async def finish(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Failed):
+            await self._persist(commands.FailRun(*_key(self._run), *outcome))
+        else:
+            last = None if outcome.update is None else _text(outcome.update)
+            await self._persist(commands.SucceedRun(*_key(self._run), last))
+
+    async def release(self) -> None:
+        await self._persist(commands.AcknowledgeStop(*_key(self._run)))
+
+    async def _persist(self, command: commands.LeaseCommand) -> None:
+        """Commit, and while the database cannot be written, try again: the graph's work is not thrown away for that."""
+        while True:
+            try:
+                await self._changes.change(command)
+                return
+            except LeaseLost:
+                raise Over from None
+            except NotReady:
+                await asyncio.sleep(RETRY_SECONDS)
+
+
+def _key(run: Run) -> tuple[str, str, int]:
     return run.thread_id, run.run_id, run.epoch
 
 
-def checked(update: Any) -> Json:
-    """What a graph gave as an update, as JSON text. Raises TypeError or ValueError that says what is wrong with it."""
-    update_struct(update)
-    text = dump(update)
+def _names(run: Run) -> dict[str, str]:
+    return {"run_id": run.run_id, "thread_id": run.thread_id}
+
+
+def _text(update: Update) -> Json:
+    text = dump(update.values)
     size = len(text.encode())
     if size > LARGEST_UPDATE:
         raise ValueError(f"a graph's update may have {LARGEST_UPDATE} bytes as JSON; this one has {size}")

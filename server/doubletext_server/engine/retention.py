@@ -1,7 +1,8 @@
-"""Deletes what is kept for a while only: events with their outputs, tombstones, request ids, and threads that are idle.
+"""Retention deletes what the server keeps for a limited time: events with their outputs, tombstones, request ids, and
+idle threads if that is asked for.
 
-In the background, in small commits between those of others. What is too many is told by commits, what is too old is
-looked for once a minute, from an index that lists the oldest first. Steps and runs stay until their thread is deleted.
+It works in the background, in small commits. Each commit says whether a thread has too many events. What is too old is
+looked up once a minute, in an index that lists the oldest first. Steps and runs stay until their thread is deleted.
 """
 
 import asyncio
@@ -12,12 +13,13 @@ from typing import Final
 import structlog
 
 from doubletext_server.clock import Clock
+from doubletext_server.engine.changes import Changes
 from doubletext_server.store.protocol import Store
 from doubletext_statemachine.commands import ExpireThread
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import Refusal
 
-DAY: Final = 86_400_000_000
+DAY_US: Final = 86_400_000_000
 PAGE: Final = 100
 SWEEP_SECONDS: Final = 60.0
 
@@ -26,16 +28,16 @@ log = structlog.get_logger("retention")
 
 @dataclass(frozen=True)
 class Keep:
-    """How long what is trimmed is kept. Times are microseconds.
+    """How long things are kept.
 
-    age         of events, tombstones and request ids
-    per_thread  how many of each at most; a tenth more before they are trimmed
-    idle        how long a thread is kept on which nothing happens; None for ever
+    age_us      how long events, tombstones and request ids are kept
+    per_thread  how many of each a thread keeps; they are trimmed once there are a tenth more
+    idle_us     how long a thread is kept on which nothing happens; None: for ever
     """
 
-    age: int = 7 * DAY
+    age_us: int = 7 * DAY_US
     per_thread: int = 10_000
-    idle: int | None = None
+    idle_us: int | None = None
 
 
 class Retention:
@@ -48,11 +50,12 @@ class Retention:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    def start(self, changes: Changes) -> None:
+        self._changes = changes
         self._task = asyncio.create_task(self._run())
 
     def on_commit(self, thread_id: str, decision: Decision) -> None:
-        """Take note of a commit: whether its thread has too many events."""
+        """Trim the thread soon if it has too many events."""
         thread = decision.thread
         if thread is not None and thread.last_event - thread.first_event >= self._most:
             self._crowded.add(thread_id)
@@ -84,22 +87,22 @@ class Retention:
             await self._trim(self._crowded.pop())
 
     async def sweep(self) -> None:
-        """Trim what is too old, everywhere, and delete the threads that have been idle for too long."""
-        while threads := await self._store.aged(self._clock() - self._keep.age, PAGE):
+        """Trim what is too old on all threads, and delete the threads that have been idle for too long."""
+        while threads := await self._store.aged(self._clock() - self._keep.age_us, PAGE):
             for thread_id in threads:
                 await self._trim(thread_id)
-        if self._keep.idle is None:
+        if self._keep.idle_us is None:
             return
-        while threads := await self._store.inactive(self._clock() - self._keep.idle, PAGE):
+        while threads := await self._store.inactive(self._clock() - self._keep.idle_us, PAGE):
             for thread_id in threads:
-                await self._expire(thread_id, self._clock() - self._keep.idle)
+                await self._expire(thread_id, self._clock() - self._keep.idle_us)
 
     async def _trim(self, thread_id: str) -> None:
-        while await self._store.trim(thread_id, self._clock() - self._keep.age, self._keep.per_thread):
+        while await self._store.trim(thread_id, self._clock() - self._keep.age_us, self._keep.per_thread):
             pass
 
     async def _expire(self, thread_id: str, idle_since: int) -> None:
-        decision = await self._store.change(ExpireThread(thread_id, idle_since))
+        decision = await self._changes.change(ExpireThread(thread_id, idle_since))
         if decision.thread is None:
             log.info("an idle thread was deleted", thread_id=thread_id)
         else:

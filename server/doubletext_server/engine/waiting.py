@@ -1,5 +1,7 @@
-"""Those who wait for a commit: for the end of a run, of a lease, of a stopped run's code, or for a thread's next event.
-Nobody polls."""
+"""Waiting for commits: for the end of a run, of a lease or of a stopped run's code, and for a thread's next event.
+
+Each wait is a future or an event that a commit completes. Nobody polls.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -17,7 +19,10 @@ CodeEnded: TypeAlias = "asyncio.Future[None]"
 
 
 class News:
-    """How far a thread's events have come, for those who read them. `gone`: its last ones, once it is deleted."""
+    """The number of a thread's newest event, for the readers of its events.
+
+    gone  the thread's last events, once the thread is deleted
+    """
 
     def __init__(self) -> None:
         self.last_event = 0
@@ -27,7 +32,7 @@ class News:
         self._closed = False
 
     async def after(self, sequence: int) -> None:
-        """Return once there are events after `sequence`, or the thread is deleted.
+        """Return once there are events after `sequence`, or once the thread is deleted.
 
         Raises NotReady when the server stops.
         """
@@ -56,19 +61,19 @@ class News:
 
 
 class Hub:
-    """joiners, event_readers: how many there are, to be read from any thread."""
+    """The waits of all calls. `joiners` and `event_readers` are the numbers of such calls; any thread may read them."""
 
     def __init__(self) -> None:
         self.joiners = 0
         self.event_readers = 0
         self._news: dict[str, News] = {}  # by thread
-        self._by_run: dict[str, dict[RunEnded, Callable[[Run], bool]]] = {}  # each with the run that it waits for
-        self._by_thread: dict[str, dict[CodeEnded, str]] = {}  # each with the id of the stopped run
+        self._by_run: dict[str, dict[RunEnded, Callable[[Run], bool]]] = {}  # with the condition that ends the wait
+        self._by_thread: dict[str, dict[CodeEnded, str]] = {}  # with the id of the stopped run
         self._closed = False
 
     @contextmanager
     def joining(self, run_id: str) -> Iterator[RunEnded]:
-        """A future of the run as it is when it becomes final. Enter before reading the run: then no end is missed."""
+        """Give a future of the run as it is when it becomes final. Enter before reading the run, to miss no end."""
         with self._awaiting(run_id, lambda run: run.status in TERMINAL) as ended:
             self.joiners += 1
             try:
@@ -78,13 +83,13 @@ class Hub:
 
     @contextmanager
     def holding(self, run_id: str, epoch: int) -> Iterator[RunEnded]:
-        """A future of the run as it is when the lease of this epoch is over. Enter before asking whether it is."""
+        """Give a future of the run as it is when the lease of this epoch is over. Enter before checking the lease."""
         with self._awaiting(run_id, lambda run: run.status is not RunStatus.RUNNING or run.epoch != epoch) as ended:
             yield ended
 
     @contextmanager
     def _awaiting(self, run_id: str, holds: Callable[[Run], bool]) -> Iterator[RunEnded]:
-        """A future of the run as the first commit leaves it after which `holds` is true."""
+        """Give a future of the run as the first commit leaves it for which `holds` is true."""
         self._check_open()
         future: RunEnded = asyncio.get_running_loop().create_future()
         waiting = self._by_run.setdefault(run_id, {})
@@ -99,7 +104,10 @@ class Hub:
 
     @contextmanager
     def stopping(self, thread_id: str, run_id: str) -> Iterator[CodeEnded]:
-        """A future that is done once the thread no longer waits for the run's code. Enter after the stop's commit."""
+        """Give a future that is done once the thread no longer waits for the run's code.
+
+        Enter after the stop's commit.
+        """
         self._check_open()
         future: CodeEnded = asyncio.get_running_loop().create_future()
         waiting = self._by_thread.setdefault(thread_id, {})
@@ -114,7 +122,7 @@ class Hub:
 
     @contextmanager
     def reading(self, thread_id: str) -> Iterator[News]:
-        """Enter before reading how far the thread's events have come: then none is missed."""
+        """Give the thread's news. Enter before reading the number of the newest event, to miss no event."""
         self._check_open()
         news = self._news.setdefault(thread_id, News())
         news.readers += 1
@@ -128,10 +136,10 @@ class Hub:
                 del self._news[thread_id]
 
     def on_commit(self, thread_id: str, decision: Decision) -> None:
-        """Wake those who waited for this commit."""
+        """End the waits that this commit fulfils."""
         if (news := self._news.get(thread_id)) is not None:
             news.on_commit(decision)
-            if decision.deletes_thread:  # a thread made anew under this id is another one
+            if decision.deletes_thread:  # a later thread with this id is another thread
                 del self._news[thread_id]
         for run in decision.moved:
             for ended, holds in self._by_run.get(run.run_id, {}).items():
@@ -143,7 +151,7 @@ class Hub:
                 code_ended.set_result(None)
 
     def close(self) -> None:
-        """Send everyone home: the server stops."""
+        """Let all waits fail with NotReady, because the server stops."""
         self._closed = True
         for news in self._news.values():
             news.close()
@@ -154,7 +162,7 @@ class Hub:
         for future in waiting:
             if not future.done():
                 future.set_exception(NotReady(what="stopping"))
-                future.exception()  # marks it as seen, should nobody await it any more
+                future.exception()  # marks the exception as retrieved, in case nobody awaits the future
 
     def _check_open(self) -> None:
         if self._closed:

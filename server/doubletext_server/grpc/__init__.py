@@ -1,1 +1,1 @@
-"""The gRPC face: requests to domain values, answers and refusals to messages."""
+"""The gRPC face: it turns requests into values of the domain, and values and refusals into answers."""

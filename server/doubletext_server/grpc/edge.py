@@ -1,7 +1,7 @@
-"""Around every RPC of this package: readiness, soundness of the request, room, and the form of a failure.
+"""What every RPC has in common: the server must be ready, the request must be readable and not too large, there must be
+room for the call, and a failure becomes a status.
 
-Handlers are wrapped once, when their service is added. An interceptor would do it too, at the price of a coroutine of
-its own for each call.
+Each handler is wrapped when its service is added. An interceptor would cost one more coroutine for each call.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,12 +18,12 @@ from doubletext_server.grpc.errors import internal, status_of
 from doubletext_statemachine.errors import InvalidField, NotReady, Overloaded, Refusal, TooLarge
 
 LARGEST_REQUEST: Final = (4 * 1024 - 16) * 1024
-"""Bytes. Under a client's usual limit for answers, 4 MiB, so that what was sent can be shown."""
+"""Bytes. Less than the 4 MiB that a client usually accepts, so that an answer can contain what a request contained."""
 LARGEST_RESPONSE: Final = 64 * 1024 * 1024
-"""Bytes. What the Python client takes."""
+"""Bytes. What the Python client accepts."""
 MAY_BE_RETRIED: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 WAITING: Final = frozenset({"JoinRun", "WatchRun", "WatchThread", "ClaimRun", "WatchLease"})
-"""RPCs that sleep until something happens; one that does costs memory, and nothing else."""
+"""RPCs that wait until something happens. A waiting call costs memory and nothing else."""
 
 log = structlog.get_logger("rpc")
 
@@ -33,14 +33,14 @@ RpcContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 @dataclass(frozen=True)
 class Limits:
-    """How many calls there may be at once: under way, and waiting for something to happen."""
+    """How many calls there may be at once: `calls` under way, and `waiting` for something to happen."""
 
     calls: int = 10_000
     waiting: int = 50_000
 
 
 class Room:
-    """Room for so many calls; a call is in it while it is entered. Raises Overloaded when it is full."""
+    """Room for a number of calls. A call enters it as a context manager. Raises Overloaded when the room is full."""
 
     def __init__(self, what: str, limit: int) -> None:
         self.what = what
@@ -57,14 +57,15 @@ class Room:
 
 
 class Edge:
-    """`closed` refuses every call while it is set. Other packages' services (health, reflection) are not guarded.
+    """The guard around the handlers of this package. Health and reflection, of other packages, are not guarded.
 
-    on_failure: told of each call that fails, by its method.
+    closed      why every call is refused: "starting" or "stopping"; None while the server accepts calls
+    on_failure  is called with the method and the error of each call that fails
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, on_failure: Callable[[str, Exception], None] | None = None) -> None:
         self.closed: str | None = "starting"
-        self.on_failure: Callable[[str, Exception], None] = lambda method, error: None
+        self._on_failure = on_failure
         self._calls = Room("calls under way", limits.calls)
         self._waiting = Room("calls that wait", limits.waiting)
 
@@ -73,15 +74,15 @@ class Edge:
         return cast("grpc.aio.Server", Entrance(self, server))
 
     def guard(self, method: str, handler: Any) -> Handler:
-        """The handler of `/package.Service/Method`, guarded."""
+        """Return the guarded handler of `/package.Service/Method`."""
 
         def read(data: bytes) -> Any:
-            """The request, or the refusal of it: what is raised here would reach the client as it is."""
+            """Return the request, or a refusal. An error that is raised here would reach the client without details."""
             if len(data) > LARGEST_REQUEST:
                 return TooLarge(what="the request", size=len(data), limit=LARGEST_REQUEST)
             try:
                 return handler.request_deserializer(data)
-            except Exception:  # noqa: BLE001 - protobuf's kinds of failure are not ours to tell apart
+            except Exception:  # noqa: BLE001 - protobuf raises errors of several classes
                 return InvalidField([("request", f"is not the message that {method} takes")])
 
         write = handler.response_serializer
@@ -117,12 +118,14 @@ class Edge:
             raise request
 
     async def _fail(self, context: RpcContext, method: str, error: Exception) -> None:
-        """End the call with the error's status, once the handler returns.
+        """Give the call the error's status. The call ends when its handler returns.
 
-        `abort` ends it here, by an exception, which takes the server a tenth longer. It leaves out the headers, though,
-        without which alone a client's transport tries again of itself (gRPC's proposal A6). See docs/decisions/0041.
+        Calls that a client may retry are aborted instead, by an exception, which costs the server a tenth more. An
+        abort sends no headers, and a client's transport retries by itself only after an answer without headers (gRPC's
+        proposal A6). See docs/decisions/0041.
         """
-        self.on_failure(method, error)
+        if self._on_failure is not None:
+            self._on_failure(method, error)
         status = rpc_status.to_status(_status(method, error))
         if status.code in MAY_BE_RETRIED:
             await context.abort_with_status(status)
@@ -147,16 +150,16 @@ class Entrance:
 
 
 async def _sent(context: RpcContext, message: Any) -> bool:
-    """Send one message of a stream. False when the caller has gone meanwhile, which is no failure of ours."""
+    """Send one message of a stream. Return False when the caller has gone, which is no failure of the server."""
     try:
         await context.write(message)
-    except grpc.aio.InternalError:  # gRPC's word for an operation on a call that is over
+    except grpc.aio.InternalError:  # what gRPC raises for an operation on a call that is over
         return False
     return True
 
 
 def _fitting(response: bytes) -> bytes:
-    """The response, unless it is more than the largest client takes: a thread's state has no other bound."""
+    """Return the response if it is not too large. A thread's state has no other limit. Raises TooLarge."""
     if len(response) > LARGEST_RESPONSE:
         raise TooLarge(what="the answer", size=len(response), limit=LARGEST_RESPONSE)
     return response

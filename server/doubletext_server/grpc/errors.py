@@ -1,4 +1,4 @@
-"""Refusals as gRPC statuses: the one table, and the details that go with each."""
+"""Turn refusals into gRPC statuses, by one table, with the details of each."""
 
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ STATUS_OF: Final[dict[type[Refusal], tuple[grpc.StatusCode, str]]] = {
     refusals.NotReady:          (C.UNAVAILABLE,         "NOT_READY"),
 }
 
-# What kind of thing the refusal is about, and which of its facts names it.
+# The type of the resource that a refusal is about, and the fact of the refusal that names the resource.
 RESOURCE_OF: Final = {
     refusals.ThreadBusy:        ("doubletext.v1.Run",       "active_run_id"),
     refusals.ThreadInFlight:    ("doubletext.v1.Run",       "active_run_id"),
@@ -51,24 +51,24 @@ RESOURCE_OF: Final = {
     refusals.StepNotFound:      ("doubletext.v1.State",     "step"),
 }
 
-# Seconds after which to try again.
+# Seconds after which the client may try again.
 RETRY_AFTER: Final = {refusals.QueueFull: 1, refusals.Overloaded: 1, refusals.NotReady: 1}
 # fmt: on
 
 
 def status_of(refusal: Refusal) -> Status:
-    """The google.rpc.Status of a refusal: ErrorInfo first, then what else its kind calls for."""
+    """Return the google.rpc.Status of a refusal: first its ErrorInfo, then the other details of its class."""
     code, reason = STATUS_OF[type(refusal)]
     return _status(code, str(refusal), reason, refusal.facts, _details(refusal))
 
 
 def reason_of(error: Exception) -> str:
-    """The reason that a client is told."""
+    """Return the reason that a client gets for an error."""
     return STATUS_OF[type(error)][1] if isinstance(error, Refusal) else "INTERNAL"
 
 
 def internal(reference: str) -> Status:
-    """Our bug. The client learns nothing of it but where the log tells it."""
+    """Return the status of a bug. The client gets only the reference by which the log has the cause."""
     message = f"the service failed; its log has the cause under reference {reference}"
     return _status(C.INTERNAL, message, "INTERNAL", {"reference": reference}, [])
 
@@ -90,7 +90,7 @@ def _details(refusal: Refusal) -> list[Message]:
 
 
 def _bad_request(violations: list[tuple[str, str]]) -> details.BadRequest:
-    """All violations, as far as they fit: trailers over 8 KiB, message and base64 counted, may fail at the client."""
+    """Return the violations, as many as fit. Trailers over 8 KiB, with message and base64, may fail at the client."""
     message = details.BadRequest()
     for place, (field, description) in enumerate(violations):
         if message.ByteSize() > LARGEST_DETAIL:
@@ -104,7 +104,7 @@ def _bad_request(violations: list[tuple[str, str]]) -> details.BadRequest:
 def _status(code: grpc.StatusCode, message: str, reason: str, metadata: dict[str, str], further: list[Any]) -> Status:
     status = Status(code=code.value[0], message=message)
     info = details.ErrorInfo(reason=reason, domain=DOMAIN)
-    for name, value in metadata.items():  # as an argument, a map takes three times as long
+    for name, value in metadata.items():  # a map passed as an argument takes three times as long
         info.metadata[name] = value
     for detail in (info, *further):
         status.details.add().Pack(detail)

@@ -29,7 +29,7 @@ def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
 
 
 class _Pool:
-    """The descriptor pool, which finds methods too: `grpcurl describe` asks for them by name."""
+    """The descriptor pool. It also finds methods by name, which `grpcurl describe` needs."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(descriptor_pool.Default(), name)
@@ -47,7 +47,7 @@ class _Pool:
 
 
 def _describe_v1() -> None:
-    """v1alpha's descriptor, renamed, so that the v1 service can be described too."""
+    """Add a renamed copy of v1alpha's descriptor to the pool, so that the v1 service can be described."""
     file = FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(file)
     file.name, file.package = "grpc/reflection/v1/reflection.proto", V1

@@ -1,7 +1,7 @@
-"""What the server tells Prometheus, on a port of its own.
+"""The metrics of the server, which Prometheus reads on a port of its own.
 
-Fed by commits, refusals and batches as they happen; what is waiting is counted when it is asked for. Measuring costs no
-reading of the database, and labels have few values: never an id. docs/operations.md lists all of it.
+They are counted as commits, refusals and batches happen. The numbers of waiting calls are read when Prometheus asks.
+Measuring never reads the database. A label has few values and never an id. docs/operations.md lists all metrics.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from doubletext_statemachine.words import IN_FLIGHT, Reason, RunStatus, Strategy
 
 CREATE_RUN: Final = "/doubletext.v1.RunService/CreateRun"
 NONE: Final = "none"
-"""A label's value where there is nothing to name: Prometheus takes an empty one for a label that is not there."""
+"""The value of a label that names nothing. For Prometheus, a label with an empty value does not exist."""
 
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -35,7 +35,7 @@ REFUSED: Final = {
     for reason, applies in (("THREAD_BUSY", rules.needs_idle), ("QUEUE_FULL", rules.queues))
     if applies
 }
-"""Which strategy was applied when a run was refused for a reason; other refusals come before any is."""
+"""The strategy that was applied when CreateRun was refused for a reason. Other refusals come before the strategy."""
 
 S, R = RunStatus, Reason
 ENDS: Final[tuple[tuple[RunStatus, Reason | None], ...]] = (
@@ -49,14 +49,15 @@ ENDS: Final[tuple[tuple[RunStatus, Reason | None], ...]] = (
     (S.DELETED, R.CANCELLED),
     (S.DELETED, R.THREAD_DELETED),
 )
-"""How runs end. Counted from 0 on, so that the first of a kind is a rise and not a series out of nowhere."""
+"""How runs end. Each series exists from the start with 0, so that Prometheus sees the first run of a kind as a rise."""
 
 
 @dataclass(slots=True, frozen=True)
 class Gap:
-    """Between two runs of a thread. `successor`: the run that did away with the one before it, if one did.
+    """The time between two runs of a thread.
 
-    since: when that run was due, or the one before it ended.
+    since      when the successor was due, or when the first of the two runs ended
+    successor  the run that superseded the first one, if a run did
     """
 
     since: int
@@ -64,7 +65,10 @@ class Gap:
 
 
 class Metrics:
-    """`waiting`: who waits, by kind, asked on another thread than the event loop's."""
+    """The metrics and the HTTP server for them.
+
+    waiting  for each kind of waiting call, a function that counts them; it is called on another thread than the loop's
+    """
 
     def __init__(self, waiting: Mapping[str, Callable[[], int]]) -> None:
         self.registry = registry = CollectorRegistry()
@@ -108,15 +112,15 @@ class Metrics:
         ProcessCollector(registry=registry)
         GCCollector(registry)
 
-    # What it is told
+    # What is counted
 
     def starts_with(self, in_flight: Mapping[RunStatus, int]) -> None:
-        """Runs that were there before the first commit."""
+        """Set the numbers of runs that were in flight before the first commit."""
         for status, count in in_flight.items():
             self._in_flight.labels(status.value).set(count)
 
     def on_commit(self, thread_id: str, decision: Decision) -> None:
-        """Take note of a commit."""
+        """Count what a commit changed."""
         if decision.admitted is not None:
             self._admissions.labels(decision.admitted.strategy.value, "admitted").inc()
         elif decision.repeated is not None:
@@ -127,19 +131,19 @@ class Metrics:
                 self._time(thread_id, event.kind, decision)
         if decision.admitted is not None and decision.superseded:
             self._gaps[thread_id] = Gap(decision.admitted.due_time, decision.admitted.run_id)
-        if decision.upcoming == NOTHING:  # nobody is next
+        if decision.upcoming == NOTHING:  # no run is next
             self._gaps.pop(thread_id, None)
         if decision.overdue is not None:
             self._overdue.inc()
 
     def refused(self, method: str, error: Exception) -> None:
-        """Take note of a call that failed."""
+        """Count a call that failed."""
         if method == CREATE_RUN:
             reason = reason_of(error)
             self._admissions.labels(REFUSED.get(reason, NONE), reason).inc()
 
     def committed(self, size: int, seconds: float) -> None:
-        """Take note of a batch of the writer's."""
+        """Count a batch of the writer."""
         self._commit_size.observe(size)
         self._commit.observe(seconds)
 
@@ -151,7 +155,7 @@ class Metrics:
         else:
             self._finished.labels(change.after.value, change.reason.value if change.reason else NONE).inc()
         if change.reason in (Reason.LEASE_LOST, Reason.MAX_ATTEMPTS):
-            # Only workers' leases expire; the server's own last as long as its process.
+            # Only leases of workers expire. A lease of the server's own lasts as long as its process.
             expired = isinstance(about, Run) and about.worker_id is not None
             self._leases_lost.labels("expired" if expired else "restarted").inc()
 
@@ -173,13 +177,13 @@ class Metrics:
         elif gap.successor is None and run.due_time <= gap.since:
             self._hand_off.observe((run.start_time - gap.since) / 1_000_000)
 
-    # Where it is asked
+    # Where Prometheus asks
 
     async def listen(self, address: str) -> str:
-        """Answer over HTTP until `close`; returns where, port 0 having picked one. Raises CannotListen."""
+        """Answer over HTTP until `close`. Return the address with the port that was chosen. Raises CannotListen."""
         host, port = host_and_port(address)
         try:
-            # On a thread, since the library asks for the host's name. It serves on a thread of its own.
+            # On another thread, because the library looks up the host's name. It serves on a thread of its own.
             server, _ = await asyncio.to_thread(start_http_server, port, host.strip("[]"), self.registry)
         except OSError:
             raise taken(address, "--metrics") from None

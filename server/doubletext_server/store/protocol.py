@@ -1,13 +1,15 @@
 """What the service asks of a store, whatever keeps the rows. tests/contract holds each implementation to it."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from doubletext_server.clock import Clock
-from doubletext_statemachine.commands import ClaimRun, Command
-from doubletext_statemachine.decisions import Decision
-from doubletext_statemachine.model import Assistant, Event, Json, Reducers, Run, Thread, Tombstone
+from doubletext_server.store.rows import Rows
+from doubletext_statemachine.commands import Command
+from doubletext_statemachine.model import Assistant, Event, Json, Reducers, Run, Thread, ThreadView, Tombstone
+from doubletext_statemachine.state import fold
 from doubletext_statemachine.words import RunStatus, ThreadStatus
 
 T = TypeVar("T")
@@ -52,6 +54,11 @@ class RawState:
     snapshot: Json | None
     updates: list[tuple[Json, Reducers]]
 
+    def values(self) -> dict[str, Any]:
+        """Fold the updates over the snapshot: a new object each time."""
+        values = json.loads(self.snapshot) if self.snapshot else {}
+        return fold(values, ((json.loads(update), reducers) for update, reducers in self.updates))
+
 
 @dataclass(slots=True, frozen=True)
 class EventRecord:
@@ -70,29 +77,48 @@ class Page(Generic[T]):
     next: list[Any] | None
 
 
-Listener: TypeAlias = Callable[[str, Decision], None]
-"""Told of each Decision after its commit, in order of commit: the thread's id and the Decision."""
+Observer: TypeAlias = Callable[[int, float], None]
+"""Called after each commit: how many transactions shared it, and how many seconds it took."""
 
 
-Follow: TypeAlias = Callable[[str, Decision], ClaimRun | None]
-"""Asked before the commit of each Decision what to claim of the same thread in the same commit, if anything. Called on
-the writer's own thread, it must not wait for anything."""
+class Transaction(Protocol):
+    """What a change may do within the store's transaction."""
+
+    def load(self, command: Command, now: int) -> ThreadView:
+        """What the arbiter decides on: see ThreadView. `now`: the time of the decision."""
+
+    def write(self, rows: Rows) -> None: ...
 
 
 class Store(Protocol):
-    """Every method may raise NotReady when the database cannot be read or written just now."""
+    """Keeps threads, runs, steps, events and assistants. It decides nothing: see engine.changes.
 
-    on_commit: Listener
-    follow: Follow
+    Every method may raise NotReady when the database cannot be read or written just now.
+    """
+
     clock: Clock
     """The time by which changes are decided: never earlier than what the store holds."""
 
-    async def change(self, request: Command) -> Decision:
-        """Let the arbiter decide on the request and commit what it says. On disk when it returns; goes on when the
-        caller is cancelled. Raises the arbiter's Refusal, with nothing written; and a Decision's own, once it is."""
+    def observe(self, observer: Observer) -> None:
+        """Call the observer after each commit from now on."""
+
+    async def transact(
+        self,
+        work: Callable[[Transaction], T],
+        committed: Callable[[T], object],
+        failed: Callable[[BaseException], object],
+    ) -> T:
+        """Run `work` in a transaction, commit it, and return its value.
+
+        Transactions are run one after the other, in the order in which they were asked for; those that wait together
+        share a commit. `committed(value)` or `failed(error)` is called on the event loop before this returns, in the
+        same order, also when the caller was cancelled meanwhile: that does not cancel the work. `work` runs on another
+        thread, and once more should the commit fail that it shared: so it must do nothing but load, decide and write. A
+        Refusal that it raises is its own affair, and must be raised before anything is written.
+        """
 
     async def settled(self) -> None:
-        """Return once all changes asked for so far are committed and told."""
+        """Return once all transactions asked for so far are over, and their callers' callbacks have been called."""
 
     async def add_assistant(self, assistant: Assistant) -> Assistant:
         """Keep an assistant and return it with its `key`. Raises AssistantExists."""

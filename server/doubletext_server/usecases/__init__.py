@@ -1,5 +1,5 @@
-"""What the service does, in the words of the domain: plain values in, plain values out, refusals raised.
+"""The use cases: what the service does, in terms of the domain. They take and return plain values, and raise refusals.
 
-A face (gRPC, or another) reads its own form of a call into these values and writes the answer in its own form. Nothing
+A face, such as gRPC, turns a call into these values, and turns what is returned into its own form of an answer. Nothing
 here knows a face.
 """

@@ -1,12 +1,12 @@
-"""The creation of a run: the command that admits it, the call that repeats an earlier one, and what it superseded."""
+"""Create a run: admit it, recognise a call that repeats an earlier one, and list the runs that it superseded."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from uuid6 import uuid7
 
+from doubletext_server.engine.changes import Changes
 from doubletext_server.store.protocol import LARGEST_PAGE, RunRecord, Store
-from doubletext_server.usecases.changes import Changes
 from doubletext_server.usecases.digests import digest
 from doubletext_server.usecases.validation import Fields
 from doubletext_server.usecases.values import EMPTY, Given, JsonObject
@@ -18,7 +18,9 @@ from doubletext_statemachine.words import RunStatus, Strategy
 
 
 class NewRun(NamedTuple):
-    """strategy    None leaves it to the thread, and then to the server
+    """The values of a CreateRun call.
+
+    strategy    None for the thread's default, and then for the server's
     request_id  None for a call that is never repeated
     """
 
@@ -34,7 +36,9 @@ class NewRun(NamedTuple):
 
 
 class Admission(NamedTuple):
-    """run         the new run, or the one that the earlier call made
+    """The result of a CreateRun call.
+
+    run         the new run, or the run of the earlier call
     superseded  the runs that it ended
     repeated    whether the call repeats an earlier one
     """
@@ -100,7 +104,7 @@ class Admissions:
         return Admission(found, list(_fitting(superseded)), repeated=True)
 
     async def _superseded(self, decision: Decision) -> list[RunRecord | Tombstone]:
-        """The runs as the decision left them; what they were given is read, as far as they are not deleted."""
+        """Return the runs as the decision left them. Inputs and metadata are read from the store."""
         kept: dict[str, RunRecord] = {}
         if decision.admitted and any(run.status is not RunStatus.DELETED for run in decision.superseded):
             records = await self._store.superseded_by(decision.admitted.run_id)
@@ -109,7 +113,7 @@ class Admissions:
 
 
 def _fitting(records: list[RunRecord | Tombstone]) -> Iterator[RunRecord | Tombstone]:
-    """The records, without what they were given once that is too much for one answer."""
+    """Yield the records; once inputs and metadata are too much for one answer, the rest come without them."""
     size = 0
     for record in records:
         if isinstance(record, RunRecord):

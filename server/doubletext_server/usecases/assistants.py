@@ -1,4 +1,4 @@
-"""Assistants: named, configured graphs."""
+"""Create, read and delete assistants: graphs with a name and a configuration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,9 +24,13 @@ from doubletext_statemachine.words import Reducer
 
 @dataclass(slots=True, frozen=True)
 class NewAssistant:
-    """assistant_id   None for one that the service makes up
-    max_attempts   None for the default, as `stop_grace_us` and `run_timeout_us`
-    reducers       none for the default ones; None as a reducer is REPLACE
+    """The values of a CreateAssistant call.
+
+    assistant_id    None: the service makes an id
+    reducers        empty: the default reducers; None as a reducer: REPLACE
+    max_attempts    None: the default
+    stop_grace_us   None: the default
+    run_timeout_us  None: no limit
     """
 
     graph: str
@@ -88,7 +92,7 @@ class Assistants:
 
 
 def existing(store: Store, assistant_id: str) -> Assistant:
-    """Raises AssistantNotFound."""
+    """Return the assistant. Raises AssistantNotFound."""
     assistant = store.assistant(assistant_id)
     if assistant is None:
         raise AssistantNotFound(assistant_id=assistant_id)

@@ -1,8 +1,8 @@
-"""Digests, by which one content is told from another."""
+"""Digests, by which contents are compared."""
 
 import hashlib
 
 
 def digest(*parts: object) -> str:
-    """Digests are stored, to recognise a repeated call: a call's parts and their order must not change."""
+    """Return the digest of the parts. Digests are stored to recognise repeated calls, so this must not change."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -1,33 +1,30 @@
-"""The leases that workers hold, and the watch over one of them.
-
-A worker shows that it lives by heartbeats, or by an open watch: the service renews the lease for as long as its worker
-watches it.
-"""
+"""The leases of workers: heartbeats renew a lease, and so does the service while the worker watches the lease."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from doubletext_server.clock import SECOND_US, Clock
+from doubletext_server.engine.changes import Changes
+from doubletext_server.engine.leases import HeldLeases
 from doubletext_server.engine.waiting import Hub, RunEnded
 from doubletext_server.store.protocol import Store
-from doubletext_server.usecases.changes import Changes
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import LeaseLost
 from doubletext_statemachine.model import Run, StoppingAttempt, Tombstone
-from doubletext_statemachine.words import STOPPED, Reason, RunStatus
+from doubletext_statemachine.words import STOPPED, Reason
 
 
 class LeaseKey(NamedTuple):
-    """What an attempt presents: its run, and the epoch under which it has claimed the run."""
+    """What identifies a lease: the run, and the epoch under which the attempt claimed the run."""
 
     run_id: str
     epoch: int
 
 
 class Stop(NamedTuple):
-    """Tells an attempt to stop: why, and for how long its thread waits for it."""
+    """Says that an attempt must stop: why, by which later run, and how long the thread waits for the attempt."""
 
     reason: Reason
     superseded_by: str | None
@@ -35,7 +32,10 @@ class Stop(NamedTuple):
 
 
 class Renewal(NamedTuple):
-    """A lease after a heartbeat. `stop`: its attempt was stopped, and the lease lasts for what is left of its grace."""
+    """A lease after a heartbeat.
+
+    stop  set when the attempt was stopped; the lease then lasts until the grace is over, at most
+    """
 
     key: LeaseKey
     expire_time: int | None
@@ -45,25 +45,17 @@ class Renewal(NamedTuple):
 class Leases:
     """`lease_us`: how long a lease lasts unless it is renewed."""
 
-    def __init__(self, store: Store, changes: Changes, hub: Hub, clock: Clock, lease_us: int) -> None:
+    def __init__(self, store: Store, changes: Changes, hub: Hub, held: HeldLeases, clock: Clock, lease_us: int) -> None:
         self._store = store
         self._changes = changes
         self._hub = hub
         self._clock = clock
+        self._held = held
         self._lease_us = lease_us
-        self._held: dict[str, Run] = {}  # as the last commits left them; after a restart it lacks those not yet renewed
-
-    def on_commit(self, decision: Decision) -> None:
-        """Take note of a commit: which runs are under a lease, and until when."""
-        for run in decision.moved:
-            if run.status is RunStatus.RUNNING and run.lease_expires is not None:
-                self._held[run.run_id] = run
-            else:
-                self._held.pop(run.run_id, None)
 
     async def thread_of(self, key: LeaseKey) -> str:
-        """The thread of a lease's run. Raises LeaseLost when the run is gone."""
-        if (run := self._held.get(key.run_id)) is not None:
+        """Return the thread of the lease's run. Raises LeaseLost when the run is gone."""
+        if (run := self._held.run(key.run_id)) is not None:
             return run.thread_id
         thread_id = await self._store.thread_of(key.run_id)
         if thread_id is None:
@@ -80,7 +72,7 @@ class Leases:
     async def watch(self, key: LeaseKey) -> AsyncGenerator[Stop, None]:
         """Keep the lease alive. Yield one Stop if the attempt is stopped, and end once nobody waits for the attempt."""
         with self._hub.holding(*key) as ended:
-            stop = await self._stop_already_told(ended, key)
+            stop = await self._earlier_stop(ended, key)
             if stop is None:
                 run = await self._held_until(ended, key)
                 if run is None or run.status not in STOPPED:
@@ -90,8 +82,11 @@ class Leases:
             yield stop
         await self._keep_until_stopped(key)
 
-    async def _stop_already_told(self, ended: RunEnded, key: LeaseKey) -> Stop | None:
-        """The stop of an attempt that was stopped before; None for a lease that is held, or was until just now."""
+    async def _earlier_stop(self, ended: RunEnded, key: LeaseKey) -> Stop | None:
+        """Return the stop of an attempt that was stopped before the watch.
+
+        None: the lease is held, or ended just now.
+        """
         if self._renewal_in(key) > 0:
             return None
         try:
@@ -104,7 +99,7 @@ class Leases:
         return None if stopping is None else self._stop(decision, stopping)
 
     async def _held_until(self, ended: RunEnded, key: LeaseKey) -> Run | None:
-        """Keep the lease alive; return the run as it is once the lease is over, None if that was missed."""
+        """Keep the lease alive. Return the run as it is when the lease is over, or None when that was missed."""
         while True:
             await asyncio.wait([ended], timeout=self._renewal_in(key))
             if ended.done():
@@ -115,15 +110,15 @@ class Leases:
                 return ended.result() if ended.done() else None
 
     def _renewal_in(self, key: LeaseKey) -> float:
-        """Seconds until a third of the lease is over; 0 when it is, and for a lease that nothing is known of."""
-        run = self._held.get(key.run_id)
+        """Return the seconds until a third of the lease is over. 0 for later, and for a lease that is not known."""
+        run = self._held.run(key.run_id)
         if run is None or run.lease_expires is None or run.epoch != key.epoch:
             return 0
         left_us = run.lease_expires - self._clock() - self._lease_us * 2 // 3
         return min(max(left_us, 0), self._lease_us / 3) / SECOND_US
 
     async def _keep_until_stopped(self, key: LeaseKey) -> None:
-        """Keep what is left of a stopped attempt's lease alive until it has acknowledged, or its grace is over."""
+        """Keep the lease of a stopped attempt alive until the stop is acknowledged or the grace is over."""
         thread_id = await self._store.thread_of(key.run_id)
         if thread_id is None:
             return
@@ -144,13 +139,13 @@ class Leases:
 
 
 def _stopping(decision: Decision, key: LeaseKey) -> StoppingAttempt | None:
-    """The attempt of this lease, if it was stopped and its thread waits for it."""
+    """Return the attempt of this lease if it was stopped and its thread waits for it."""
     stopping = decision.thread.stopping if decision.thread else None
     return stopping if stopping is not None and (stopping.run_id, stopping.epoch) == key else None
 
 
 def _stop_of(run: Run | Tombstone | None, grace_us: int) -> Stop:
-    """`run` is None when its record was deleted since, which is told as a cancellation."""
+    """Return the stop of a run. When the run's record was deleted since (None), the stop says CANCELLED."""
     grace_us = max(grace_us, 0)
     if run is None or run.reason is None:
         return Stop(Reason.CANCELLED, None, grace_us)

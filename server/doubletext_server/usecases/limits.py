@@ -1,13 +1,13 @@
-"""How much one call may ask for."""
+"""The largest values that one call may contain."""
 
 from typing import Final
 
 from doubletext_server.clock import HOUR_US
 
 MOST_KEYS: Final = 100
-"""Of metadata: each key is an entry in an index."""
+"""The most keys of metadata. Each key is an entry in an index."""
 MOST_FILTERS: Final = 16
-"""Keys of a metadata filter of a list."""
+"""The most keys of a metadata filter."""
 LONGEST_QUEUE: Final = 1_000_000
 """The largest `max_queued_runs`."""
 MOST_ATTEMPTS: Final = 100

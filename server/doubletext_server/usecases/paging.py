@@ -1,4 +1,4 @@
-"""Lists in pages. A page token says where the next page starts, and is bound to the call that it was given for."""
+"""Pages of lists. A page token says where the next page starts. It is valid only for the call that it was made for."""
 
 import base64
 import binascii
@@ -15,8 +15,10 @@ T = TypeVar("T")
 
 
 class PageRequest(NamedTuple):
-    """size   0 for the list's own
-    token  where the page starts; empty for the first one
+    """Which page a call asks for.
+
+    size   how many items; 0 for the default of the list
+    token  where the page starts; empty for the first page
     """
 
     size: int = 0
@@ -25,16 +27,19 @@ class PageRequest(NamedTuple):
 
 @dataclass(slots=True, frozen=True)
 class Listing(Generic[T]):
-    """One page of a list. `next_page_token` is empty on the last one."""
+    """One page of a list. `next_page_token` is empty on the last page."""
 
     items: list[T]
     next_page_token: str
 
 
 class Pages:
-    """The pages of one list, as one call asks for them; `binding` is all of the call that the list depends on.
+    """The pages of one list.
 
-    shape  the types of the values that say where a page starts
+    binding  all parts of the call that the list depends on; a token is valid only for equal ones
+    shape    the types of the values that say where a page starts
+    most     the largest size of a page
+    default  the size of a page when the call gives none
     """
 
     def __init__(self, *binding: object, shape: tuple[type, ...], most: int, default: int) -> None:
@@ -44,7 +49,10 @@ class Pages:
         self._default = default
 
     def read(self, fields: Fields, page: PageRequest) -> tuple[int, list[Any] | None]:
-        """A page's size and where it starts (None: at the beginning). Raises InvalidField, InvalidPageToken."""
+        """Return the page's size, and where it starts (None: at the beginning).
+
+        Raises InvalidField, InvalidPageToken.
+        """
         size = fields.count("page_size", page.size, self._most, self._default)
         fields.check()
         return size, read_token(page.token, self._shape, *self._binding) if page.token else None
@@ -61,7 +69,7 @@ def token(position: list[Any] | None, *binding: object) -> str:
 
 
 def read_token(text: str, shape: tuple[type, ...], *binding: object) -> list[Any]:
-    """Where the page starts: values of the types in `shape`. Raises InvalidPageToken."""
+    """Return where the page starts: values of the types in `shape`. Raises InvalidPageToken."""
     try:
         bound, position = json.loads(base64.b64decode(text, altchars=b"-_", validate=True))
     except (ValueError, TypeError, binascii.Error, RecursionError):

@@ -1,7 +1,7 @@
-"""Runs: creating, reading, joining, cancelling, deleting and watching them.
+"""Create, read, join, cancel, delete and watch runs.
 
-A run is named by its id. A call may name its thread too (else the empty text): then the run of another thread is not
-found.
+A call names a run by its id. It may name a thread too; then a run of another thread is not found. The empty text stands
+for no thread.
 """
 
 import asyncio
@@ -9,11 +9,11 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 from doubletext_server.clock import SECOND_US, rfc3339
+from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.eventlog import EventLog, EventPage
 from doubletext_server.engine.waiting import Hub
 from doubletext_server.store.protocol import RunRecord, State, Store
 from doubletext_server.usecases.admission import Admission, Admissions, NewRun
-from doubletext_server.usecases.changes import Changes
 from doubletext_server.usecases.limits import MOST_FILTERS
 from doubletext_server.usecases.paging import Listing, PageRequest, Pages
 from doubletext_server.usecases.validation import Fields
@@ -58,7 +58,11 @@ class Runs:
         *,
         oldest_first: bool = False,
     ) -> Listing[RunRecord]:
-        """Those with any of the statuses (none: all) whose metadata has each key with an equal value; by sequence."""
+        """List the runs of a thread, by sequence.
+
+        statuses  only runs with one of these statuses; empty: all runs
+        metadata  only runs whose metadata has each of these keys with an equal value
+        """
         fields = Fields()
         fields.id("thread_id", thread_id)
         wanted = fields.each("statuses", statuses)
@@ -71,7 +75,7 @@ class Runs:
     async def join(
         self, run_id: str, thread_id: str = "", wait_us: Given[int | None] = None
     ) -> tuple[RunRecord, State]:
-        """The run once it is final, or as it is after the wait (None: without end), and the state that goes with it."""
+        """Wait until the run is final, or until the wait is over (None: no limit). Return the run and its state."""
         fields = Fields()
         _check_key(fields, run_id, thread_id)
         wait = fields.duration("wait", wait_us)
@@ -93,9 +97,10 @@ class Runs:
         return _as_of(record, run)
 
     async def _with_state(self, run: Run) -> tuple[RunRecord, State]:
-        """The run, and the state that it left, or the thread's newest while it is not final: both of one moment.
+        """Read the run and the state that it left, at one moment.
 
-        Raises RunNotFound or RunRolledBack when the run is gone by now.
+        For a run that is not final, the state is the thread's newest one.
+        Raises RunNotFound or RunRolledBack when the run was deleted meanwhile.
         """
         try:
             found, state = await self._store.run_and_state(run.run_id, run.thread_id)
@@ -104,12 +109,12 @@ class Runs:
         return _existing(found, run.run_id, run.thread_id), state
 
     async def _left_by_deleted(self, run: Run) -> State:
-        """The state that a run left which was deleted while it was joined: such a run is answered as it ended."""
+        """Return the state that a run left which was deleted during the call."""
         try:
             found, state = await self._store.run_and_state(run.run_id, run.thread_id, run.left_state_at)
         except (ThreadNotFound, StepNotFound):
             found = None
-        if found is None:  # the run is gone with its thread, and a thread made anew under this id is another one
+        if found is None:  # the thread was deleted; a later thread with this id is another thread
             return State(run.thread_id, 0, None, run.create_time, {})
         return state
 
@@ -120,7 +125,11 @@ class Runs:
         action: Given[CancelAction | None] = None,
         wait_us: Given[int | None] = None,
     ) -> RunRecord | Tombstone:
-        """Stop the run (None: by INTERRUPT), and wait so long for its code to end."""
+        """Stop the run, and wait for its code to end.
+
+        action   None: INTERRUPT
+        wait_us  how long to wait, in microseconds; None: no wait
+        """
         fields = Fields()
         _check_key(fields, run_id, thread_id)
         action = fields.readable("action", action) or CancelAction.INTERRUPT
@@ -147,11 +156,11 @@ class Runs:
         try:
             await self._changes.change(commands.DeleteRun(record.run.thread_id, run_id))
         except RunNotFound:
-            await self._record(run_id, thread_id)  # raises RunRolledBack, if that happened to the run meanwhile
+            await self._record(run_id, thread_id)  # raises RunRolledBack if the run was rolled back meanwhile
             raise
 
     async def watch(self, run_id: str, thread_id: str = "", after_sequence: int = 0) -> AsyncGenerator[EventPage, None]:
-        """The run's events after a sequence, as they come, to the one that makes it final."""
+        """Return a stream of the run's events after a sequence, up to the event that makes the run final."""
         fields = Fields()
         _check_key(fields, run_id, thread_id)
         fields.sequence("after_sequence", after_sequence)
@@ -163,7 +172,7 @@ class Runs:
         return _existing(await self._find(run_id, thread_id), run_id, thread_id)
 
     async def _find(self, run_id: str, thread_id: str) -> RunRecord | Tombstone:
-        """The run or its tombstone. Raises RunNotFound, also when it is another thread's."""
+        """Return the run or its tombstone. Raises RunNotFound, also for a run of another thread."""
         found = await self._store.run(run_id)
         owner = found.thread_id if isinstance(found, Tombstone) else found and found.run.thread_id
         if found is None or (thread_id and thread_id != owner):
@@ -191,7 +200,7 @@ def _existing(found: RunRecord | Tombstone | None, run_id: str, thread_id: str) 
 
 
 def _as_of(record: RunRecord, run: Run) -> RunRecord:
-    """The record with the run as it is now: of one that was deleted, nothing that it was given is left."""
+    """Return the record with `run` in it. The record of a deleted run has no input and no metadata."""
     if run.status is RunStatus.DELETED:
         return RunRecord(run, None, None)
     return replace(record, run=run, queue_position=0)

@@ -1,14 +1,14 @@
-"""Threads, their states, and their events."""
+"""Create, read, change and delete threads; read and update their states; watch their events."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from uuid6 import uuid7
 
+from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.eventlog import EventLog, EventPage
 from doubletext_server.store.protocol import State, Store, ThreadRecord
 from doubletext_server.usecases.assistants import existing
-from doubletext_server.usecases.changes import Changes
 from doubletext_server.usecases.limits import LONGEST_QUEUE, MOST_FILTERS
 from doubletext_server.usecases.paging import Listing, PageRequest, Pages
 from doubletext_server.usecases.validation import Fields
@@ -31,8 +31,11 @@ class Threads:
         default_strategy: Given[Strategy | None] = None,
         max_queued_runs: int = 0,
     ) -> ThreadRecord:
-        """thread_id        None for one that the service makes up
-        max_queued_runs  0 for the service's own limit
+        """Create an empty thread.
+
+        thread_id         None: the service makes an id
+        default_strategy  None: the server's default
+        max_queued_runs   0: the server's limit
         """
         fields = Fields()
         command = commands.CreateThread(
@@ -44,7 +47,7 @@ class Threads:
         fields.check()
         decision = await self._changes.change(command)
         assert decision.thread is not None
-        # Not read back: it may be gone by then.
+        # Not read from the store: by now the thread may be deleted.
         return ThreadRecord(decision.thread, ThreadStatus.IDLE, None, 0)
 
     async def get(self, thread_id: str) -> ThreadRecord:
@@ -56,7 +59,11 @@ class Threads:
     async def list(
         self, statuses: Sequence[Given[ThreadStatus]], metadata: JsonObject, page: PageRequest
     ) -> Listing[ThreadRecord]:
-        """Those with any of the statuses (none: all) whose metadata has each key with an equal value; newest first."""
+        """List the threads, newest first.
+
+        statuses  only threads with one of these statuses; empty: all threads
+        metadata  only threads whose metadata has each of these keys with an equal value
+        """
         fields = Fields()
         wanted = fields.each("statuses", statuses)
         filters = fields.metadata("metadata", metadata, MOST_FILTERS)
@@ -92,7 +99,7 @@ class Threads:
         await self._changes.change(commands.DeleteThread(thread_id))
 
     async def state(self, thread_id: str, step: int | None = None) -> State:
-        """The state after a step, the newest when None."""
+        """Return the state after a step. None: the newest state."""
         fields = Fields()
         fields.id("thread_id", thread_id)
         if step is not None and step < 0:
@@ -101,7 +108,7 @@ class Threads:
         return await self._store.state(thread_id, step)
 
     async def states(self, thread_id: str, page: PageRequest) -> Listing[State]:
-        """Newest first, down to step 1."""
+        """List the states, newest first, down to step 1."""
         fields = Fields()
         fields.id("thread_id", thread_id)
         pages = Pages("states", thread_id, shape=(int,), most=100, default=20)
@@ -109,7 +116,10 @@ class Threads:
         return pages.listing(await self._store.states(thread_id, size, after))
 
     async def update_state(self, thread_id: str, values: JsonObject | None, assistant_id: str | None = None) -> State:
-        """Commit `values` as a step, folded by the assistant's reducers (None: the default ones)."""
+        """Commit `values` as a step, and return the state after it.
+
+        assistant_id  the assistant whose reducers apply; None: the default reducers
+        """
         fields = Fields()
         fields.id("thread_id", thread_id)
         fields.given_id("assistant_id", assistant_id)
@@ -120,7 +130,10 @@ class Threads:
         return await self._store.state(thread_id, decision.steps[-1].step)
 
     async def watch(self, thread_id: str, after_sequence: int = 0) -> AsyncGenerator[EventPage, None]:
-        """The thread's events after a sequence, as they come. Ends with ThreadNotFound when the thread is deleted."""
+        """Return a stream of the thread's events after a sequence.
+
+        The stream raises ThreadNotFound when the thread is deleted.
+        """
         fields = Fields()
         fields.id("thread_id", thread_id)
         fields.sequence("after_sequence", after_sequence)

@@ -1,4 +1,4 @@
-"""What must hold of the values of a call, whichever face they came through."""
+"""The rules for the values of a call. They are the same for every face."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -17,9 +17,10 @@ ID_RULE: Final = "1 to 128 characters of A-Z a-z 0-9 . _ -"
 
 
 class Fields:
-    """Checks the values of a call and collects what is wrong; `check` raises InvalidField with all of it.
+    """Checks the values of a call and collects the violations. `check` raises InvalidField with all of them.
 
-    Each method returns the value that it was given, or one that `check` keeps from being used.
+    Each method returns its value. For a wrong value it may return another one, which nobody uses because `check`
+    raises.
     """
 
     def __init__(self) -> None:
@@ -40,15 +41,15 @@ class Fields:
         return value
 
     def optional_id(self, field: str, value: str) -> str:
-        """An id, or the empty text for none."""
+        """Check an id. The empty text stands for no id."""
         return self.id(field, value) if value else ""
 
     def given_id(self, field: str, value: str | None) -> str | None:
-        """An id, or None for none; the empty text is as wrong as a malformed one."""
+        """Check an id. None stands for no id; the empty text is wrong."""
         return None if value is None else self.id(field, value)
 
     def readable(self, field: str, value: Given[T]) -> T | None:
-        """The value, None in place of one that could not be read."""
+        """Return the value, or None for a value that the face could not read."""
         if isinstance(value, Unreadable):
             self.wrong(field, value.why)
             return None
@@ -84,7 +85,7 @@ class Fields:
         return self.json(field, value)
 
     def metadata(self, field: str, value: JsonObject, most: int = MOST_KEYS) -> Json:
-        """A JSON object by which things are listed, or a filter of such lists."""
+        """Check metadata, or a metadata filter of a list. `most` is how many keys it may have."""
         if value.keys > most:
             self.wrong(field, f"has {value.keys} keys; it may have {most}")
             return "{}"
@@ -93,7 +94,7 @@ class Fields:
     def duration(
         self, field: str, value_us: Given[int | None], least_us: int = 0, most_us: int = LONGEST_US
     ) -> int | None:
-        """Microseconds; None for none."""
+        """Check a duration in microseconds. None stands for no duration."""
         value_us = self.readable(field, value_us)
         if value_us is not None and not least_us <= value_us <= most_us:
             least = "over 0" if least_us else "0"
@@ -106,7 +107,7 @@ class Fields:
         return value
 
     def count(self, field: str, value: int, most: int, default: int) -> int:
-        """1 to `most`; 0 stands for the default."""
+        """Check a number from 1 to `most`. 0 stands for the default."""
         if not 0 <= value <= most:
             self.wrong(field, f"is {value}; it must be 1 to {most}, or 0 for {default or 'no limit of its own'}")
         return value or default

@@ -1,4 +1,4 @@
-"""The values that a face hands to a use case, where they are more than a text or a number."""
+"""The types of values that a face passes to a use case, beside texts and numbers."""
 
 import math
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from doubletext_statemachine.model import Json
 T = TypeVar("T")
 
 DEEPEST: Final = 30
-"""How many objects and lists may stand in one another. Each face must be able to show what another face took, and
-protobuf reads no deeper."""
+"""How deep objects and lists may be nested. Each face must be able to show what another face accepted, and protobuf
+reads no deeper."""
 _EXACT: Final = 2**53
 
 
 @dataclass(slots=True, frozen=True)
 class Unreadable:
-    """Stands for a value that the face could not read. `why` is what its caller is told about the field."""
+    """Stands for a value that the face could not read. `why` says to the caller what is wrong with the field."""
 
     why: str
 
@@ -37,11 +37,11 @@ UNCHANGED: Final = Unchanged.UNCHANGED
 
 
 class JsonObject(NamedTuple):
-    """A JSON object as a face read it.
+    """A JSON object that a face has read.
 
-    text   as `json_text.dump` writes it; of objects that are sound only
-    keys   how many keys it has itself, without those of the objects in it
-    fault  what is wrong with it; empty when nothing is
+    text   the object as `json_text.dump` writes it; "{}" for an object with a fault
+    keys   how many keys the object has at its top level
+    fault  what is wrong with the object; empty when nothing is
     """
 
     text: Json
@@ -53,9 +53,9 @@ EMPTY: Final = JsonObject("{}", 0)
 
 
 def json_object(values: Mapping[str, Any], field: str) -> JsonObject:
-    """A JSON object that a face has as Python values; `field` is named in what is wrong with it.
+    """Return a JSON object that a face has as Python values. `field` is the field's name in the fault.
 
-    Numbers are doubles, as in the other faces: a whole number within ±2^53 becomes an int, every other a float.
+    Numbers are doubles, as in all faces: a whole number within ±2^53 becomes an int, every other number a float.
     """
     try:
         return JsonObject(dump(_sound(values, (field,))), len(values))
@@ -97,6 +97,6 @@ def _number(value: float, path: _Path) -> float:
 
 
 def _shown(path: _Path) -> str:
-    """The place of a value, for people: long keys are cut short."""
+    """Return the place of a value, for people. Long keys are shortened."""
     field, *keys = path
     return str(field) + "".join(f"[{key}]" if isinstance(key, int) else f".{key[:40]}" for key in keys)

@@ -1,4 +1,4 @@
-"""Runs executed outside the server, under leases: claiming them, committing their steps, ending them."""
+"""Claim runs for workers, commit their steps and outputs, renew their leases, and end them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -8,10 +8,11 @@ from typing import NamedTuple
 import structlog
 
 from doubletext_server.clock import SECOND_US, Clock
+from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.dispatcher import Dispatcher
+from doubletext_server.engine.leases import HeldLeases
 from doubletext_server.engine.waiting import Hub
 from doubletext_server.store.protocol import RunRecord, State, Store
-from doubletext_server.usecases.changes import Changes
 from doubletext_server.usecases.digests import digest
 from doubletext_server.usecases.leases import LeaseKey, Leases, Renewal, Stop
 from doubletext_server.usecases.validation import Fields
@@ -25,7 +26,7 @@ log = structlog.get_logger("workers")
 
 
 class Assignment(NamedTuple):
-    """A claimed run, under its lease, and the state that it starts from."""
+    """A claimed run with its lease, and the state that the attempt starts from."""
 
     record: RunRecord
     state: State
@@ -37,7 +38,7 @@ class NewOutput(NamedTuple):
 
 
 class Success(NamedTuple):
-    """`update`: a last step, committed with the outcome."""
+    """The outcome of a run whose graph finished. `update` is a last step, in the same commit; None: no last step."""
 
     update: JsonObject | None = None
 
@@ -51,23 +52,29 @@ class Workers:
     """`lease_us`: how long a lease lasts unless it is renewed."""
 
     def __init__(
-        self, store: Store, changes: Changes, hub: Hub, dispatcher: Dispatcher, clock: Clock, lease_us: int
+        self,
+        store: Store,
+        changes: Changes,
+        hub: Hub,
+        dispatcher: Dispatcher,
+        held: HeldLeases,
+        clock: Clock,
+        lease_us: int,
     ) -> None:
         self._store = store
         self._changes = changes
         self._dispatcher = dispatcher
         self._lease_us = lease_us
-        self._leases = Leases(store, changes, hub, clock, lease_us)
+        self._leases = Leases(store, changes, hub, held, clock, lease_us)
         self._returns: set[asyncio.Task[None]] = set()
-
-    def on_commit(self, decision: Decision) -> None:
-        """Take note of a commit."""
-        self._leases.on_commit(decision)
 
     async def claim(
         self, worker_id: str, graphs: Sequence[str], wait_us: Given[int | None] = None
     ) -> Assignment | None:
-        """The next run of one of the graphs; None when there is none within the wait (None: no wait)."""
+        """Claim the next run of one of the graphs.
+
+        Returns None when no run could be claimed within the wait. A wait of None is no wait.
+        """
         fields = Fields()
         fields.id("worker_id", worker_id)
         names = frozenset(fields.id(f"graphs[{index}]", graph) for index, graph in enumerate(graphs))
@@ -87,14 +94,17 @@ class Workers:
                 return assignment
 
     async def _claim(self, command: commands.ClaimRun) -> Assignment | None:
-        """The thread's next run, None if somebody was faster. Of a caller who hangs up meanwhile it is taken back."""
+        """Claim the thread's next run. Return None if another claimer was faster.
+
+        When the caller hangs up during the claim, the claim is taken back.
+        """
         claim = asyncio.create_task(self._changes.change(command))
         try:
             run = (await asyncio.shield(claim)).run
             if not isinstance(run, Run):
                 return None
             assignment = await self._assignment(run)
-            if assignment is None:  # nobody executes the run: its thread has no attempt to wait for
+            if assignment is None:  # nobody executes the run, so the thread need not wait for it
                 self._take_back(claim)
             return assignment
         except asyncio.CancelledError:
@@ -105,7 +115,7 @@ class Workers:
             raise
 
     async def _assignment(self, run: Run) -> Assignment | None:
-        """None if the run was stopped since, and its state is gone."""
+        """Read the assignment. Return None if the run was stopped meanwhile and its state is deleted."""
         try:
             found, state = await self._store.run_and_state(run.run_id, run.thread_id)
         except ThreadNotFound:
@@ -132,7 +142,7 @@ class Workers:
     async def commit_step(
         self, lease: LeaseKey | None, update: JsonObject | None, expected_step: int | None = None
     ) -> int:
-        """Commit a step and return its number; of a repeated call, that of the step which the earlier one made."""
+        """Commit a step and return its number. A repeated call returns the number of the step of the first call."""
         fields = Fields()
         key = _key(fields, lease)
         text = fields.required_json("update", update, "what the step changes")
@@ -190,7 +200,7 @@ class Workers:
         await self._changes.change(commands.ReleaseRun(thread_id, *key, by_worker=True))
 
     async def close(self) -> None:
-        """Finish taking back."""
+        """Wait until all claims of callers that hung up are taken back."""
         await asyncio.gather(*self._returns)
 
 

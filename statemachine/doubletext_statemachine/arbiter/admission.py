@@ -9,8 +9,8 @@ from doubletext_statemachine.words import Reason
 
 
 def admit_run(draft: Draft, command: commands.AdmitRun) -> None:
-    if (earlier := draft.view.repeated) is not None:
-        if earlier.digest != command.digest:
+    if (earlier := draft.view.repeated) is not None:  # mutant: request-id-first
+        if earlier.digest != command.digest:  # mutant: request-id-digest
             raise RequestIdReused(request_id=command.request_id, thread_id=command.thread_id, run_id=earlier.run_id)
         draft.decision.repeated = earlier.run_id
         return

@@ -22,7 +22,7 @@ def claim_run(draft: Draft, command: commands.ClaimRun) -> None:
     if run is None or run.assistant.graph not in command.graphs:
         return
     changes: dict[str, Any] = {}
-    if run.base_step is None:
+    if run.base_step is None:  # mutant: input-once
         changes = {"base_step": draft.last_step, "last_step": draft.last_step + 1}
     if draft.stopping is not None:
         give_up(draft)
@@ -62,7 +62,9 @@ def publish_output(draft: Draft, command: commands.PublishOutput) -> None:
 
 def heartbeat(draft: Draft, command: commands.Heartbeat) -> None:
     if is_awaited(draft, command) and (stopping := draft.stopping) is not None and draft.now < stopping.until:
-        draft.stopping = replace(stopping, until=min(stopping.grace_until, draft.now + command.lease))
+        draft.stopping = replace(
+            stopping, until=min(stopping.grace_until, draft.now + command.lease)
+        )  # mutant: grace-end
         draft.decision.run = draft.view.named
         draft.decision.writes = True
         return
@@ -123,7 +125,7 @@ def _held(draft: Draft, command: commands.LeaseCommand) -> Run:
         raise _lease_lost(command, *_end_of(draft.view.named))
     if (cause := why_not_held(Move(run, draft.view, draft.now, command.epoch))) is not None:
         raise _lease_lost(command, cause, run.epoch)
-    if command.by_worker and run.worker_id is None:
+    if command.by_worker and run.worker_id is None:  # mutant: workers-own
         raise _lease_lost(command, LeaseCause.FOREIGN, run.epoch)
     return run
 

@@ -33,7 +33,7 @@ def recover(draft: Draft, command: commands.Recover) -> None:
     if draft.stopping is not None and draft.stopping.worker_id is None:
         end_wait(draft)
     run = running_run(draft.view.runs)
-    if run is not None and run.worker_id is None:
+    if run is not None and run.worker_id is None:  # mutant: restart
         _lose(draft, run)
 
 

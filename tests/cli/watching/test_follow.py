@@ -32,7 +32,7 @@ def test_outputs_and_steps_come_with_the_outcome_at_the_end(verbs: Verbs, thread
 
 
 def test_a_run_that_fails_is_exit_1_and_says_why(verbs: Verbs, thread_id: str) -> None:
-    told = verbs("run", "create", thread_id, "fails", "--follow", code=Exit.ENDED_OTHERWISE).stdout
+    told = verbs("run", "create", thread_id, "fails", "--follow", code=Exit.RUN_FAILED).stdout
     assert told.endswith("step 2  so: far\nended  error  No$such$<weather>\\x1b[31m\uffff: none in \\x1b[31msf\n")
 
 
@@ -51,7 +51,7 @@ def test_a_superseded_run_is_exit_1_and_says_by_which(
     with following(server, thread_id) as followed:
         second = verbs.json("run", "create", thread_id, "talks", "--strategy", strategy)["run_id"]
         code, lines, errors = followed.end()
-    assert (code, errors) == (Exit.ENDED_OTHERWISE, "")
+    assert (code, errors) == (Exit.RUN_FAILED, "")
     assert lines == [f"ended  {left}  SUPERSEDED by {second}"]
 
 
@@ -66,7 +66,7 @@ def test_as_json_it_is_the_log_and_then_the_run(
         run_id = events[0]["run_id"]
         second = verbs.json("run", "create", thread_id, "talks", "--strategy", strategy)["run_id"]
         code, rest, errors = followed.end()
-    assert (code, errors) == (Exit.ENDED_OTHERWISE, "")
+    assert (code, errors) == (Exit.RUN_FAILED, "")
     events += [json.loads(rest[0])]
     log = [event for event in log_of(thread_id, ends(run_id)) if event["run_id"] == run_id]
     if strategy == "interrupt":
@@ -85,7 +85,7 @@ def test_as_json_it_is_the_log_and_then_the_run(
 def test_a_thread_that_is_deleted_ends_its_run(server: Server, verbs: Verbs, thread_id: str) -> None:
     with following(server, thread_id) as followed:
         verbs("thread", "delete", thread_id)
-        assert followed.end() == (Exit.ENDED_OTHERWISE, ["ended  deleted  THREAD_DELETED"], "")
+        assert followed.end() == (Exit.RUN_FAILED, ["ended  deleted  THREAD_DELETED"], "")
 
 
 def test_joining_and_following_exclude_each_other(verbs: Verbs, thread_id: str) -> None:
@@ -116,7 +116,7 @@ def test_ctrl_c_and_c_cancels_the_run(server: Server, verbs: Verbs, thread_id: s
     with asked(server, thread_id) as followed:
         run_id = the_run(verbs, thread_id)
         followed.type("c\n")
-        assert followed.end() == Exit.ENDED_OTHERWISE
+        assert followed.end() == Exit.RUN_FAILED
     assert "ended  interrupted  CANCELLED" in followed.written
     assert verbs.json("run", "get", run_id)["status"] == "interrupted"
     assert verbs.json("thread", "state", thread_id)["values"]["done"] is True
@@ -125,7 +125,7 @@ def test_ctrl_c_and_c_cancels_the_run(server: Server, verbs: Verbs, thread_id: s
 def test_ctrl_c_and_r_rolls_the_run_back(server: Server, verbs: Verbs, thread_id: str) -> None:
     with asked(server, thread_id) as followed:
         followed.type("R\n")
-        assert followed.end() == Exit.ENDED_OTHERWISE
+        assert followed.end() == Exit.RUN_FAILED
     assert "ended  deleted  CANCELLED" in followed.written
     assert verbs.json("thread", "state", thread_id)["values"] == {}
 
@@ -146,14 +146,14 @@ def test_an_answer_that_is_none_is_asked_for_again(server: Server, verbs: Verbs,
         followed.type("quit\n")
         followed.until("'quit' is not one of")
         followed.type("c\n")
-        assert followed.end() == Exit.ENDED_OTHERWISE
+        assert followed.end() == Exit.RUN_FAILED
 
 
 def test_a_run_that_ended_before_the_answer_keeps_its_end(server: Server, verbs: Verbs, thread_id: str) -> None:
     with asked(server, thread_id) as followed:
         second = verbs.json("run", "create", thread_id, "talks", "--strategy", "interrupt", "--join")["run"]["run_id"]
         followed.type("r\n")
-        assert followed.end() == Exit.ENDED_OTHERWISE
+        assert followed.end() == Exit.RUN_FAILED
     assert f"ended  interrupted  SUPERSEDED by {second}" in followed.written
     assert verbs.json("run", "get", second)["status"] == "success"
 

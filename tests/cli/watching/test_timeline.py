@@ -139,7 +139,7 @@ def test_only_the_newest_runs_are_drawn(verbs: Verbs, thread_id: str, chart: Any
 
 
 def test_what_others_wrote_is_text_and_no_formula(verbs: Verbs, thread_id: str, chart: Any) -> None:
-    verbs("run", "create", thread_id, "fails", "--join", code=Exit.ENDED_OTHERWISE)
+    verbs("run", "create", thread_id, "fails", "--join", code=Exit.RUN_FAILED)
     assert "error: No$such$<weather>\\x1b[31m\ufffd" in chart(thread_id, runs=1).texts
 
 

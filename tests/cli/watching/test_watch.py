@@ -83,7 +83,7 @@ async def test_a_watch_begins_with_the_oldest_event_that_is_kept(service: Servic
         connection.execute("DELETE FROM events WHERE thread_id = ? AND sequence < 3", (thread_id,))  # type: ignore[attr-defined]
         connection.execute("UPDATE threads SET first_event = 3 WHERE thread_id = ?", (thread_id,))  # type: ignore[attr-defined]
 
-    await service.app.store.writer.run(trim)
+    await service.sqlite.writer.run(trim)
     found = []
     async for event in events_of(service.client, thread_id, None):
         found.append(event)

@@ -52,7 +52,7 @@ class Stage:
 
     @property
     def path(self) -> Any:
-        return self.service.app.store.path
+        return self.service.sqlite.path
 
     def facts(self) -> tuple[str, ...]:
         """What the file tells more than before the call."""

@@ -41,7 +41,7 @@ async def is_not_lost(service: Service, clock: ManualClock, stage: Stage) -> tup
     claims = 1 if left == NEVER else 2
     assert (again.run.run_id, again.lease.epoch) == (stage.run_id("a"), claims)
     assert again.run.attempt == (2 if left == HELD else 1)
-    with reading(service.app.store.path) as connection:
+    with reading(service.sqlite.path) as connection:
         steps = connection.execute("SELECT run_id FROM steps WHERE thread_id = ?", (stage.thread_id,)).fetchall()
     assert steps == [(stage.run_id("a"),)]
     await again.succeed()

@@ -57,7 +57,7 @@ async def set_up(service: Service, clock: ManualClock, names: set[str], attempt:
 async def test_a_change_that_was_asked_for_is_made_whole_though_its_deadline_passes(tmp_path: Path) -> None:
     clock, changing = ManualClock(), {name for name, row in ROWS.items() if row.writes}
     async with serving(tmp_path / "test.db", clock=clock, lease=3600) as service:
-        writer, before, queued = service.app.store.writer, await at_rest(service), 0
+        writer, before, queued = service.sqlite.writer, await at_rest(service), 0
         for attempt, deadline in enumerate(DEADLINES):
             stages = await set_up(service, clock, changing, attempt)
             async with held(writer):
@@ -76,7 +76,7 @@ async def test_a_change_that_was_asked_for_is_made_whole_though_its_deadline_pas
 async def test_a_deadline_that_passes_while_a_call_reads_leaves_all_of_it_or_nothing(tmp_path: Path) -> None:
     clock = ManualClock()
     async with serving(tmp_path / "test.db", clock=clock, lease=3600) as service:
-        readers, before = (service.app.store.rows, service.app.store.scans), await at_rest(service)
+        readers, before = (service.sqlite.rows, service.sqlite.scans), await at_rest(service)
         stages = await set_up(service, clock, set(ROWS), 0)
         async with held(*readers):
             codes = await outcomes(service, stages, 0.5)

@@ -1,1 +1,1 @@
-"""Between messages and the values of the domain: `reading` takes requests apart, `writing` makes answers."""
+"""Protobuf to the domain and back: `reading` turns requests into values, `writing` turns values into answers."""

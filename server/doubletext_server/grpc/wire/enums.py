@@ -1,4 +1,4 @@
-"""The words of the domain as numbers of the protos' enums."""
+"""The words of the domain, with their numbers in the protos' enums."""
 
 from enum import Enum
 from typing import Any, Final, TypeVar
@@ -10,7 +10,7 @@ E = TypeVar("E", bound=Enum)
 
 
 class IfThreadNotExists(Enum):
-    """A word of CreateRun only."""
+    """An enum that only CreateRun has."""
 
     REJECT = "reject"
     CREATE = "create"

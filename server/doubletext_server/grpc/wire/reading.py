@@ -1,5 +1,7 @@
-"""Requests as the values that use cases take. What cannot be read is marked as such, for the use case to refuse it with
-all else that is wrong."""
+"""Turn requests into the values that use cases take.
+
+A value that cannot be read becomes an Unreadable. The use case then refuses it together with all other wrong fields.
+"""
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -38,17 +40,17 @@ def json_object(value: Struct, field: str) -> JsonObject:
 
 
 def given_object(request: Message, name: str, field: str = "") -> JsonObject | None:
-    """A field of the request, None when it is absent. `field`: its path, where that is not its name."""
+    """Return a field of the request, or None when it is absent. `field` is its path, where that is not its name."""
     return json_object(getattr(request, name), field or name) if request.HasField(name) else None
 
 
 def given(request: Any, name: str) -> Any:
-    """A field of the request, None when it is absent."""
+    """Return a field of the request, or None when it is absent."""
     return getattr(request, name) if request.HasField(name) else None
 
 
 def enum(number: int, numbers: Mapping[E, int]) -> Given[E | None]:
-    """The word of a number, None for UNSPECIFIED."""
+    """Return the word of an enum's number, or None for UNSPECIFIED."""
     if number == 0:
         return None
     for member, known in numbers.items():
@@ -63,7 +65,7 @@ def filters(given: Iterable[int], numbers: Mapping[E, int]) -> list[Given[E]]:
 
 
 def duration(request: Message, name: str) -> Given[int | None]:
-    """Microseconds, None when absent. Rounded up, and down below 0, so that nothing that is not 0 becomes 0."""
+    """Return microseconds, or None when absent. Rounded away from 0, so that only 0 becomes 0."""
     if not request.HasField(name):
         return None
     value: Duration = getattr(request, name)

@@ -1,7 +1,7 @@
-"""Answers as messages.
+"""Turn the values of the domain into answers.
 
-What is answered most is written where it stands in its response: a message that is handed to another one's constructor
-is copied.
+The most frequent answers are written in place, inside their response. A message that is passed to the constructor of
+another message is copied.
 """
 
 import json
@@ -41,7 +41,7 @@ def thread(record: ThreadRecord) -> pb.Thread:
 
 
 def run(found: RunRecord | Tombstone) -> pb.Run:
-    """A run, or what is left of one that was rolled back."""
+    """Return a run, or what is left of a run that was rolled back."""
     if isinstance(found, Tombstone):
         return _deleted_run(found)
     message = pb.Run()
@@ -96,7 +96,7 @@ def _deleted_run(tombstone: Tombstone) -> pb.Run:
 
 
 def created_run(request: run_pb.CreateRunRequest, admission: Admission) -> run_pb.CreateRunResponse:
-    """The objects of a new run are copied from the request, since reading them from their text takes longer."""
+    """Return the answer about a new run. Its objects are copied from the request, which is faster than parsing them."""
     response = run_pb.CreateRunResponse(superseded=map(run, admission.superseded))
     if admission.repeated or isinstance(admission.run, Tombstone):
         response.run.CopyFrom(run(admission.run))

@@ -1,6 +1,6 @@
-"""Whether a database file is sound: by itself to SQLite, and in what it tells of threads, runs, steps and events.
+"""Check whether a database file is sound: as a file of SQLite, and in what it says of threads, runs, steps and events.
 
-Reads only, and repairs nothing.
+The check only reads. It repairs nothing.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from typing import Final
 
 from doubletext_server.store.check.columns import json_rules, schema_rules
 from doubletext_server.store.check.listing import LIST_RULES, know_labels
-from doubletext_server.store.check.report import Kind, Report
+from doubletext_server.store.check.report import Kind, Report, counted
 from doubletext_server.store.check.rules import RULES, Rule
 from doubletext_server.store.check.snapshots import check_snapshots
 from doubletext_server.store.check.threads import ThreadCheck
@@ -18,14 +18,15 @@ from doubletext_server.store.sqlite.schema import MIGRATIONS, CannotOpen, migrat
 from doubletext_server.store.sqlite.visit import visit
 from doubletext_server.store.vocabulary import VOCABULARY
 
-__all__ = ["Kind", "Report", "check"]
+__all__ = ["Kind", "Report", "check", "counted"]
 
 
 def check(path: str) -> Report:
-    """Check the whole file, as it was committed when the call began. Never from the process that serves it.
+    """Check the whole file, as it was committed when the call began.
 
-    What is damaged keeps the rest from being checked only as far as it cannot be read. Raises CannotOpen for a file
-    that is none of ours, cannot be read at all, or has another version's schema.
+    Do not call this in the process that serves the file. A damaged part that cannot be read is reported, and the check
+    goes on with the next part. Raises CannotOpen for a file that is not a doubletext database, that cannot be read at
+    all, or that has the schema of another version.
     """
     report = Report()
     with visit(path) as connection:
@@ -60,7 +61,7 @@ def _require_version(connection: sqlite3.Connection, path: str) -> None:
 def _integrity(connection: sqlite3.Connection, report: Report) -> None:
     try:
         found = connection.execute("PRAGMA integrity_check(1000000)").fetchall()
-    except sqlite3.DatabaseError:  # what it had found by then is lost, unless it is to stop there
+    except sqlite3.DatabaseError:  # its findings are lost, unless it stops at the first one
         found = connection.execute("PRAGMA integrity_check(1)").fetchall()
     for (text,) in found:
         for line in str(text).splitlines():
@@ -69,7 +70,7 @@ def _integrity(connection: sqlite3.Connection, report: Report) -> None:
 
 
 def _schema(connection: sqlite3.Connection, report: Report) -> None:
-    """Without its unique indexes, CHECKs and lists of words, a file would let in what they keep out."""
+    """The file must have the tables, indexes, CHECKs and lists of words that keep wrong rows out of it."""
     with _model() as model:
         wanted = _definitions(model)
     there = _definitions(connection)
@@ -88,14 +89,14 @@ def _schema(connection: sqlite3.Connection, report: Report) -> None:
 
 @contextlib.contextmanager
 def _model() -> Iterator[sqlite3.Connection]:
-    """An empty database of the schema that the file must have."""
+    """Give an empty database with the schema that the file must have."""
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
         migrate(model)
         yield model
 
 
 def _definitions(connection: sqlite3.Connection) -> dict[str, str]:
-    """Tables and indexes by name, SQLite's own aside."""
+    """Return the definitions of tables and indexes by their names, without those that SQLite makes itself."""
     return {
         f"{kind} {name}": " ".join(sql.split())
         for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
@@ -104,7 +105,7 @@ def _definitions(connection: sqlite3.Connection) -> dict[str, str]:
 
 
 def _references(connection: sqlite3.Connection, report: Report) -> None:
-    """Which rows refer to what is not there: foreign_key_check says only in which tables they are."""
+    """Report the rows that refer to a missing row. foreign_key_check only says in which tables they are."""
     broken = connection.execute('SELECT DISTINCT "table", parent, fkid FROM pragma_foreign_key_check').fetchall()
     for table, parent, number in broken:
         column, key = connection.execute(
@@ -114,7 +115,8 @@ def _references(connection: sqlite3.Connection, report: Report) -> None:
         for row in connection.execute(
             f"SELECT {column}, count(*) FROM {table} WHERE {column} NOT IN (SELECT {key} FROM {parent}) GROUP BY 1"
         ):
-            report.add(Kind.REFERENCE, f"{row[1]} rows of {table} refer to {column} {row[0]}, which is not in {parent}")
+            refer = f"{counted(row[1], 'row')} of {table} {'refers' if row[1] == 1 else 'refer'}"
+            report.add(Kind.REFERENCE, f"{refer} to {column} {row[0]}, which is not in {parent}")
 
 
 def _rules(connection: sqlite3.Connection, report: Report) -> None:

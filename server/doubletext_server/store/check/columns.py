@@ -1,4 +1,4 @@
-"""What must hold of single rows: the schema's CHECKs, and that what is to be a JSON object is one."""
+"""Rules about single rows: the CHECKs of the schema hold, and a column for a JSON object holds one."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ NAMES: Final = {
     "tombstones": "'thread ' || thread_id || ', tombstone of run ' || run_id",
     "requests": "'thread ' || thread_id || ', request id ' || request_id",
 }
-"""What the rows of a table are called."""
+"""How a report names a row of each table, as SQL."""
 
 OBJECTS: Final = {
     "assistants": ("metadata", "config", "reducers"),
@@ -47,7 +47,7 @@ def json_rules() -> Iterator[Rule]:
 
 
 def schema_rules(model: sqlite3.Connection) -> Iterator[Rule]:
-    """The CHECKs of a database, of which SQLite itself takes no notice when it opens one to read only."""
+    """Make rules of the CHECKs of a database. SQLite applies a CHECK only when a row is written."""
     for table, sql in model.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'"):
         for check in _checks(sql):
             yield _rule(Kind.SCHEMA, table, f"CASE WHEN NOT ({check}) THEN {_literal(f'breaks CHECK ({check})')} END")
@@ -58,7 +58,7 @@ def _rule(kind: Kind, table: str, what: str) -> Rule:
 
 
 def _checks(sql: str) -> Iterator[str]:
-    """What stands in the parentheses after each CHECK; no text in ours has a parenthesis."""
+    """Yield the text in the parentheses after each CHECK. No string in our schema contains a parenthesis."""
     for part in sql.split("CHECK (")[1:]:
         depth = 1
         for at, character in enumerate(part):

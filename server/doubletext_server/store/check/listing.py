@@ -1,4 +1,4 @@
-"""What lists are served from must say what the rows do: labels of their metadata, and each thread's outcome."""
+"""Rules about what lists are read from: the labels of metadata, and each thread's outcome, agree with the rows."""
 
 import sqlite3
 from typing import Final
@@ -10,11 +10,11 @@ from doubletext_statemachine.words import STATUS_AFTER
 
 
 def know_labels(connection: sqlite3.Connection) -> None:
-    """Give the connection the function that LIST_RULES ask."""
+    """Give the connection the SQL function that LIST_RULES call."""
     connection.create_function("labels", 1, labels.as_json, deterministic=True)
 
 
-# What is no object has no labels, and is told of as JSON that it is none.
+# Metadata that is not a JSON object has no labels; the rules about JSON report it.
 _LABELS: Final = (
     "labels(CASE WHEN NOT json_valid({0}.metadata) THEN '{{}}' "
     "WHEN json_type({0}.metadata) <> 'object' THEN '{{}}' ELSE {0}.metadata END)"
@@ -24,7 +24,7 @@ _LEFT: Final = " ".join(
 )
 
 LIST_RULES: Final = (
-    # A thread's outcome is what the newest of its finished runs leaves it as.
+    # A thread's outcome follows from the newest of its finished runs.
     Rule(
         Kind.LIST,
         f"""SELECT 'thread ' || thread_id,
@@ -35,7 +35,7 @@ LIST_RULES: Final = (
             FROM threads t NOT INDEXED)
         WHERE outcome <> newest""",
     ),
-    # Each key of a thread's, or a run's, metadata has its label, and there are no others.
+    # Each key of the metadata of a thread or a run has its label, and there are no other labels.
     Rule(
         Kind.LIST,
         f"""SELECT 'thread ' || thread_id, 'a key of its metadata has no label'

@@ -1,6 +1,6 @@
-"""A thread as its events tell it: each run's life, who starts when, which steps are made and cut off.
+"""Replay a thread's events: the history of each run, the order in which runs start, the steps that are left.
 
-Where events have been trimmed, a run or a step may be met in the middle, and what came before is taken on trust.
+Where events were trimmed, a run may appear in the middle of its history. What came before is then assumed to be right.
 """
 
 import json
@@ -17,13 +17,14 @@ MOVES: Final = frozenset((row.source, row.dest) for row in TABLE)
 
 
 @dataclass(slots=True)
-class Told:
-    """What the events tell of a run.
+class RunHistory:
+    """What the events say of a run.
 
-    number    its place among the admissions told, from 1; None when its admission is not among them
-    due       when it may start, as its row says; None when it has no row
-    claims    how many; so with `releases`, those that cost no attempt
-    output    the event of its newest output that has content, 0 for none
+    number    its place among the admissions in the events, from 1; None when its admission is not among them
+    due       when it may start, from its row; None when it has no row
+    claims    how many claims there were
+    releases  how many times it was handed back, which uses up no attempt
+    output    the sequence of its newest output that has content; 0 for none
     """
 
     status: RunStatus | None
@@ -41,7 +42,11 @@ class Told:
 
 
 class Row(NamedTuple):
-    """An event. `body` is that of a change, and of an output whether it has content; `due` is the run's due_time."""
+    """An event.
+
+    body  of a change: its JSON text; of an output: whether it has content
+    due   the run's due_time
+    """
 
     sequence: int
     run_id: str | None
@@ -62,7 +67,7 @@ EVENTS: Final = (
 
 @dataclass(slots=True)
 class Stretch:
-    """Steps that follow each other and are of one run, or made by hand."""
+    """Steps that follow each other, and that one run made, or that UpdateState made (`run_id` None)."""
 
     run_id: str | None
     first: int
@@ -71,17 +76,18 @@ class Stretch:
 
 @dataclass
 class Replay:
-    """Made of a thread's events, given one by one to `take`.
+    """The state of a replay. `take` gets the thread's events one by one.
 
-    complete   its events are kept from the first on
-    runs       every run that they tell of
-    stretches  the steps that are left, as far as they tell; `top` is the last one's number, None when that is unknown
+    complete   whether the events are kept from the first one on
+    runs       the history of every run in the events
+    stretches  the steps that are left according to the events
+    top        the number of the newest step that is left; None when it is unknown
     """
 
     thread_id: str
     first_event: int
     report: Report
-    runs: dict[str, Told] = field(default_factory=dict)
+    runs: dict[str, RunHistory] = field(default_factory=dict)
     stretches: list[Stretch] = field(default_factory=list)
     admissions: int = 0
 
@@ -89,7 +95,7 @@ class Replay:
         self.complete = self.first_event == 1
         self.top: int | None = 0 if self.complete else None
         self.last = self.first_event - 1
-        self._waiting: dict[str, Told] = {}
+        self._waiting: dict[str, RunHistory] = {}
         self._handed_back: str | None = None
         self._running: str | None = None
         self._take: dict[str, Callable[[Row], None]] = {
@@ -121,7 +127,7 @@ class Replay:
         run = "" if run_id is None else f", run {run_id}"
         self.report.add(kind, f"thread {self.thread_id}{run}: {what}")
 
-    # A run's life
+    # The history of a run
 
     def _run_changed(self, event: Row) -> None:
         change = _read_change(event.body)
@@ -129,37 +135,37 @@ class Replay:
             self._add(Kind.EVENT, event.run_id, f"event {event.sequence} tells of a change that cannot be read")
             return
         before, after, superseded_by, reason = change
-        told = self._told(event.run_id, before, event)
-        if told.status is not before:
-            said = f"event {event.sequence} moves it from {called(before)}, but it was {called(told.status)}"
+        history = self._history_of(event.run_id, before, event)
+        if history.status is not before:
+            said = f"event {event.sequence} moves it from {called(before)}, but it was {called(history.status)}"
             self._add(Kind.HISTORY, event.run_id, said)
         elif (before, after) not in MOVES:
             said = f"event {event.sequence} moves it from {called(before)} to {called(after)}"
             self._add(Kind.HISTORY, event.run_id, said)
         self._leave(event.run_id)
-        told.status, told.changed_at = after, event.time
-        told.superseded_by, told.reason = superseded_by, reason
+        history.status, history.changed_at = after, event.time
+        history.superseded_by, history.reason = superseded_by, reason
         if before is None:
-            self._admitted(told, event)
+            self._admitted(history, event)
         if after is S.PENDING:
-            self._waits(event.run_id, told, before)
+            self._waits(event.run_id, history, before)
         elif after is S.RUNNING:
-            self._starts(event.run_id, told, event)
+            self._starts(event.run_id, history, event)
         elif superseded_by is not None:
-            self._superseded(event.run_id, told, superseded_by)
+            self._superseded(event.run_id, history, superseded_by)
         if after is S.DELETED:
             self._cut(event.run_id)
 
-    def _told(self, run_id: str, status: RunStatus | None, event: Row) -> Told:
-        """What is told of a run so far; of one met in the middle, that it was `status`."""
-        told = self.runs.get(run_id)
-        if told is None:
-            told = self.runs[run_id] = Told(status)
+    def _history_of(self, run_id: str, status: RunStatus | None, event: Row) -> RunHistory:
+        """Return the history of the run so far. For a run that appears in the middle, it begins with `status`."""
+        history = self.runs.get(run_id)
+        if history is None:
+            history = self.runs[run_id] = RunHistory(status)
             if status is S.RUNNING and self._running is None:
                 self._running = run_id
             if self.complete and status is not None:
                 self._add(Kind.HISTORY, run_id, f"event {event.sequence} is the first to tell of it, and no admission")
-        return told
+        return history
 
     def _leave(self, run_id: str) -> None:
         if self._running == run_id:
@@ -168,33 +174,33 @@ class Replay:
             self._handed_back = None
         self._waiting.pop(run_id, None)
 
-    def _admitted(self, told: Told, event: Row) -> None:
+    def _admitted(self, history: RunHistory, event: Row) -> None:
         self.admissions += 1
-        told.number, told.due = self.admissions, event.due
-        told.admitted_by, told.admitted_at = event.sequence, event.time
+        history.number, history.due = self.admissions, event.due
+        history.admitted_by, history.admitted_at = event.sequence, event.time
 
-    def _waits(self, run_id: str, told: Told, before: RunStatus | None) -> None:
+    def _waits(self, run_id: str, history: RunHistory, before: RunStatus | None) -> None:
         if before is None:
-            self._waiting[run_id] = told
+            self._waiting[run_id] = history
             return
         self._handed_back = run_id
-        told.releases += told.reason == Reason.RELEASED.value
+        history.releases += history.reason == Reason.RELEASED.value
 
-    def _starts(self, run_id: str, told: Told, event: Row) -> None:
-        """One at a time: one that was handed back, else of those that are due the one admitted first."""
+    def _starts(self, run_id: str, history: RunHistory, event: Row) -> None:
+        """Runs start one at a time: first a run that was handed back, else the first admitted run that is due."""
         if self._running is not None:
             self._add(Kind.RUNNING, run_id, f"event {event.sequence} starts it while run {self._running} is running")
         if self._handed_back is not None:
             said = f"event {event.sequence} starts it before run {self._handed_back}, which was handed back"
             self._add(Kind.ORDER, run_id, said)
-        elif told.number is not None and not told.claims:
-            self._in_turn(run_id, told, told.number, event)
-        told.claims += 1
-        told.started_at = event.time
+        elif history.number is not None and not history.claims:
+            self._in_turn(run_id, history, history.number, event)
+        history.claims += 1
+        history.started_at = event.time
         self._running = run_id
 
-    def _in_turn(self, run_id: str, told: Told, number: int, event: Row) -> None:
-        if told.due is not None and told.due > event.time:
+    def _in_turn(self, run_id: str, history: RunHistory, number: int, event: Row) -> None:
+        if history.due is not None and history.due > event.time:
             self._add(Kind.ORDER, run_id, f"event {event.sequence} starts it before it is due")
         for other_id, other in self._waiting.items():
             if other.number is None or other.number > number:
@@ -204,15 +210,16 @@ class Replay:
                 self._add(Kind.ORDER, run_id, said)
                 return
 
-    def _superseded(self, run_id: str, told: Told, heir_id: str) -> None:
-        heir = self.runs.get(heir_id)
-        if heir is None:
+    def _superseded(self, run_id: str, history: RunHistory, successor_id: str) -> None:
+        successor = self.runs.get(successor_id)
+        if successor is None:
             if self.complete:
-                self._add(Kind.SUPERSEDED, run_id, f"is superseded by {heir_id}, which was not admitted before that")
-        elif (heir.number or 0) <= (told.number or 0):
-            self._add(Kind.SUPERSEDED, run_id, f"is superseded by {heir_id}, which was not admitted after it")
+                said = f"is superseded by {successor_id}, which was not admitted before that"
+                self._add(Kind.SUPERSEDED, run_id, said)
+        elif (successor.number or 0) <= (history.number or 0):
+            self._add(Kind.SUPERSEDED, run_id, f"is superseded by {successor_id}, which was not admitted after it")
 
-    # What a run makes
+    # The steps and outputs of a run
 
     def _step_committed(self, event: Row) -> None:
         if event.run_id is not None:
@@ -234,20 +241,21 @@ class Replay:
             self._add(Kind.EVENT, event.run_id, f"event {event.sequence} has an output that cannot be read")
         if event.run_id is None:
             return
-        told = self._must_run(event.run_id, event)
+        history = self._must_run(event.run_id, event)
         if event.body:
-            told.output = event.sequence
+            history.output = event.sequence
 
-    def _must_run(self, run_id: str, event: Row) -> Told:
-        told = self._told(run_id, None if self.complete else S.RUNNING, event)
-        if told.status is not S.RUNNING:
+    def _must_run(self, run_id: str, event: Row) -> RunHistory:
+        history = self._history_of(run_id, None if self.complete else S.RUNNING, event)
+        if history.status is not S.RUNNING:
             what = "an output" if event.kind == "output" else f"step {event.step}"
-            self._add(Kind.HISTORY, run_id, f"event {event.sequence} tells of {what} while it is {called(told.status)}")
-        return told
+            said = f"event {event.sequence} tells of {what} while it is {called(history.status)}"
+            self._add(Kind.HISTORY, run_id, said)
+        return history
 
     def _cut(self, run_id: str) -> None:
-        """A rollback takes the run's steps with it, which are the newest. How many there were is unknown when the first
-        of them may have been trimmed."""
+        """A rollback deletes the run's steps, which are the newest ones. Their number is unknown when events about the
+        first of them may have been trimmed."""
         newest = self.stretches[-1] if self.stretches else None
         if newest is not None and newest.run_id == run_id:
             self.stretches.pop()

@@ -1,4 +1,4 @@
-"""What a check has found."""
+"""The findings of a check."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Final
 
 SHOWN: Final = 20
-"""Of each kind so many are told one by one, and the rest counted."""
+"""So many findings of each kind are listed. The rest are counted."""
 
 
 class Kind(Enum):
@@ -33,7 +33,7 @@ class Kind(Enum):
 
 @dataclass
 class Report:
-    """`found` has the first SHOWN violations of each kind, `count` tells how many there are of it in all."""
+    """`found` has the first SHOWN violations of each kind. `count` has the number of all violations of each kind."""
 
     threads: int = 0
     runs: int = 0
@@ -52,11 +52,17 @@ class Report:
             self.found.setdefault(kind, []).append(what)
 
     def lines(self) -> Iterator[str]:
-        """One line for each violation, and one for those of a kind that are not shown."""
+        """Yield one line for each violation, and one line for the violations of a kind that are not shown."""
         for kind, found in self.found.items():
             yield from (f"{kind.value}: {what}" for what in found)
             if self.count[kind] > len(found):
                 yield f"{kind.value}: and {self.count[kind] - len(found)} more"
 
     def summary(self) -> str:
-        return f"{self.threads} threads, {self.runs} runs, {self.steps} steps, {self.events} events"
+        counts = {"thread": self.threads, "run": self.runs, "step": self.steps, "event": self.events}
+        return ", ".join(counted(count, thing) for thing, count in counts.items())
+
+
+def counted(count: int, thing: str) -> str:
+    """Return how many there are, for people: "1 thread", "2 threads"."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"

@@ -1,7 +1,8 @@
-"""What must hold of rows by themselves and beside each other, as queries that find those of which it does not.
+"""Rules about rows, and about rows beside each other. Each rule is a query that finds the rows that break it.
 
-Each answers with (where, what). They scan a table once and look others up by their keys: nothing is held in memory.
-Tables that an index covers partly are read past it (NOT INDEXED), since the index is no witness for itself.
+A query answers with (where, what). It scans one table once, and looks up rows of other tables by their keys, so it
+holds nothing in memory. It reads a table and not the table's indexes (NOT INDEXED), because a damaged index would agree
+with itself.
 """
 
 from collections.abc import Iterable
@@ -33,7 +34,7 @@ REASONS: Final[dict[RunStatus, tuple[Reason, ...]]] = {
     RunStatus.TIMEOUT: (Reason.TIMEOUT,),
     RunStatus.DELETED: (Reason.SUPERSEDED, Reason.CANCELLED),
 }
-"""The reasons that a run of each status may have. A run that was stopped has one; the others may have none."""
+"""The reasons that a run of each status may have. A run that was stopped has a reason; the other runs may have none."""
 
 
 def quoted(words: Iterable[Enum]) -> str:
@@ -41,7 +42,7 @@ def quoted(words: Iterable[Enum]) -> str:
 
 
 def _that_end(trigger: Trigger) -> str:
-    """The strategies that end runs by this move."""
+    """Return the strategies that end runs by this move."""
     return quoted(strategy for strategy, rules in STRATEGIES.items() if rules.ends is trigger)
 
 
@@ -56,7 +57,7 @@ RULES: Final = (
         "SELECT 'thread ' || thread_id, 'runs ' || group_concat(run_id, ', ') || ' are running at once' "
         "FROM runs NOT INDEXED WHERE status = 'running' GROUP BY thread_id HAVING count(*) > 1",
     ),
-    # A run's columns tell of one and the same life, as far as the schema's own CHECKs do not see to that.
+    # The columns of a run agree with each other, where the CHECKs of the schema do not require that already.
     Rule(
         Kind.RUN,
         f"""SELECT {_RUN}, CASE
@@ -80,7 +81,7 @@ RULES: Final = (
             END AS what
         FROM runs r NOT INDEXED WHERE what IS NOT NULL""",
     ),
-    # A run lies within its thread: its sequence, its steps, the state it left.
+    # The sequence and the steps of a run are within those of its thread.
     Rule(
         Kind.COUNTER,
         f"""SELECT {_RUN}, CASE
@@ -95,7 +96,7 @@ RULES: Final = (
             END AS what
         FROM runs r NOT INDEXED JOIN threads t USING (thread_id) WHERE what IS NOT NULL""",
     ),
-    # What a run says it did is there: its input is its first step, and its last step is its own.
+    # The steps of a run exist: its input is its first step, and its last step belongs to it.
     Rule(
         Kind.STEP,
         f"""SELECT {_RUN}, CASE
@@ -108,7 +109,7 @@ RULES: Final = (
         LEFT JOIN steps l ON l.thread_id = r.thread_id AND l.step = last_step AND l.run_id = r.run_id
         WHERE last_step > 0 AND what IS NOT NULL""",
     ),
-    # A run is superseded by a later run of its thread, which was admitted to interrupt it.
+    # A superseded run names a later run of its thread, whose strategy interrupts runs.
     Rule(
         Kind.SUPERSEDED,
         f"""SELECT {_RUN}, CASE
@@ -124,7 +125,7 @@ RULES: Final = (
         LEFT JOIN runs h ON h.run_id = r.superseded_by LEFT JOIN tombstones g ON g.run_id = r.superseded_by
         WHERE (r.superseded_by IS NOT NULL OR r.reason = 'SUPERSEDED') AND what IS NOT NULL""",
     ),
-    # Of a rolled-back run only the tombstone is left, and it tells why.
+    # Only the tombstone of a rolled-back run is left, and it says why the run was rolled back.
     Rule(
         Kind.ROLLED_BACK,
         f"""SELECT {_RUN}, CASE
@@ -142,7 +143,7 @@ RULES: Final = (
         LEFT JOIN runs h ON h.run_id = r.superseded_by LEFT JOIN tombstones g ON g.run_id = r.superseded_by
         WHERE what IS NOT NULL""",
     ),
-    # A thread awaits an attempt that was stopped, and nothing runs meanwhile.
+    # A thread waits for an attempt that was stopped, and no run is running meanwhile.
     Rule(
         Kind.DRAIN,
         """SELECT 'thread ' || t.thread_id, CASE
@@ -163,7 +164,7 @@ RULES: Final = (
         FROM threads t LEFT JOIN runs r ON r.run_id = stopping_run_id
         WHERE coalesce(stopping_run_id, stopping_epoch, stopping_until) IS NOT NULL AND what IS NOT NULL""",
     ),
-    # A request id leads to a run of its thread.
+    # A request id names a run of its thread.
     Rule(
         Kind.REQUEST,
         """SELECT 'thread ' || q.thread_id,

@@ -1,4 +1,4 @@
-"""Snapshots: each must be the fold of the steps up to its own."""
+"""Each snapshot must be the fold of the steps up to its own."""
 
 import json
 import sqlite3
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from doubletext_server.store.check.report import Kind, Report
-from doubletext_server.store.sqlite.rows import read_step_reducers
+from doubletext_server.store.rows import read_step_reducers
 from doubletext_statemachine.model import Reducers
 from doubletext_statemachine.state import fold
 
 
 def check_snapshots(connection: sqlite3.Connection, report: Report, thread_id: str) -> None:
-    """Fold the thread's steps from one snapshot to the next; one state and one snapshot are in memory."""
+    """Fold the thread's steps from one snapshot to the next. One state and one snapshot are in memory at a time."""
     values: dict[str, Any] = {}
     at = 0
     for step, body, there in connection.execute(
@@ -43,5 +43,5 @@ def _updates(connection: sqlite3.Connection, thread_id: str, after: int, up_to: 
 
 
 def _same(one: Any, other: Any) -> bool:
-    """As texts, since to Python true is 1."""
+    """Compare the values as JSON text, because in Python True equals 1."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Thread by thread: what the events tell, held against the rows."""
+"""Compare the events of each thread with its rows."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from doubletext_server.store.check.replay import EVENTS, Replay, Row, Stretch, Told, called
+from doubletext_server.store.check.replay import EVENTS, Replay, Row, RunHistory, Stretch, called
 from doubletext_server.store.check.report import Kind, Report
 from doubletext_statemachine.words import IN_FLIGHT, TERMINAL, RunStatus
 
@@ -18,14 +18,14 @@ STEPS: Final = (
 
 
 class ThreadCheck:
-    """One thread's; `run` reads its rows once each. What it holds in memory grows with the number of its runs."""
+    """The check of one thread. `run` reads each row once. The memory it needs grows with the number of runs."""
 
     def __init__(self, connection: sqlite3.Connection, report: Report, thread_id: str, first_event: int) -> None:
         self._connection = connection
         self._report = report
         self._thread_id = thread_id
         self._replay = Replay(thread_id, first_event, report)
-        self._rowless: dict[str, Told] = {}
+        self._rowless: dict[str, RunHistory] = {}
 
     def run(self, last_sequence: int, last_step: int, last_event: int) -> None:
         for event in self._rows(EVENTS):
@@ -55,62 +55,62 @@ class ThreadCheck:
     # Runs
 
     def _runs(self, last_sequence: int) -> None:
-        """Leaves in `_rowless` the runs that are told of and have no record."""
+        """Compare the runs with their histories. Afterwards `_rowless` has the histories of runs without a record."""
         admissions = self._replay.admissions
-        untold = last_sequence - admissions
-        if untold < 0 or (untold and self._replay.complete):
+        trimmed = last_sequence - admissions
+        if trimmed < 0 or (trimmed and self._replay.complete):
             self._add(Kind.COUNTER, f"last_sequence is {last_sequence}, but {admissions} admissions are told of")
         for run_id, *columns in self._rows(
             "SELECT run_id, status, first_event, sequence, "
             "superseded_by, reason, create_time, start_time, end_time, epoch, attempt FROM runs WHERE thread_id = ?"
         ):
-            life = self._replay.runs.pop(run_id, None)
-            for kind, what in self._compared(life, untold, *columns):
+            history = self._replay.runs.pop(run_id, None)
+            for kind, what in self._compared(history, trimmed, *columns):
                 self._add(kind, what, run_id)
         self._rowless = self._replay.runs
-        for run_id, life in self._rowless.items():
-            if life.status in IN_FLIGHT:
-                self._add(Kind.HISTORY, f"is {called(life.status)} by its events, but has no record", run_id)
-            if life.status is RunStatus.DELETED and life.output:
-                said = f"was rolled back, but its output in event {life.output} is there still"
+        for run_id, history in self._rowless.items():
+            if history.status in IN_FLIGHT:
+                self._add(Kind.HISTORY, f"is {called(history.status)} by its events, but has no record", run_id)
+            if history.status is RunStatus.DELETED and history.output:
+                said = f"was rolled back, but its output in event {history.output} is there still"
                 self._add(Kind.ROLLED_BACK, said, run_id)
 
     def _compared(
-        self, life: Told | None, untold: int, status: str, first_event: int, sequence: int, *record: Any
+        self, history: RunHistory | None, trimmed: int, status: str, first_event: int, sequence: int, *record: Any
     ) -> Iterator[tuple[Kind, str]]:
-        """A run's record beside what is told of it."""
+        """Yield where a run's record and its history disagree."""
         is_kept = self._replay.complete or first_event >= self._replay.first_event
-        if life is None:
+        if history is None:
             if is_kept:
                 yield Kind.HISTORY, f"is {status}, but no event tells of it"
             return
-        if called(life.status) != status:
-            yield Kind.HISTORY, f"is {status}, but by its events it is {called(life.status)}"
+        if called(history.status) != status:
+            yield Kind.HISTORY, f"is {status}, but by its events it is {called(history.status)}"
             return
-        for what in _disagreements(life, *record):
+        for what in _disagreements(history, *record):
             yield Kind.HISTORY, what
-        if first_event not in (0, life.admitted_by) and is_kept:
+        if first_event not in (0, history.admitted_by) and is_kept:
             yield Kind.HISTORY, f"first_event is {first_event}, which does not tell of its admission"
-        if life.number is not None and untold >= 0 and sequence != untold + life.number:
-            yield Kind.COUNTER, f"has sequence {sequence}, but was admitted as number {untold + life.number}"
+        if history.number is not None and trimmed >= 0 and sequence != trimmed + history.number:
+            yield Kind.COUNTER, f"has sequence {sequence}, but was admitted as number {trimmed + history.number}"
 
     def _tombstones(self) -> None:
         for run_id, *columns in self._rows(
             "SELECT run_id, superseded_by, reason, create_time, delete_time FROM tombstones WHERE thread_id = ?"
         ):
-            life = self._rowless.get(run_id)
-            if life is None:
+            history = self._rowless.get(run_id)
+            if history is None:
                 if self._replay.complete:
                     self._add(Kind.HISTORY, "has a tombstone, but no event tells of it", run_id)
-            elif life.status is not RunStatus.DELETED:
-                self._add(Kind.HISTORY, f"has a tombstone, but by its events it is {called(life.status)}", run_id)
+            elif history.status is not RunStatus.DELETED:
+                self._add(Kind.HISTORY, f"has a tombstone, but by its events it is {called(history.status)}", run_id)
             else:
                 superseded_by, reason, create_time, delete_time = columns
-                for what in _disagreements(life, superseded_by, reason, create_time, None, delete_time, None, None):
+                for what in _disagreements(history, superseded_by, reason, create_time, None, delete_time, None, None):
                     self._add(Kind.ROLLED_BACK, f"its tombstone: {what}", run_id)
 
     def _requests(self) -> None:
-        """Those of a run whose record, or tombstone, is gone: it must have been there."""
+        """A request id may name a run without record and tombstone only if the events know the run."""
         for request_id, run_id in self._rows(
             "SELECT request_id, q.run_id FROM requests q LEFT JOIN runs r ON r.run_id = q.run_id "
             "LEFT JOIN tombstones g ON g.run_id = q.run_id "
@@ -123,7 +123,7 @@ class ThreadCheck:
 
     def _steps(self, last_step: int) -> None:
         newest, agree, made = 0, True, set[str]()
-        told = iter(self._replay.stretches)
+        replayed_stretches = iter(self._replay.stretches)
         since = self._replay.stretches[0].first if self._replay.stretches else last_step + 1
         since = 1 if self._replay.complete else since
         for run_id, rows in groupby(self._rows(STEPS), key=itemgetter(0)):
@@ -138,12 +138,12 @@ class ThreadCheck:
                 self._stretch(run_id, stretch, *last[2:], again=run_id in made)
                 made.add(run_id)
             if agree and newest >= since:
-                tale = next(told, None)
-                agree = tale == Stretch(run_id, max(first, since), newest)
+                replayed = next(replayed_stretches, None)
+                agree = replayed == Stretch(run_id, max(first, since), newest)
                 if not agree:
-                    self._add(Kind.STEP, f"{_named(stretch)} are there, but the events tell of {_named(tale)}")
-        if agree and (tale := next(told, None)) is not None:
-            self._add(Kind.STEP, f"the events tell of {_named(tale)}, but they are not there")
+                    self._add(Kind.STEP, f"{_named(stretch)} are there, but the events tell of {_named(replayed)}")
+        if agree and (replayed := next(replayed_stretches, None)) is not None:
+            self._add(Kind.STEP, f"the events tell of {_named(replayed)}, but they are not there")
         if newest != last_step:
             self._add(Kind.COUNTER, f"last_step is {last_step}, but the newest step there is {newest}")
 
@@ -158,8 +158,8 @@ class ThreadCheck:
         *,
         again: bool,
     ) -> None:
-        steps, life = f"steps {stretch.first} to {stretch.last}", self._rowless.get(run_id)
-        if tombstone is not None or (life is not None and life.status is RunStatus.DELETED):
+        steps, history = f"steps {stretch.first} to {stretch.last}", self._rowless.get(run_id)
+        if tombstone is not None or (history is not None and history.status is RunStatus.DELETED):
             self._add(Kind.ROLLED_BACK, f"was rolled back, but {steps} of it are there still", run_id)
         elif again:
             self._add(Kind.STEP, f"{steps} are apart from the others that it made", run_id)
@@ -169,14 +169,14 @@ class ThreadCheck:
             elif (stretch.first, stretch.last) != ((base_step or 0) + 1, last_step):
                 said = f"{steps} are there, but by its record it made {(base_step or 0) + 1} to {last_step}"
                 self._add(Kind.STEP, said, run_id)
-        elif self._replay.complete and (life is None or life.status not in TERMINAL):
+        elif self._replay.complete and (history is None or history.status not in TERMINAL):
             self._add(Kind.STEP, f"{steps} are of it, of which nothing else is known", run_id)
 
     # Successors
 
     def _successors(self) -> None:
-        """Chains of superseded_by end: at a run that was not superseded, or whose record is gone."""
-        heirs = dict(
+        """A chain of superseded_by must end, at a run that was not superseded or that has no record."""
+        successors = dict(
             self._connection.execute(
                 "SELECT run_id, superseded_by FROM runs WHERE thread_id = ?1 AND superseded_by IS NOT NULL "
                 "UNION ALL "
@@ -185,19 +185,19 @@ class ThreadCheck:
             )
         )
         ends: set[str] = set()
-        for start in heirs:
+        for start in successors:
             path: dict[str, None] = {}
             at = start
-            while at in heirs and at not in ends and at not in path:
+            while at in successors and at not in ends and at not in path:
                 path[at] = None
-                at = heirs[at]
+                at = successors[at]
             if at in path:
                 self._add(Kind.SUPERSEDED, f"the chain of its successors leads back to {at}", start)
             ends.update(path)
 
 
 def _disagreements(
-    life: Told,
+    history: RunHistory,
     superseded_by: str | None,
     reason: str | None,
     create_time: int,
@@ -206,20 +206,23 @@ def _disagreements(
     epoch: int | None,
     attempt: int | None,
 ) -> list[str]:
-    """What a record says otherwise than the events, of a run whose status is told alike. None is what it leaves out."""
+    """Return where a record differs from the run's history, which has the same status.
+
+    None stands for a column that the record does not have.
+    """
     pairs: list[tuple[str, object, object]] = [
-        ("superseded_by", superseded_by, life.superseded_by),
-        ("reason", reason, life.reason),
+        ("superseded_by", superseded_by, history.superseded_by),
+        ("reason", reason, history.reason),
     ]
-    if life.status in TERMINAL:
-        pairs.append(("its end", end_time, life.changed_at))
-    if life.number is not None:
-        pairs.append(("create_time", create_time, life.admitted_at))
+    if history.status in TERMINAL:
+        pairs.append(("its end", end_time, history.changed_at))
+    if history.number is not None:
+        pairs.append(("create_time", create_time, history.admitted_at))
         if epoch is not None:
-            pairs.append(("epoch", epoch, life.claims))
-            pairs.append(("attempt", attempt, life.claims - life.releases))
-            pairs.append(("start_time", start_time, life.started_at))
-    return [f"{name} is {said}, by its events {told}" for name, said, told in pairs if said != told]
+            pairs.append(("epoch", epoch, history.claims))
+            pairs.append(("attempt", attempt, history.claims - history.releases))
+            pairs.append(("start_time", start_time, history.started_at))
+    return [f"{name} is {said}, by its events {replayed}" for name, said, replayed in pairs if said != replayed]
 
 
 def _named(stretch: Stretch | None) -> str:

@@ -10,7 +10,8 @@ import sqlite3
 from hashlib import blake2b
 from typing import Any, Final
 
-from doubletext_statemachine.model import Json, Run, Thread
+from doubletext_server.store.rows import Row
+from doubletext_statemachine.model import Json
 
 EMPTY: Final[Json] = "{}"
 
@@ -32,12 +33,14 @@ def _label(key: str, value: Any) -> str:
     return blake2b(_text([key, value]).encode(), digest_size=16).hexdigest()
 
 
-def add_thread(connection: sqlite3.Connection, thread: Thread) -> None:
-    if thread.metadata == EMPTY:
+def add_thread(connection: sqlite3.Connection, row: Row) -> None:
+    """row: of rows.THREAD"""
+    thread_id, created, _, metadata = row[:4]
+    if metadata == EMPTY:
         return
     connection.executemany(
         "INSERT INTO thread_labels (label, create_time, thread_id) VALUES (?, ?, ?)",
-        [(label, thread.create_time, thread.thread_id) for label in of(thread.metadata)],
+        [(label, created, thread_id) for label in of(metadata)],
     )
 
 
@@ -52,12 +55,15 @@ def remove_thread(connection: sqlite3.Connection, thread_id: str) -> None:
     )
 
 
-def add_run(connection: sqlite3.Connection, run: Run, metadata: Json) -> None:
+def add_run(connection: sqlite3.Connection, row: Row) -> None:
+    """row: of rows.RUN and rows.GIVEN"""
+    metadata = row[-1]
     if metadata == EMPTY:
         return
+    _, thread_id, sequence = row[:3]
     connection.executemany(
         "INSERT INTO run_labels (thread_id, label, sequence) VALUES (?, ?, ?)",
-        [(run.thread_id, label, run.sequence) for label in of(metadata)],
+        [(thread_id, label, sequence) for label in of(metadata)],
     )
 
 

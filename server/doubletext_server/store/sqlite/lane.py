@@ -14,33 +14,46 @@ from typing import Any, Final, TypeAlias, TypeVar
 import aiosqlite
 import structlog
 
+from doubletext_server.store.protocol import Observer
 from doubletext_statemachine.errors import NotReady, Refusal
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[sqlite3.Connection], Any]
 Then: TypeAlias = Callable[[Any], object] | None
 RunBatch: TypeAlias = Callable[[sqlite3.Connection, list[Work]], list[Any]]
-Observer: TypeAlias = Callable[[int, float], None]
-"""Told of each batch before its callers are answered: how many functions it had, and how many seconds it took."""
 
 LARGEST_BATCH: Final = 256
 
 log = structlog.get_logger("store")
 
 
-class Lane(aiosqlite.Connection):
-    """`run_batch` runs on the lane's thread and returns, for each function, its value or the exception to raise.
+class Lane:
+    """A connection on a thread of its own. `open` it; `close` it.
 
-    observe: told of each batch, on the event loop.
+    run_batch  runs on the lane's thread and returns, for each function, its value or the exception to raise
+    observe    called on the event loop after each batch, before its callers are answered: how many functions it had,
+               and how many seconds it took
+    batches    how many there have been
     """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], run_batch: RunBatch) -> None:
-        super().__init__(connect, iter_chunk_size=64)
+        self._connection = aiosqlite.Connection(connect, iter_chunk_size=64)
         self._run_batch = run_batch
         self._waiting: list[tuple[Work, Then, Then, asyncio.Future[Any]]] = []
         self._pump: asyncio.Task[None] | None = None
         self.batches = 0
         self.observe: Observer | None = None
+
+    async def open(self) -> None:
+        await self._connection
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection._connection is not None
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
 
     async def run(
         self,
@@ -72,7 +85,7 @@ class Lane(aiosqlite.Connection):
                     # The one protected method of aiosqlite in use: its public ones are a hop for each statement.
                     # See docs/decisions/0002.
                     works = [work for work, *_ in batch]
-                    outcomes, seconds = await self._execute(self._timed, self._conn, works)  # type: ignore[no-untyped-call]
+                    outcomes, seconds = await self._connection._execute(self._timed, self._connection._conn, works)  # type: ignore[no-untyped-call]
                 except Exception as error:  # noqa: BLE001 - whatever it was, each caller gets it
                     outcomes = [error] * len(batch)
                 else:
@@ -95,15 +108,15 @@ class Lane(aiosqlite.Connection):
             except Exception:
                 log.exception("an observer failed on a batch")
 
-    async def finish(self) -> None:
+    async def close(self) -> None:
         """Run what is waiting, then close the connection."""
         while self._pump is not None:
             await asyncio.wait([self._pump])
-        await self.close()
+        await self._connection.close()
 
 
 def _settle(tell: Then, future: asyncio.Future[Any], outcome: Any) -> None:
-    if tell is not None:
+    if tell is not None:  # mutant: caller-gone
         try:
             tell(outcome)
         except Exception:
@@ -129,7 +142,7 @@ def write_batch(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
     """One transaction for all. A Refusal is one function's own affair, raised before it wrote anything; any other
     failure undoes the batch, and each function is then tried alone, so that none fails for another."""
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("BEGIN IMMEDIATE")  # mutant: commit-begin
     except sqlite3.Error as error:  # no function's fault: trying each alone would only make all wait so much longer
         return [_as_refusal(error) for _ in batch]
     try:
@@ -137,7 +150,7 @@ def write_batch(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
     except Exception as error:  # noqa: BLE001 - becomes the outcome
         if len(batch) == 1:
             return [_as_refusal(error)]
-        return [write_batch(connection, [work])[0] for work in batch]
+        return [write_batch(connection, [work])[0] for work in batch]  # mutant: failed-batch
 
 
 def _transaction(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
@@ -149,7 +162,7 @@ def _transaction(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]
                 outcomes.append(work(connection))
             except Refusal as refusal:
                 outcomes.append(refusal)
-        connection.execute("COMMIT")
+        connection.execute("COMMIT")  # mutant: commit-end
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")

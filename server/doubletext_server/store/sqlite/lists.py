@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from doubletext_server.store.protocol import LARGEST_PAGE, Page, RunRecord, ThreadRecord
+from doubletext_server.store.rows import GIVEN, RUN
 from doubletext_server.store.sqlite import labels
 from doubletext_server.store.sqlite.reads import Assistants, placed, places, require_thread, run_record, thread
-from doubletext_server.store.sqlite.rows import RUN
+from doubletext_server.store.sqlite.sql import listed
 from doubletext_server.store.sqlite.walk import AnyOf, Key, Order, Steps, Walk, in_all
 from doubletext_statemachine.model import Json
 from doubletext_statemachine.words import IN_FLIGHT, RESTING, TERMINAL, RunStatus, ThreadStatus
@@ -22,6 +23,7 @@ MOST_MISSES: Final = 2_000
 
 LAST: Final = 1 << 62
 
+_RUN_AT: Final = f"SELECT {listed(RUN + GIVEN)} FROM runs WHERE thread_id = ? AND sequence = ?"
 _BUSY: Final = "SELECT DISTINCT thread_id FROM runs INDEXED BY runs_in_flight WHERE end_time IS NULL"
 _NOT_BUSY: Final = (
     "NOT EXISTS (SELECT 1 FROM runs INDEXED BY runs_in_flight "
@@ -95,9 +97,7 @@ def runs(
     in_line = places(connection, assistants, now, thread_id)
 
     def read(key: Key) -> RunRecord:
-        row = connection.execute(
-            f"SELECT {RUN}, input, metadata FROM runs WHERE thread_id = ? AND sequence = ?", (thread_id, *key)
-        ).fetchone()
+        row = connection.execute(_RUN_AT, (thread_id, *key)).fetchone()
         return placed(run_record(row, assistants), in_line)
 
     start = tuple(after or (0 if oldest_first else LAST,))

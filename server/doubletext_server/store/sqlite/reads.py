@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from doubletext_server.store.protocol import LARGEST_PAGE, EventRecord, Page, RawState, RunRecord, State, ThreadRecord
-from doubletext_server.store.sqlite import front
-from doubletext_server.store.sqlite.rows import (
+from doubletext_server.store.rows import (
+    GIVEN,
     RUN,
     THREAD,
     TOMBSTONE,
@@ -19,6 +19,8 @@ from doubletext_server.store.sqlite.rows import (
     read_thread,
     read_tombstone,
 )
+from doubletext_server.store.sqlite import queue
+from doubletext_server.store.sqlite.sql import listed
 from doubletext_statemachine.errors import EventsTrimmed, StepNotFound, ThreadNotFound
 from doubletext_statemachine.model import Assistant, Json, Tombstone
 from doubletext_statemachine.queue import in_order
@@ -30,12 +32,14 @@ Assistants = Mapping[int, Assistant]
 # A thread with what its status is made of: the running run, how many are in flight, and the outcome of the run that
 # finished last.
 _THREAD_RECORD: Final = f"""
-    SELECT {THREAD},
+    SELECT {listed(THREAD)},
         (SELECT run_id FROM runs WHERE runs.thread_id = threads.thread_id AND status = 'running'),
         (SELECT count(*) FROM runs WHERE runs.thread_id = threads.thread_id AND end_time IS NULL),
         (SELECT status FROM runs WHERE runs.thread_id = threads.thread_id AND end_time IS NOT NULL
          ORDER BY end_time DESC, sequence DESC LIMIT 1)
     FROM threads"""
+_RUN_RECORD: Final = f"SELECT {listed(RUN + GIVEN)} FROM runs"
+_TOMBSTONE: Final = f"SELECT {listed(TOMBSTONE)} FROM tombstones"
 
 
 def thread(thread_id: str, connection: sqlite3.Connection) -> ThreadRecord:
@@ -52,13 +56,13 @@ def _thread_record(row: Row) -> ThreadRecord:
 
 
 def run(assistants: Assistants, now: int, run_id: str, connection: sqlite3.Connection) -> RunRecord | Tombstone | None:
-    row = connection.execute(f"SELECT {RUN}, input, metadata FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    row = connection.execute(f"{_RUN_RECORD} WHERE run_id = ?", (run_id,)).fetchone()
     if row is not None:
         record = run_record(row, assistants)
         if record.run.status is not RunStatus.PENDING:
             return record
-        return RunRecord(record.run, record.input, record.metadata, front.position(connection, record.run, now))
-    row = connection.execute(f"SELECT {TOMBSTONE} FROM tombstones WHERE run_id = ?", (run_id,)).fetchone()
+        return RunRecord(record.run, record.input, record.metadata, queue.position(connection, record.run, now))
+    row = connection.execute(f"{_TOMBSTONE} WHERE run_id = ?", (run_id,)).fetchone()
     return row and read_tombstone(row)
 
 
@@ -78,7 +82,7 @@ def run_record(row: Row, assistants: Assistants) -> RunRecord:
 
 
 def places(connection: sqlite3.Connection, assistants: Assistants, now: int, thread_id: str) -> dict[str, int]:
-    rows = connection.execute(f"SELECT {RUN} FROM runs WHERE thread_id = ? AND end_time IS NULL", (thread_id,))
+    rows = connection.execute(f"SELECT {listed(RUN)} FROM runs WHERE thread_id = ? AND end_time IS NULL", (thread_id,))
     waiting = in_order([read_run(row, assistants) for row in rows], now)
     return {run.run_id: place for place, run in enumerate(waiting, 1)}
 
@@ -88,12 +92,8 @@ def placed(record: RunRecord, places: Mapping[str, int]) -> RunRecord:
 
 
 def superseded_by(assistants: Assistants, run_id: str, connection: sqlite3.Connection) -> list[RunRecord | Tombstone]:
-    rows = connection.execute(
-        f"SELECT {RUN}, input, metadata FROM runs WHERE superseded_by = ? ORDER BY sequence", (run_id,)
-    )
-    buried = connection.execute(
-        f"SELECT {TOMBSTONE} FROM tombstones WHERE superseded_by = ? ORDER BY create_time, run_id", (run_id,)
-    )
+    rows = connection.execute(f"{_RUN_RECORD} WHERE superseded_by = ? ORDER BY sequence", (run_id,))
+    buried = connection.execute(f"{_TOMBSTONE} WHERE superseded_by = ? ORDER BY create_time, run_id", (run_id,))
     return [*(run_record(row, assistants) for row in rows), *map(read_tombstone, buried)]
 
 
@@ -119,7 +119,7 @@ def state(thread_id: str, step: int | None, connection: sqlite3.Connection) -> t
             "SELECT run_id, create_time FROM steps WHERE thread_id = ? AND step = ?", (thread_id, at)
         ).fetchone() or (None, create_time)
     raw = _raw(snapshot, updates)
-    return State(thread_id, at, run_id, made, read_values(raw)), raw
+    return State(thread_id, at, run_id, made, raw.values()), raw
 
 
 def start_of(
@@ -148,17 +148,11 @@ def _raw(snapshot: Json | None, updates: list[Row]) -> RawState:
     return RawState(snapshot, [(update, read_step_reducers(reducers)) for update, reducers, *_ in updates])
 
 
-def read_values(raw: RawState) -> dict[str, Any]:
-    """Fold a state as it is stored."""
-    values = json.loads(raw.snapshot) if raw.snapshot else {}
-    return fold(values, ((json.loads(update), reducers) for update, reducers in raw.updates))
-
-
 def states(thread_id: str, limit: int, after: list[Any] | None, connection: sqlite3.Connection) -> Page[State]:
     last_step, _ = require_thread(connection, thread_id)
     newest = min(after[0] - 1, last_step) if after else last_step
     oldest = max(newest - limit, 0) + 1
-    values = read_values(_raw(*_stored(connection, thread_id, oldest - 1)))
+    values = _raw(*_stored(connection, thread_id, oldest - 1)).values()
     steps = connection.execute(
         "SELECT step, run_id, create_time, body, reducers FROM steps WHERE thread_id = ? AND step BETWEEN ? AND ? "
         "ORDER BY step",

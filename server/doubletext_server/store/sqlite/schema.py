@@ -61,7 +61,7 @@ def connect(path: str, *, read_only: bool) -> sqlite3.Connection:
         connection.execute("PRAGMA query_only = ON")
         return connection
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA synchronous = FULL")  # mutant: synced
     # Overwrite what a rollback deletes, so that nothing of it stays in the file.
     connection.execute("PRAGMA secure_delete = ON")
     return connection

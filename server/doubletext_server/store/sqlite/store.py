@@ -8,63 +8,67 @@ import asyncio
 import json
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from doubletext_server.clock import Clock
-from doubletext_server.engine.busy import Busy
 from doubletext_server.store.protocol import (
     EventRecord,
-    Follow,
-    Listener,
+    Observer,
     Page,
     RawState,
     RunRecord,
     State,
     ThreadRecord,
+    Transaction,
 )
+from doubletext_server.store.rows import ASSISTANT, Rows, assistant_row, read_assistant
 from doubletext_server.store.sqlite import lists, reads, schema, trim
-from doubletext_server.store.sqlite.front import SHORT
 from doubletext_server.store.sqlite.lane import Lane, read_batch, write_batch
-from doubletext_server.store.sqlite.rows import ASSISTANT, assistant_row, read_assistant
-from doubletext_server.store.sqlite.writes import apply, load_view
-from doubletext_statemachine.arbiter import decide, needs_idle
+from doubletext_server.store.sqlite.sql import insert, listed
+from doubletext_server.store.sqlite.views import load_view
+from doubletext_server.store.sqlite.writes import write
 from doubletext_statemachine.commands import Command
-from doubletext_statemachine.decisions import Decision
-from doubletext_statemachine.errors import AssistantExists, AssistantNotFound, NotReady, Refusal
+from doubletext_statemachine.errors import AssistantExists, AssistantNotFound
 from doubletext_statemachine.model import Assistant, Json, ThreadView, Tombstone
 from doubletext_statemachine.words import TERMINAL, RunStatus, ThreadStatus
 
 SNAPSHOT_FROM: Final = 64 * 1024
 """Updates of less than this many characters in all are folded anew at each reading."""
 
+ADD_ASSISTANT: Final = insert("assistants", ASSISTANT[1:])
+
+T = TypeVar("T")
+
 log = structlog.get_logger("store")
 
 
-class Changed(NamedTuple):
-    """The request's Decision, and that of what follows from it; and the thread after both, unless more of it is in
-    flight than was read."""
+class SqliteTransaction:
+    """The writer's connection within a transaction."""
 
-    decisions: list[Decision]
-    after: ThreadView | None
+    def __init__(self, connection: sqlite3.Connection, assistants: Mapping[int, Assistant]) -> None:
+        self._connection = connection
+        self._assistants = assistants
+
+    def load(self, command: Command, now: int) -> ThreadView:
+        return load_view(self._connection, command, self._assistants, now)
+
+    def write(self, rows: Rows) -> None:
+        write(self._connection, rows)
 
 
 class SqliteStore:
-    """Made by `open`; see base.Store."""
+    """Made by `open`; see protocol.Store."""
 
     def __init__(self, path: str, clock: Clock) -> None:
         self.path = path
-        self.on_commit: Listener = lambda thread_id, decision: None
-        self.follow: Follow = lambda thread_id, decision: None
         self.clock = clock
-        self._now = 0
         self._by_key: dict[int, Assistant] = {}
         self._by_id: dict[str, Assistant] = {}
-        self._busy = Busy()
         self._snapshotting: dict[str, asyncio.Task[None]] = {}
         self.writer = Lane(partial(schema.connect, path, read_only=False), write_batch)
         self.rows = Lane(partial(schema.connect, path, read_only=True), read_batch)
@@ -77,9 +81,9 @@ class SqliteStore:
         store._owned = schema.lock_file(path)
         try:
             schema.prepare(path)
-            await store.writer
-            await store.rows
-            await store.scans
+            await store.writer.open()
+            await store.rows.open()
+            await store.scans.open()
             await store.rows.run(store._load_assistants)
             await store.rows.run(store._catch_up)
         except sqlite3.Error as error:
@@ -103,60 +107,30 @@ class SqliteStore:
     async def close(self) -> None:
         await asyncio.gather(*self._snapshotting.values(), return_exceptions=True)
         for lane in (self.scans, self.rows, self.writer):
-            await lane.finish()
+            await lane.close()
         os.close(self._owned)
 
-    # Threads: decide, then commit
+    async def transact(
+        self,
+        work: Callable[[Transaction], T],
+        committed: Callable[[T], object],
+        failed: Callable[[BaseException], object],
+    ) -> T:
+        def on_connection(connection: sqlite3.Connection) -> T:
+            return work(SqliteTransaction(connection, self._by_key))
 
-    async def change(self, request: Command) -> Decision:
-        thread_id = request.thread_id
-        busy = self._busy.view(thread_id)
-        if busy is not None and needs_idle(request, busy.thread):
-            decide(busy, request, max(self._now, self.clock()))  # refuses it
-        self._busy.begin(thread_id)
-        change = partial(self._change, request)
-        tell, fail = partial(self._tell, thread_id), partial(self._fail, thread_id)
-        changed: Changed = await self.writer.run(change, then=tell, otherwise=fail)
-        decision = changed.decisions[0]
-        if decision.refusal is not None:
-            raise decision.refusal
-        return decision
-
-    def _change(self, request: Command, connection: sqlite3.Connection) -> "Changed":
-        self._now = max(self._now, self.clock())
-        view = load_view(connection, request, self._by_key, self._now)
-        decision = self._decide(view, request, connection)
-        after = ThreadView(decision.thread, decision.in_flight)
-        whole = len(view.runs) < SHORT
-        further = self.follow(request.thread_id, decision)
-        if further is None:
-            return Changed([decision], after if whole else None)
-        followed = self._decide(after, further, connection)
-        decision.upcoming = followed.upcoming  # what the thread waits for once both are committed
-        return Changed([decision, followed], ThreadView(followed.thread, followed.in_flight) if whole else None)
-
-    def _tell(self, thread_id: str, changed: "Changed") -> None:
-        self._busy.told(thread_id, changed.after)
-        for decision in changed.decisions:
-            self.on_commit(thread_id, decision)
-
-    def _fail(self, thread_id: str, error: BaseException) -> None:
-        """After a failure of the disk, what is in the file is for the file to say."""
-        self._busy.failed(thread_id, unchanged=isinstance(error, Refusal) and not isinstance(error, NotReady))
+        return await self.writer.run(on_connection, committed, failed)
 
     async def settled(self) -> None:
         await self.writer.run(lambda connection: None)
 
-    def _decide(self, view: ThreadView, request: Command, connection: sqlite3.Connection) -> Decision:
-        decision = decide(view, request, self._now)
-        if decision.writes:
-            apply(connection, request, decision, self._now)
-        return decision
+    def observe(self, observer: Observer) -> None:
+        self.writer.observe = observer
 
     # Assistants: few, so all of them are in memory, the deleted ones too as long as runs may have them
 
     def _load_assistants(self, connection: sqlite3.Connection) -> None:
-        for *row, delete_time in connection.execute(f"SELECT {ASSISTANT}, delete_time FROM assistants"):
+        for *row, delete_time in connection.execute(f"SELECT {listed(ASSISTANT)}, delete_time FROM assistants"):
             self._keep(read_assistant(tuple(row)), deleted=delete_time is not None)
 
     def _keep(self, assistant: Assistant, *, deleted: bool = False) -> None:
@@ -172,8 +146,7 @@ class SqliteStore:
             if taken:
                 raise AssistantExists(assistant_id=assistant.assistant_id)
             key = connection.execute(
-                "INSERT INTO assistants (assistant_id, graph, create_time, metadata, config, reducers, max_attempts, "
-                "stop_grace, run_timeout) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                ADD_ASSISTANT,
                 assistant_row(assistant),
             ).lastrowid
             assert key is not None
@@ -270,7 +243,7 @@ class SqliteStore:
             found = reads.run(self._by_key, self.clock(), run_id, connection)
             at = step
             if step is None and isinstance(found, RunRecord) and found.run.status in TERMINAL:
-                at = found.run.left_state_at
+                at = found.run.left_state_at  # mutant: left-state
             return found, reads.state(thread_id, at, connection), at is None
 
         found, (state, raw), newest = await self.scans.run(read)

@@ -1,7 +1,7 @@
-"""A thread's line in the database: its front, how many stand in it, and where in it one stands.
+"""A thread's queue in the database: its head, its length, and the position of a run in it.
 
 The order is that of doubletext_statemachine.queue: the run that was handed back, the due ones by sequence, the delayed
-ones by when they are due. What is read here does not grow with the line, but for the counts, and for delayed runs that
+ones by when they are due. What is read here does not grow with the queue, except for counts and for delayed runs that
 are passed over: these are steps in an index.
 """
 
@@ -9,33 +9,34 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any, Final
 
-from doubletext_server.store.sqlite.rows import RUN, THREAD, of, read_run, read_thread
+from doubletext_server.store.rows import RUN, THREAD, read_run, read_thread
+from doubletext_server.store.sqlite.sql import listed, listed_of
 from doubletext_statemachine.model import Assistant, Run, Thread
 
-_WIDTH: Final = len(THREAD.split(","))
-SHORT: Final = 3
-"""A line of less than this is read as a whole; from this many on, what has been read may be the front only."""
+_WIDTH: Final = len(THREAD)
+HEAD: Final = 3
+"""With fewer runs in flight than this, all of them are read; otherwise, perhaps only the head of the queue."""
 
-WHOLE_LINE: Final = f"SELECT {RUN} FROM runs WHERE thread_id = ? AND end_time IS NULL ORDER BY sequence"
+WHOLE: Final = f"SELECT {listed(RUN)} FROM runs WHERE thread_id = ? AND end_time IS NULL ORDER BY sequence"
 THREAD_AND_FIRST: Final = (
-    f"SELECT {of('threads', THREAD)}, {of('runs', RUN)} FROM threads LEFT JOIN runs INDEXED BY runs_in_flight "
-    f"ON runs.thread_id = threads.thread_id AND end_time IS NULL WHERE threads.thread_id = ? "
-    f"ORDER BY sequence LIMIT {SHORT}"
+    f"SELECT {listed_of('threads', THREAD)}, {listed_of('runs', RUN)} "
+    "FROM threads LEFT JOIN runs INDEXED BY runs_in_flight ON runs.thread_id = threads.thread_id AND end_time IS NULL "
+    f"WHERE threads.thread_id = ? ORDER BY sequence LIMIT {HEAD}"
 )
 # One of them may be running, or was handed back: two are left that have not started.
 FIRST_DUE: Final = (
-    f"SELECT {RUN} FROM runs INDEXED BY runs_in_flight "
-    f"WHERE thread_id = ? AND end_time IS NULL AND due_time <= ? ORDER BY sequence LIMIT {SHORT}"
+    f"SELECT {listed(RUN)} FROM runs INDEXED BY runs_in_flight "
+    f"WHERE thread_id = ? AND end_time IS NULL AND due_time <= ? ORDER BY sequence LIMIT {HEAD}"
 )
 _DELAYED: Final = (
     "FROM runs INDEXED BY runs_delayed WHERE thread_id = ? AND end_time IS NULL AND due_time > create_time"
 )
-FIRST_DELAYED: Final = f"SELECT {RUN} {_DELAYED} AND due_time > ? ORDER BY due_time, sequence LIMIT {SHORT}"
+FIRST_DELAYED: Final = f"SELECT {listed(RUN)} {_DELAYED} AND due_time > ? ORDER BY due_time, sequence LIMIT {HEAD}"
 _STARTED: Final = (
     "FROM runs INDEXED BY runs_one_started "
     "WHERE thread_id = ? AND (status = 'running' OR status = 'pending' AND base_step IS NOT NULL)"
 )
-STARTED: Final = f"SELECT {RUN} {_STARTED}"
+STARTED: Final = f"SELECT {listed(RUN)} {_STARTED}"
 
 IN_FLIGHT: Final = "SELECT count(*) FROM runs INDEXED BY runs_in_flight WHERE thread_id = ? AND end_time IS NULL"
 ADMITTED_BEFORE: Final = f"{IN_FLIGHT} AND sequence < ?"
@@ -48,7 +49,7 @@ WHO_STARTED: Final = f"SELECT status = 'running', sequence {_STARTED}"
 def thread_and_first(
     connection: sqlite3.Connection, thread_id: str, assistants: Mapping[int, Assistant]
 ) -> tuple[Thread | None, list[Run]]:
-    """The thread, and its first SHORT runs in flight by sequence. One statement, since most decisions need no other."""
+    """The thread, and its first HEAD runs in flight by sequence. One statement, since most decisions need no other."""
     rows = connection.execute(THREAD_AND_FIRST, (thread_id,)).fetchall()
     if not rows:
         return None, []
@@ -57,29 +58,29 @@ def thread_and_first(
     ]
 
 
-def whole_line(
+def whole(
     connection: sqlite3.Connection, thread_id: str, first: list[Run], assistants: Mapping[int, Assistant]
 ) -> tuple[Run, ...]:
-    if len(first) < SHORT:
+    if len(first) < HEAD:
         return tuple(first)
-    return tuple([read_run(row, assistants) for row in connection.execute(WHOLE_LINE, (thread_id,))])
+    return tuple([read_run(row, assistants) for row in connection.execute(WHOLE, (thread_id,))])
 
 
-def front(
+def head(
     connection: sqlite3.Connection, thread_id: str, first: list[Run], now: int, assistants: Mapping[int, Assistant]
 ) -> tuple[Run, ...]:
-    """What model.ThreadView promises of `runs`, and all in flight if they are less than SHORT. Those of them that are
-    pending are the first in line, however many they are."""
+    """What model.ThreadView promises of `runs`, and all in flight if they are less than HEAD. Those of them that are
+    pending are the first of the queue, however many they are."""
 
     def read(statement: str, *values: Any) -> list[Run]:
         return [read_run(row, assistants) for row in connection.execute(statement, (thread_id, *values))]
 
     runs = first
-    if len(runs) < SHORT:
+    if len(runs) < HEAD:
         return tuple(runs)
     if any(run.due_time > now for run in runs):
         runs = read(FIRST_DUE, now)
-        if len(runs) < SHORT:
+        if len(runs) < HEAD:
             runs += read(FIRST_DELAYED, now)
     if all(run.base_step is None for run in runs):
         runs += read(STARTED)
@@ -96,7 +97,7 @@ def due_later(connection: sqlite3.Connection, thread_id: str, due_time: int) -> 
 
 
 def position(connection: sqlite3.Connection, run: Run, now: int) -> int:
-    """A pending run's place in line, from 1."""
+    """A pending run's position in the queue, from 1."""
     if run.base_step is not None:
         return 1
     is_running, started = connection.execute(WHO_STARTED, (run.thread_id,)).fetchone() or (False, None)
@@ -106,7 +107,7 @@ def position(connection: sqlite3.Connection, run: Run, now: int) -> int:
         return 1 + before - _count(connection, NOT_BEFORE, run.thread_id, run.due_time, run.sequence)
     before = _count(connection, ADMITTED_BEFORE, run.thread_id, run.sequence)
     before -= _count(connection, DELAYED_BEFORE, run.thread_id, now, run.sequence)
-    if started is not None:  # a running one has left the line, one that was handed back stands before all
+    if started is not None:  # a running one has left the queue, one that was handed back comes before all
         before += (not is_running) - (started < run.sequence)
     return 1 + before
 

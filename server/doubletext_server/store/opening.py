@@ -1,0 +1,10 @@
+"""Which store a database is opened with."""
+
+from doubletext_server.clock import Clock
+from doubletext_server.store.protocol import Store
+from doubletext_server.store.sqlite.store import SqliteStore
+
+
+async def open_store(db: str, clock: Clock) -> Store:
+    """Open the SQLite file `db`, made if it is not there, until the store is closed. Raises schema.CannotOpen."""
+    return await SqliteStore.open(db, clock)

@@ -1,0 +1,76 @@
+"""Loading what the arbiter decides on: a thread, its runs as far as they matter, and what the command names."""
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Final
+
+from doubletext_server.store.rows import RUN, TOMBSTONE, read_run, read_tombstone
+from doubletext_server.store.sqlite import queue
+from doubletext_server.store.sqlite.sql import listed
+from doubletext_statemachine.arbiter import stops_all
+from doubletext_statemachine.commands import AdmitRun, Command, CommitStep, RunCommand, UpdateState
+from doubletext_statemachine.model import Assistant, Json, Repeated, Run, ThreadView, Tombstone
+
+RUN_BY_KEY: Final = f"SELECT {listed(RUN)} FROM runs WHERE run_id = ? AND thread_id = ?"
+TOMBSTONE_BY_KEY: Final = f"SELECT {listed(TOMBSTONE)} FROM tombstones WHERE run_id = ? AND thread_id = ?"
+
+
+def load_view(
+    connection: sqlite3.Connection, command: Command, assistants: Mapping[int, Assistant], now: int
+) -> ThreadView:
+    thread, first = queue.thread_and_first(connection, command.thread_id, assistants)
+    if thread is None:
+        return ThreadView(None)
+    unlisted = unlisted_ahead = 0
+    whole = stops_all(command, thread) or len(first) < queue.HEAD
+    if whole:
+        runs = queue.whole(connection, command.thread_id, first, assistants)
+    else:
+        runs = queue.head(connection, command.thread_id, first, now, assistants)
+        if isinstance(command, (AdmitRun, UpdateState)):
+            unlisted = queue.in_flight(connection, command.thread_id) - len(runs)
+        if unlisted and isinstance(command, AdmitRun):
+            # Those that are due later come after it. They are the end of the queue, and `runs` is its head.
+            unlisted_ahead = max(unlisted - queue.due_later(connection, command.thread_id, now + command.delay), 0)
+    return ThreadView(
+        thread,
+        runs,
+        _named(connection, command, runs, assistants) if isinstance(command, RunCommand) else None,
+        _repeated(connection, command) if isinstance(command, AdmitRun) and command.request_id else None,
+        _committed_update(connection, command) if isinstance(command, CommitStep) and command.expected_step else None,
+        whole,
+        unlisted,
+        unlisted_ahead,
+    )
+
+
+def _named(
+    connection: sqlite3.Connection, command: RunCommand, runs: tuple[Run, ...], assistants: Mapping[int, Assistant]
+) -> Run | Tombstone | None:
+    for run in runs:
+        if run.run_id == command.run_id:
+            return run
+    key = (command.run_id, command.thread_id)
+    row = connection.execute(RUN_BY_KEY, key).fetchone()
+    if row is not None:
+        return read_run(row, assistants)
+    row = connection.execute(TOMBSTONE_BY_KEY, key).fetchone()
+    return row and read_tombstone(row)
+
+
+def _repeated(connection: sqlite3.Connection, command: AdmitRun) -> Repeated | None:
+    row = connection.execute(
+        "SELECT run_id, digest FROM requests WHERE thread_id = ? AND request_id = ?",
+        (command.thread_id, command.request_id),
+    ).fetchone()
+    return row and Repeated(*row)
+
+
+def _committed_update(connection: sqlite3.Connection, command: CommitStep) -> Json | None:
+    """The update of the run's step of the number expected; its input, being the step after `base_step`, is none."""
+    row = connection.execute(
+        "SELECT body FROM steps JOIN runs USING (run_id) "
+        "WHERE steps.thread_id = ? AND step = ? AND run_id = ? AND step > base_step + 1",
+        (command.thread_id, command.expected_step, command.run_id),
+    ).fetchone()
+    return row and str(row[0])
