@@ -1,6 +1,6 @@
 """The walks of test_walk that take minutes: four runs in flight, and three with what is left of each.
 
-    scripts/deep walk
+scripts/deep walk
 """
 
 import sys
