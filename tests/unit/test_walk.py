@@ -8,7 +8,8 @@ What is bounded, and why more adds nothing:
   duration there is one, of leases two: one that ends within the grace and one that outlasts it. All are a few units of
   time, so that each moment comes before, with and after each other one.
 - In the first walk any number of runs may be over; in the second, two are admitted in all and it is told apart how
-  each of them ended. `scripts/deep walk` does that with three. Steps, epochs and releases are not bounded: `situations` says why there is an end to it.
+  each of them ended. `scripts/deep walk` does that with three. Steps, epochs and releases are not bounded:
+  `situations` says why there is an end to it.
 - Of the runs that are over, those asked about are the one that is awaited, and the newest that left a record or a
   tombstone.
 
