@@ -3,10 +3,8 @@
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import grpc
-
 from doubletext import convert, types
-from doubletext.calls import call, pages
+from doubletext.calls import Connection
 from doubletext.v1 import assistant_service_pb2 as pb
 from doubletext.v1.assistant_service_pb2_grpc import AssistantServiceStub
 
@@ -17,8 +15,9 @@ if TYPE_CHECKING:
 class AssistantsClient:
     """For each graph that the server executes itself, there is an assistant of the same id from the start."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub: AssistantServiceAsyncStub = AssistantServiceStub(channel)
+    def __init__(self, server: Connection) -> None:
+        self._server = server
+        self._stub: AssistantServiceAsyncStub = AssistantServiceStub(server.channel)
 
     async def create(
         self,
@@ -54,21 +53,21 @@ class AssistantsClient:
             stop_grace=convert.duration(stop_grace),
             run_timeout=convert.duration(run_timeout),
         )
-        return convert.assistant((await call(self._stub.CreateAssistant, request)).assistant)
+        return convert.assistant((await self._server.call(self._stub.CreateAssistant, request)).assistant)
 
     async def get(self, assistant_id: str) -> types.Assistant:
         """Return one assistant. Raises AssistantNotFound."""
         request = pb.GetAssistantRequest(assistant_id=assistant_id)
-        return convert.assistant((await call(self._stub.GetAssistant, request)).assistant)
+        return convert.assistant((await self._server.call(self._stub.GetAssistant, request)).assistant)
 
     def list(self, *, page_size: int = 0) -> AsyncIterator[types.Assistant]:
         """Iterate over the assistants, in the order of their ids."""
         request = pb.ListAssistantsRequest(page_size=page_size)
-        return pages(self._stub.ListAssistants, request, lambda page: page.assistants, convert.assistant)
+        return self._server.pages(self._stub.ListAssistants, request, lambda page: page.assistants, convert.assistant)
 
     async def delete(self, assistant_id: str) -> None:
         """Delete an assistant: no new run can name it, and its accepted runs go on. Raises AssistantNotFound.
 
         The client does not retry.
         """
-        await call(self._stub.DeleteAssistant, pb.DeleteAssistantRequest(assistant_id=assistant_id))
+        await self._server.call(self._stub.DeleteAssistant, pb.DeleteAssistantRequest(assistant_id=assistant_id))

@@ -4,8 +4,11 @@ Only this module turns gRPC's errors into those of `doubletext.errors`.
 """
 
 import asyncio
+import json
 import pkgutil
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from functools import cache
 from typing import Final, Protocol, TypeVar
 
 import grpc
@@ -22,6 +25,7 @@ _LONGEST_BACKOFF_MS: Final = 5000
 
 _ATTEMPTS: Final = 5
 _FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 2.0
 
 
 class _Request(Protocol):
@@ -48,22 +52,34 @@ Out = TypeVar("Out")
 
 def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
     """Return a channel that retries what is safe to retry, as service_config.json says."""
-    # pkgutil is imported already. To import importlib.resources takes longer than to import the rest of this module.
-    config = pkgutil.get_data("doubletext.v1", "service_config.json")
-    assert config is not None
     options = [
-        ("grpc.service_config", config.decode()),
+        ("grpc.service_config", _service_config()),
         ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER),
         ("grpc.max_reconnect_backoff_ms", _LONGEST_BACKOFF_MS),
         ("grpc.max_receive_message_length", _MAX_MESSAGE),
         ("grpc.max_send_message_length", _MAX_MESSAGE),
+        # What listens on this machine is reached directly, whatever http_proxy says.
+        ("grpc.enable_http_proxy", int(not is_loopback(target))),
     ]
     if credentials is None:
         return grpc.aio.insecure_channel(target, options)
     return grpc.aio.secure_channel(target, credentials, options)
 
 
-async def call(
+def is_loopback(target: str) -> bool:
+    """Return whether a gRPC target is on this machine."""
+    host = re.sub(r"^(dns|ipv4|ipv6):(///)?", "", target).rpartition(":")[0].strip("[]")
+    return target.startswith("unix") or host in ("localhost", "::1") or bool(re.fullmatch(r"127(\.\d+){3}", host))
+
+
+def _service_config() -> str:
+    # pkgutil is imported already. To import importlib.resources takes longer than to import the rest of this module.
+    config = pkgutil.get_data("doubletext.v1", "service_config.json")
+    assert config is not None
+    return config.decode()
+
+
+async def call_once(
     method: "grpc.aio.UnaryUnaryMultiCallable[Req, Resp]", request: Req, timeout: float | None = None
 ) -> Resp:
     """Make one call. `timeout` is in seconds.
@@ -81,42 +97,77 @@ async def call(
     return response
 
 
-async def watch(
-    open_stream: "Callable[[int], grpc.aio.UnaryStreamCall[Req, EventResp]]", after_sequence: int
-) -> AsyncGenerator[Event, None]:
-    """Yield the events of a stream. When the stream breaks, open it again after the last event, with growing pauses.
+class Connection:
+    """A channel to one server, and the calls through it that are repeated while the server is unavailable.
 
-    Raises Unavailable when five streams in a row failed.
+    retry_for: seconds, counted from the first call or from the last event of a stream
     """
-    failures = 0
-    while True:
-        stream = open_stream(after_sequence)
-        try:
-            async for response in stream:
-                yield response.event
-                after_sequence, failures = response.event.sequence, 0
-            return
-        except grpc.aio.AioRpcError as raised:
-            error = from_rpc_error(raised)
-            failures += 1
-            if failures == _ATTEMPTS or not isinstance(error, Unavailable):
-                raise error from raised
-        finally:
-            stream.cancel()  # a caller that stops reading leaves no call behind
-        await asyncio.sleep(_FIRST_PAUSE * 2**failures)
+
+    def __init__(self, channel: grpc.aio.Channel, retry_for: float) -> None:
+        self.channel = channel
+        self._retry_for = retry_for
+
+    async def call(self, method: "grpc.aio.UnaryUnaryMultiCallable[Req, Resp]", request: Req) -> Resp:
+        """Call, and call again while the server is unavailable, if that is safe. Raises as `call_once` does.
+
+        gRPC itself makes up to five calls in about three seconds, as service_config.json says. This goes on after them.
+        """
+        until, pause = _now() + self._retry_for, _FIRST_PAUSE
+        while True:
+            try:
+                return await call_once(method, request)
+            except Unavailable:
+                left = until - _now()
+                if left <= 0 or type(request).__name__.removesuffix("Request") not in _safe_to_repeat():
+                    raise
+            await asyncio.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def watch(
+        self, open_stream: "Callable[[int], grpc.aio.UnaryStreamCall[Req, EventResp]]", after_sequence: int
+    ) -> AsyncGenerator[Event, None]:
+        """Yield the events of a stream. When the stream breaks, open it again after the last event, with growing
+        pauses. Raises Unavailable when that has failed five times, and for as long as calls are repeated."""
+        failures, until = 0, _now() + self._retry_for
+        while True:
+            stream = open_stream(after_sequence)
+            try:
+                async for response in stream:
+                    yield response.event
+                    after_sequence, failures, until = response.event.sequence, 0, _now() + self._retry_for
+                return
+            except grpc.aio.AioRpcError as raised:
+                error = from_rpc_error(raised)
+                failures += 1
+                if not isinstance(error, Unavailable) or (failures >= _ATTEMPTS and _now() >= until):
+                    raise error from raised
+            finally:
+                stream.cancel()  # a caller that stops reading leaves no call behind
+            await asyncio.sleep(min(_FIRST_PAUSE * 2**failures, _LONGEST_PAUSE))
+
+    async def pages(
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[PageReq, PageResp]",
+        request: PageReq,
+        items: Callable[[PageResp], Iterable[Item]],
+        convert: Callable[[Item], Out],
+    ) -> AsyncIterator[Out]:
+        """Yield every item of a list. Fetch a page when the items of the one before it are used up."""
+        while True:
+            response = await self.call(method, request)
+            for item in items(response):
+                yield convert(item)
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
 
 
-async def pages(
-    method: "grpc.aio.UnaryUnaryMultiCallable[PageReq, PageResp]",
-    request: PageReq,
-    items: Callable[[PageResp], Iterable[Item]],
-    convert: Callable[[Item], Out],
-) -> AsyncIterator[Out]:
-    """Yield every item of a list. Fetch a page when the items of the one before it are used up."""
-    while True:
-        response = await call(method, request)
-        for item in items(response):
-            yield convert(item)
-        if not response.next_page_token:
-            return
-        request.page_token = response.next_page_token
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@cache
+def _safe_to_repeat() -> frozenset[str]:
+    """The names of the methods that service_config.json lets gRPC repeat."""
+    config = json.loads(_service_config())
+    return frozenset(name["method"] for each in config["methodConfig"] for name in each["name"])

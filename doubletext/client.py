@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 import grpc
 
-from doubletext.calls import open_channel
+from doubletext.calls import Connection, open_channel
 
 if TYPE_CHECKING:
     from doubletext.assistants import AssistantsClient
@@ -31,10 +31,18 @@ class Client:
     target       HOST:PORT, or any other gRPC target
     credentials  for a TLS channel; without them, the channel is neither encrypted nor authenticated
 
-    The client repeats a call that fails with UNAVAILABLE if that is safe: up to 5 calls in all, with growing pauses.
+    retry_for    seconds for which a call is repeated while the server is unavailable, if that is safe. The default
+                 outlasts a restart of the server. With 0, gRPC alone repeats it, for about three seconds.
     """
 
-    def __init__(self, target: str = "127.0.0.1:50051", *, credentials: grpc.ChannelCredentials | None = None) -> None:
+    def __init__(
+        self,
+        target: str = "127.0.0.1:50051",
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        retry_for: float = 30,
+    ) -> None:
+        self._retry_for = retry_for
         self._target = target
         self._credentials = credentials
 
@@ -46,29 +54,29 @@ class Client:
 
     async def close(self) -> None:
         """Close the connection. Calls under way end with CancelledError, and the client cannot be used again."""
-        await self._channel.close()
+        await self._connection.channel.close()
 
     # A channel belongs to the event loop in which it was created. It is created at the first call, so a client can be
     # created where no loop runs.
     @cached_property
-    def _channel(self) -> grpc.aio.Channel:
-        return open_channel(self._target, self._credentials)
+    def _connection(self) -> Connection:
+        return Connection(open_channel(self._target, self._credentials), self._retry_for)
 
     # Each is imported when it is used, so that a command with one call does not load the stubs of the others.
     @cached_property
     def assistants(self) -> "AssistantsClient":
         from doubletext.assistants import AssistantsClient
 
-        return AssistantsClient(self._channel)
+        return AssistantsClient(self._connection)
 
     @cached_property
     def threads(self) -> "ThreadsClient":
         from doubletext.threads import ThreadsClient
 
-        return ThreadsClient(self._channel)
+        return ThreadsClient(self._connection)
 
     @cached_property
     def runs(self) -> "RunsClient":
         from doubletext.runs import RunsClient
 
-        return RunsClient(self._channel)
+        return RunsClient(self._connection)

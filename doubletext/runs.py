@@ -5,10 +5,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-import grpc
-
 from doubletext import convert, types
-from doubletext.calls import call, pages, watch
+from doubletext.calls import Connection
 from doubletext.v1 import run_service_pb2 as pb
 from doubletext.v1.run_service_pb2_grpc import RunServiceStub
 
@@ -23,8 +21,9 @@ class RunsClient:
     back.
     """
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub: RunServiceAsyncStub = RunServiceStub(channel)
+    def __init__(self, server: Connection) -> None:
+        self._server = server
+        self._stub: RunServiceAsyncStub = RunServiceStub(server.channel)
 
     async def create(
         self,
@@ -63,13 +62,13 @@ class RunsClient:
             delay=convert.duration(delay),
             timeout=convert.duration(timeout),
         )
-        response = await call(self._stub.CreateRun, request)
+        response = await self._server.call(self._stub.CreateRun, request)
         return {**convert.run(response.run), "superseded": [convert.run(run) for run in response.superseded]}
 
     async def get(self, thread_id: str | None, run_id: str) -> types.Run:
         """Return the run as it is now."""
         request = pb.GetRunRequest(thread_id=thread_id or "", run_id=run_id)
-        return convert.run((await call(self._stub.GetRun, request)).run)
+        return convert.run((await self._server.call(self._stub.GetRun, request)).run)
 
     def list(
         self,
@@ -92,7 +91,7 @@ class RunsClient:
             oldest_first=oldest_first,
             page_size=page_size,
         )
-        return pages(self._stub.ListRuns, request, lambda page: page.runs, convert.run)
+        return self._server.pages(self._stub.ListRuns, request, lambda page: page.runs, convert.run)
 
     async def join(self, thread_id: str | None, run_id: str, *, wait: float | None = None) -> types.Joined:
         """Wait until the run is final. Return the run and the thread's state as the run left it, never a later state.
@@ -102,7 +101,7 @@ class RunsClient:
         A run that is rolled back during the call is returned at once, with status "deleted".
         """
         request = pb.JoinRunRequest(thread_id=thread_id or "", run_id=run_id, wait=convert.duration(wait))
-        response = await call(self._stub.JoinRun, request)
+        response = await self._server.call(self._stub.JoinRun, request)
         return {"run": convert.run(response.run), "state": convert.state(response.state)}
 
     async def cancel(
@@ -124,11 +123,11 @@ class RunsClient:
             action=convert.CANCEL_ACTION.or_unspecified(action),
             wait=convert.duration(wait),
         )
-        return convert.run((await call(self._stub.CancelRun, request)).run)
+        return convert.run((await self._server.call(self._stub.CancelRun, request)).run)
 
     async def delete(self, thread_id: str | None, run_id: str) -> None:
         """Delete the record of a final run. The thread's steps stay. Raises RunInFlight. The client does not retry."""
-        await call(self._stub.DeleteRun, pb.DeleteRunRequest(thread_id=thread_id or "", run_id=run_id))
+        await self._server.call(self._stub.DeleteRun, pb.DeleteRunRequest(thread_id=thread_id or "", run_id=run_id))
 
     async def watch(
         self, thread_id: str | None, run_id: str, *, after_sequence: int = 0
@@ -140,7 +139,7 @@ class RunsClient:
         When the connection breaks, the client connects again and goes on after the last event. Raises RunNotFound,
         RunRolledBack, and EventsTrimmed when some of these events are no longer kept.
         """
-        events = watch(
+        events = self._server.watch(
             lambda after: self._stub.WatchRun(
                 pb.WatchRunRequest(thread_id=thread_id or "", run_id=run_id, after_sequence=after)
             ),

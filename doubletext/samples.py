@@ -68,8 +68,11 @@ def question_of(given: dict[str, Any]) -> str:
 
 
 def city_of(question: str) -> str:
-    found = re.search(r"\bin\s+([\w .'-]*\w)", question)
-    name = found[1].strip() if found else ""
+    """The city that is asked about: what comes after the last word "in". Takes time in proportion to the question."""
+    words = question.split()
+    after = max((place for place, word in enumerate(words, 1) if word == "in"), default=len(words))
+    found = re.match(r"[\w .'-]*", " ".join(words[after:]))
+    name = found[0].strip(" .'-") if found else ""
     return KNOWN_AS.get(name.lower(), name.title()) or "your city"
 
 

@@ -4,10 +4,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-import grpc
-
 from doubletext import convert, types
-from doubletext.calls import call, pages, watch
+from doubletext.calls import Connection
 from doubletext.v1 import thread_service_pb2 as pb
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
 
@@ -18,8 +16,9 @@ if TYPE_CHECKING:
 class ThreadsClient:
     """The methods about one thread raise ThreadNotFound when there is no such thread."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub: ThreadServiceAsyncStub = ThreadServiceStub(channel)
+    def __init__(self, server: Connection) -> None:
+        self._server = server
+        self._stub: ThreadServiceAsyncStub = ThreadServiceStub(server.channel)
 
     async def create(
         self,
@@ -43,11 +42,13 @@ class ThreadsClient:
             default_strategy=convert.DEFAULT_STRATEGY.or_absent(default_strategy),
             max_queued_runs=max_queued_runs,
         )
-        return convert.thread((await call(self._stub.CreateThread, request)).thread)
+        return convert.thread((await self._server.call(self._stub.CreateThread, request)).thread)
 
     async def get(self, thread_id: str) -> types.Thread:
         """Return the thread as it is now, with its running run and the length of its queue."""
-        return convert.thread((await call(self._stub.GetThread, pb.GetThreadRequest(thread_id=thread_id))).thread)
+        return convert.thread(
+            (await self._server.call(self._stub.GetThread, pb.GetThreadRequest(thread_id=thread_id))).thread
+        )
 
     def list(
         self,
@@ -64,7 +65,7 @@ class ThreadsClient:
         request = pb.ListThreadsRequest(
             statuses=convert.THREAD_STATUS.values(statuses), metadata=convert.struct(metadata), page_size=page_size
         )
-        return pages(self._stub.ListThreads, request, lambda page: page.threads, convert.thread)
+        return self._server.pages(self._stub.ListThreads, request, lambda page: page.threads, convert.thread)
 
     async def update(
         self,
@@ -86,21 +87,21 @@ class ThreadsClient:
             default_strategy=convert.DEFAULT_STRATEGY.or_absent(default_strategy),
             max_queued_runs=max_queued_runs,
         )
-        return convert.thread((await call(self._stub.UpdateThread, request)).thread)
+        return convert.thread((await self._server.call(self._stub.UpdateThread, request)).thread)
 
     async def delete(self, thread_id: str) -> None:
         """Delete the thread with its states, runs and events. Its runs are stopped. The client does not retry."""
-        await call(self._stub.DeleteThread, pb.DeleteThreadRequest(thread_id=thread_id))
+        await self._server.call(self._stub.DeleteThread, pb.DeleteThreadRequest(thread_id=thread_id))
 
     async def get_state(self, thread_id: str, step: int | None = None) -> types.State:
         """Return the state after `step`: by default the newest state, for 0 the empty one. Raises StepNotFound."""
         request = pb.GetStateRequest(thread_id=thread_id, step=step)
-        return convert.state((await call(self._stub.GetState, request)).state)
+        return convert.state((await self._server.call(self._stub.GetState, request)).state)
 
     def list_states(self, thread_id: str, *, page_size: int = 0) -> AsyncIterator[types.State]:
         """Iterate over the thread's states, newest first, down to step 1."""
         request = pb.ListStatesRequest(thread_id=thread_id, page_size=page_size)
-        return pages(self._stub.ListStates, request, lambda page: page.states, convert.state)
+        return self._server.pages(self._stub.ListStates, request, lambda page: page.states, convert.state)
 
     async def update_state(
         self, thread_id: str, values: Mapping[str, Any], *, assistant_id: str | None = None
@@ -113,7 +114,7 @@ class ThreadsClient:
         Raises ThreadBusy while a run is in flight, AssistantNotFound. The client does not retry.
         """
         request = pb.UpdateStateRequest(thread_id=thread_id, values=convert.struct(values), assistant_id=assistant_id)
-        return convert.state((await call(self._stub.UpdateState, request)).state)
+        return convert.state((await self._server.call(self._stub.UpdateState, request)).state)
 
     async def watch(self, thread_id: str, *, after_sequence: int = 0) -> AsyncGenerator[types.Event, None]:
         """Iterate over the thread's events, each once: first the events that exist, then each new one.
@@ -123,7 +124,7 @@ class ThreadsClient:
         When the connection breaks, the client connects again and goes on after the last event. Raises ThreadNotFound
         when the thread is deleted, and EventsTrimmed when some of these events are no longer kept.
         """
-        events = watch(
+        events = self._server.watch(
             lambda after: self._stub.WatchThread(pb.WatchThreadRequest(thread_id=thread_id, after_sequence=after)),
             after_sequence,
         )

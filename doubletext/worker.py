@@ -19,7 +19,7 @@ import grpc
 import structlog
 
 from doubletext import convert
-from doubletext.calls import call, open_channel
+from doubletext.calls import call_once, open_channel
 from doubletext.claiming import Attempt, Failed, Outcome, Over, Start, Update
 from doubletext.errors import (
     AssistantExists,
@@ -283,7 +283,7 @@ async def _insisting(
     pause = FIRST_PAUSE
     while True:
         try:
-            return await call(method, request, timeout)
+            return await call_once(method, request, timeout)
         except LeaseLost as lost:
             raise Over(str(lost)) from lost
         except (Unavailable, DeadlineExceeded) as error:

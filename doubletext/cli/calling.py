@@ -26,7 +26,7 @@ async def _outcome(
 ) -> Exit:
     try:
         with woken_by_signals():
-            async with Client(server) as client:
+            async with Client(server, retry_for=0) as client:
                 return await function(client, show, **arguments) or Exit.DONE
     except DoubletextError as error:
         show.error(error)

@@ -51,12 +51,12 @@ class Answering(grpc.GenericRpcHandler):
 
 
 @asynccontextmanager
-async def throwaway(failures: Sequence[Status] = ()) -> AsyncIterator[Throwaway]:
+async def throwaway(failures: Sequence[Status] = (), retry_for: float = 0) -> AsyncIterator[Throwaway]:
     server, handler = grpc.aio.server(), Answering()
     server.add_generic_rpc_handlers((handler,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with Client(f"127.0.0.1:{port}") as client:
+    async with Client(f"127.0.0.1:{port}", retry_for=retry_for) as client:
         handler.throwaway = Throwaway(client, list(failures))
         yield handler.throwaway
     await server.stop(None)

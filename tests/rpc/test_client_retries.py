@@ -6,7 +6,7 @@ from typing import Any, Final
 import grpc
 import pytest
 
-from doubletext import Client, DoubletextError, Unavailable, errors
+from doubletext import Client, DoubletextError, Unavailable, calls, errors
 from doubletext_statemachine.errors import NotReady as NotReadyRefusal
 from tests.rpc.fake_server import all_of, status, throwaway
 from tests.support.rpcs import METHODS
@@ -72,7 +72,42 @@ async def test_no_other_failure_is_repeated(code: str) -> None:
         assert server.calls == 1
 
 
-async def test_a_server_that_stays_unavailable_is_asked_five_times() -> None:
+async def test_a_server_that_is_away_for_longer_than_grpc_tries_is_asked_until_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calls, "_FIRST_PAUSE", 0.001)
+    async with throwaway([status("UNAVAILABLE")] * 7, retry_for=60) as server:
+        await server.client.threads.get("t")
+        assert server.calls == 8
+
+
+async def test_a_call_that_is_not_safe_to_repeat_is_made_once_however_long_the_client_would_go_on() -> None:
+    async with throwaway([status("UNAVAILABLE")], retry_for=60) as server:
+        with pytest.raises(Unavailable):
+            await server.client.threads.create("t")
+        assert server.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "loopback"),
+    [
+        ("127.0.0.1:50051", True),
+        ("localhost:1", True),
+        ("[::1]:50051", True),
+        ("dns:///localhost:1", True),
+        ("ipv4:127.0.0.9:1", True),
+        ("unix:/tmp/d.sock", True),
+        ("example.org:50051", False),
+        ("10.0.0.1:50051", False),
+        ("127.example.org:1", False),
+        ("[2001:db8::1]:50051", False),
+    ],
+)
+def test_what_listens_on_this_machine_is_known_as_such(target: str, loopback: bool) -> None:
+    assert calls.is_loopback(target) is loopback
+
+
+async def test_a_server_that_stays_unavailable_is_asked_five_times_by_grpc() -> None:
     async with throwaway([status("UNAVAILABLE", "NOT_READY", {"what": "starting"})] * 9) as server:
         with pytest.raises(errors.NotReady) as caught:
             await server.client.threads.get("t")

@@ -18,6 +18,7 @@ from doubletext import (
     ThreadNotFound,
     convert,
 )
+from doubletext.calls import Connection
 from doubletext.errors import from_rpc_error
 from doubletext.types import Event
 from doubletext.v1 import resources_pb2 as resources
@@ -69,13 +70,13 @@ class Once(Client):
     """A client that makes each call once, on a connection of its own."""
 
     @cached_property
-    def _channel(self) -> grpc.aio.Channel:
+    def _connection(self) -> Connection:
         options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
-        return grpc.aio.insecure_channel(self._target, options)
+        return Connection(grpc.aio.insecure_channel(self._target, options), retry_for=0)
 
     @property
     def channel(self) -> grpc.aio.Channel:
-        return self._channel
+        return self._connection.channel
 
 
 def call(
