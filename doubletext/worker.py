@@ -85,10 +85,13 @@ class Worker:
         self.worker_id = worker_id or _name()
         self._credentials = credentials
         self._stopping = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._claims: dict[asyncio.Task[None], Claim] = {}
 
     def stop(self) -> None:
-        """Let `run` drain and return."""
+        """Let `run` drain and return. Called once more, it lets `run` hand back at once what still runs."""
+        if self._stopping.is_set():
+            self._hurried.set()
         self._stopping.set()
 
     async def run(self) -> bool:
@@ -156,11 +159,19 @@ class Worker:
             except AssistantExists:
                 continue
 
+    async def _finished_in_time(self) -> None:
+        """Return once all runs are over, or no more time is given to them."""
+        hurried = asyncio.create_task(self._hurried.wait())
+        finished = asyncio.ensure_future(asyncio.wait(list(self._claims)))
+        await asyncio.wait([hurried, finished], timeout=self._drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+        for each in (hurried, finished):
+            each.cancel()
+
     async def _drain(self) -> bool:
         if not self._claims:
             return False
         log.info("draining", runs=len(self._claims))
-        await asyncio.wait(list(self._claims), timeout=self._drain_seconds)
+        await self._finished_in_time()
         await asyncio.gather(*(claim.hand_back() for claim in self._claims.values()))
         if not self._claims:
             return False

@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from doubletext.cli.exit_codes import Exit
+from doubletext.cli.stdio import prepare
 
 MODULES: Final = {
     "thread": "doubletext.cli.commands.thread",
@@ -29,6 +30,10 @@ class Commands(UserDict[str, Any]):
 
 class Cli(click.Group):
     """The group of all commands. Ctrl-C ends it with the documented exit code; click itself would exit with 1."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        prepare()
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -1,6 +1,7 @@
 """Run an event loop until a signal ends it, for `serve` and `worker`."""
 
 import asyncio
+import atexit
 import contextlib
 import os
 import signal
@@ -23,7 +24,9 @@ def run(main: Coroutine[Any, Any, bool], stop: Callable[[], None]) -> None:
     """
     runner = asyncio.Runner(loop_factory=new_event_loop)
     if runner.run(_stopped_by_signals(main, stop)):
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        atexit._run_exitfuncs()  # the last lines of the log among them
         os._exit(0)
     runner.close()
 

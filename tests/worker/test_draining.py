@@ -41,6 +41,20 @@ async def test_runs_finish_and_no_more_are_claimed(tmp_path: Path) -> None:
         assert await service.statuses(other) == ["pending"]
 
 
+async def test_a_second_stop_hands_back_at_once_what_still_runs(tmp_path: Path) -> None:
+    async with remotely(tmp_path / "w.db", lease=3600) as service:
+        leaving = Leaving(service, drain=3600)
+        thread_id = await service.thread()
+        await service.started(thread_id, "a", steps_made=1)
+        leaving.worker.stop()
+        while claimers(service, "scripted"):
+            await service.client.threads.get(thread_id)
+        with service.commit(released) as handed_back:
+            leaving.worker.stop()
+            await handed_back
+        assert await leaving.left is False
+
+
 async def test_what_does_not_finish_in_time_is_handed_back_and_goes_on_elsewhere(tmp_path: Path) -> None:
     async with remotely(tmp_path / "w.db", lease=3600) as service:
         leaving = Leaving(service, drain=0.05)

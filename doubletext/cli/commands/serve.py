@@ -135,14 +135,22 @@ def serve(
 
 async def _serve(config: "Config", stop: asyncio.Event) -> bool:
     """Serve until `stop` is set. Returns whether graphs are left that do not stop."""
+    import structlog
+
+    from doubletext.cli.stdio import announce
     from doubletext_server.app import App
 
+    log = structlog.get_logger("serve")
     app = await App.start(config)
     gc.collect()
     gc.freeze()  # what is loaded by now stays: the collector need not look at it again and again
-    click.echo(f"listening on {app.address}")
-    await stop.wait()
-    return await app.stop()
+    try:
+        if not announce(f"listening on {app.address}"):
+            log.warning("nobody reads stdout", address=app.address)
+        await stop.wait()
+    finally:
+        left = await app.stop()
+    return left
 
 
 @click.command()

@@ -23,6 +23,7 @@ import click
 )
 def worker(connect: str, graphs: tuple[str, ...], slots: int, drain: float) -> None:
     """Execute runs for a server until SIGTERM or Ctrl-C, then drain: finish or hand back what runs, and exit 0.
+    A second Ctrl-C hands back at once.
 
     Makes an assistant of each graph's name where there is none, and waits for a server that is not there. Logs go to
     stderr.

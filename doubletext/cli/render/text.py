@@ -7,8 +7,12 @@ from typing import Any, Final, TypeAlias
 
 Json: TypeAlias = Mapping[str, Any]
 
-# C0 and C1 controls, which a terminal obeys; line separators; what turns the direction of text around; lone surrogates.
-_UNSAFE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# C0 and C1 controls, which a terminal obeys; line separators; what turns the direction of text around; what is not
+# seen, but for the two joiners that scripts and emoji need; lone surrogates.
+_UNSAFE: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
 _UNSAFE_IN_LINE: Final = re.compile(f"{_UNSAFE.pattern}|[\t\n]")
 
 
