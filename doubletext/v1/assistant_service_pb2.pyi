@@ -62,9 +62,13 @@ class CreateAssistantRequest(_message.Message):
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct: ...
     @_builtins.property
-    def config(self) -> _struct_pb2.Struct: ...
+    def config(self) -> _struct_pb2.Struct:
+        """At most 256 KiB as JSON."""
+
     @_builtins.property
-    def reducers(self) -> _containers.ScalarMap[_builtins.str, _resources_pb2.Reducer.ValueType]: ...
+    def reducers(self) -> _containers.ScalarMap[_builtins.str, _resources_pb2.Reducer.ValueType]:
+        """At most 256 keys."""
+
     @_builtins.property
     def stop_grace(self) -> _duration_pb2.Duration:
         """0 to 1 hour. Absent: 5 s."""

@@ -172,7 +172,7 @@ class ListRunsRequest(_message.Message):
     page_token: _builtins.str
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_resources_pb2.RunStatus.ValueType]:
-        """Only runs with one of these statuses. Empty: all runs."""
+        """Only runs with one of these statuses, at most 16. Empty: all runs."""
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
@@ -232,7 +232,7 @@ class JoinRunRequest(_message.Message):
     """Required."""
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
-        """0: answer at once. Absent: wait until the run is final."""
+        """At most 1 h. 0: answer at once. Absent: wait until the run is final."""
 
     def __init__(
         self,
@@ -289,7 +289,9 @@ class CancelRunRequest(_message.Message):
     action: _resources_pb2.CancelAction.ValueType
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
-        """How long to wait for the run's code to acknowledge the stop. Absent: no wait. The run is final in both cases."""
+        """How long to wait for the run's code to acknowledge the stop. At most 1 h. Absent: no wait. The run is
+        final in both cases.
+        """
 
     def __init__(
         self,

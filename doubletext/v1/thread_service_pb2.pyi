@@ -32,7 +32,7 @@ class CreateThreadRequest(_message.Message):
     """The server makes an id when this is absent."""
     default_strategy: _resources_pb2.MultitaskStrategy.ValueType
     max_queued_runs: _builtins.int
-    """1 to 1 000 000. 0 or absent: the server's limit."""
+    """1 to 10 000. 0 or absent: the server's limit."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
         """Up to 100 keys."""
@@ -136,7 +136,7 @@ class ListThreadsRequest(_message.Message):
     page_token: _builtins.str
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_resources_pb2.ThreadStatus.ValueType]:
-        """Only threads with one of these statuses. Empty: all threads."""
+        """Only threads with one of these statuses, at most 16. Empty: all threads."""
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:

@@ -153,11 +153,11 @@ class ClaimRunRequest(_message.Message):
     """Names the worker in the server's log. It has the form of an id: 1 to 128 characters."""
     @_builtins.property
     def graphs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """At least one."""
+        """1 to 256."""
 
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
-        """How long to wait for a run. Absent: no wait."""
+        """How long to wait for a run: at most 1 h. Absent: no wait."""
 
     def __init__(
         self,

@@ -128,7 +128,7 @@ def bad_durations(field: str) -> Iterator[Duration]:
     yield from (Duration(seconds=-1), Duration(nanos=-1), Duration(nanos=-1_000), Duration(seconds=-(2**62)))
     yield from (Duration(seconds=1, nanos=-1), Duration(seconds=-1, nanos=1))
     yield from (Duration(nanos=1_000_000_000), Duration(nanos=-1_000_000_000))
-    limit = HOUR if field == "stop_grace" else LONGEST
+    limit = HOUR if field in ("stop_grace", "wait") else LONGEST
     yield from (Duration(seconds=limit, nanos=1), Duration(seconds=limit + 1), Duration(seconds=2**62))
     if field in ("timeout", "run_timeout"):
         yield Duration()
@@ -147,7 +147,7 @@ async def test_a_duration_that_is_none_or_out_of_range_is_refused(
 
 # The numbers just outside the range of each field; page_size differs between listings.
 OUTSIDE: Final = {
-    **{"max_queued_runs": (-1, 1_000_001), "max_attempts": (0, 101), "step": (-1,)},
+    **{"max_queued_runs": (-1, 10_001), "max_attempts": (0, 101), "step": (-1,)},
     **{"after_sequence": (-1,), "expected_step": (0, -1)},
 }
 PAGE_SIZES: Final = {"ListAssistants": 1000, "ListThreads": 1000, "ListRuns": 1000, "ListStates": 100}

@@ -59,7 +59,7 @@ def require_server() -> None:
 )
 @click.option(
     "--max-queued-runs",
-    type=click.IntRange(1, 1_000_000),
+    type=click.IntRange(1, 10_000),
     default=100,
     show_default=True,
     help="How many runs of a thread may be pending at once; a thread may have its own limit.",

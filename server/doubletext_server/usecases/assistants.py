@@ -7,7 +7,13 @@ from uuid6 import uuid7
 
 from doubletext_server.clock import Clock
 from doubletext_server.store.protocol import Page, Store
-from doubletext_server.usecases.limits import LONGEST_GRACE_US, MOST_ATTEMPTS
+from doubletext_server.usecases.limits import (
+    LARGEST_CONFIG,
+    LONGEST_GRACE_US,
+    MOST_ASSISTANTS,
+    MOST_ATTEMPTS,
+    MOST_REDUCERS,
+)
 from doubletext_server.usecases.paging import Listing, PageRequest, Pages
 from doubletext_server.usecases.validation import Fields
 from doubletext_server.usecases.values import EMPTY, Given, JsonObject
@@ -17,6 +23,7 @@ from doubletext_statemachine.model import (
     DEFAULT_REDUCERS,
     DEFAULT_STOP_GRACE,
     Assistant,
+    Json,
     Reducers,
 )
 from doubletext_statemachine.words import Reducer
@@ -60,12 +67,14 @@ class Assistants:
             graph=fields.id("graph", new.graph),
             create_time=self._clock(),
             metadata=fields.json("metadata", new.metadata),
-            config=fields.json("config", new.config),
+            config=_config(fields, new.config),
             reducers=_reducers(fields, new.reducers),
             max_attempts=attempts,
             stop_grace=DEFAULT_STOP_GRACE if stop_grace is None else stop_grace,
             run_timeout=fields.duration("run_timeout", new.run_timeout_us, least_us=1),
         )
+        if len(self._store.assistants()) >= MOST_ASSISTANTS:
+            fields.wrong("assistant_id", f"would be one more than the {MOST_ASSISTANTS} that there may be; delete one")
         fields.check()
         return await self._store.add_assistant(assistant)
 
@@ -99,7 +108,14 @@ def existing(store: Store, assistant_id: str) -> Assistant:
     return assistant
 
 
+def _config(fields: Fields, given: JsonObject) -> Json:
+    text = fields.json("config", given)
+    if (size := len(text.encode())) > LARGEST_CONFIG:
+        fields.wrong("config", f"has {size} bytes as JSON; it may have {LARGEST_CONFIG}")
+    return text
+
+
 def _reducers(fields: Fields, given: Mapping[str, Given[Reducer | None]]) -> Reducers:
-    if not given:
+    if not given or not fields.most("reducers", len(given), MOST_REDUCERS, "keys"):
         return DEFAULT_REDUCERS
     return {key: reducer or Reducer.REPLACE for key, reducer in fields.entries("reducers", given).items()}

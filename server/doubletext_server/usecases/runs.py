@@ -14,7 +14,7 @@ from doubletext_server.engine.eventlog import EventLog, EventPage
 from doubletext_server.engine.waiting import Hub
 from doubletext_server.store.protocol import RunRecord, State, Store
 from doubletext_server.usecases.admission import Admission, Admissions, NewRun
-from doubletext_server.usecases.limits import MOST_FILTERS
+from doubletext_server.usecases.limits import LONGEST_WAIT_US, MOST_FILTERS
 from doubletext_server.usecases.paging import Listing, PageRequest, Pages
 from doubletext_server.usecases.validation import Fields
 from doubletext_server.usecases.values import Given, JsonObject
@@ -78,7 +78,7 @@ class Runs:
         """Wait until the run is final, or until the wait is over (None: no limit). Return the run and its state."""
         fields = Fields()
         _check_key(fields, run_id, thread_id)
-        wait = fields.duration("wait", wait_us)
+        wait = fields.duration("wait", wait_us, most_us=LONGEST_WAIT_US)
         fields.check()
         with self._hub.joining(run_id) as ended:
             record = await self._record(run_id, thread_id)
@@ -133,7 +133,7 @@ class Runs:
         fields = Fields()
         _check_key(fields, run_id, thread_id)
         action = fields.readable("action", action) or CancelAction.INTERRUPT
-        wait = fields.duration("wait", wait_us)
+        wait = fields.duration("wait", wait_us, most_us=LONGEST_WAIT_US)
         fields.check()
         found = await self._find(run_id, thread_id)
         if isinstance(found, Tombstone):

@@ -55,6 +55,12 @@ class Fields:
             return None
         return value
 
+    def most(self, field: str, count: int, most: int, what: str) -> bool:
+        """Check how many elements a list or a map has."""
+        if count > most:
+            self.wrong(field, f"has {count} {what}; it may have {most}")
+        return count <= most
+
     def each(self, field: str, values: Iterable[Given[T]]) -> list[T]:
         found: list[T] = []
         for index, value in enumerate(values):

@@ -15,6 +15,7 @@ from doubletext_server.engine.waiting import Hub
 from doubletext_server.store.protocol import RunRecord, State, Store
 from doubletext_server.usecases.digests import digest
 from doubletext_server.usecases.leases import LeaseKey, Leases, Renewal, Stop
+from doubletext_server.usecases.limits import LONGEST_WAIT_US, MOST_GRAPHS
 from doubletext_server.usecases.validation import Fields
 from doubletext_server.usecases.values import Given, JsonObject
 from doubletext_statemachine import commands
@@ -77,10 +78,12 @@ class Workers:
         """
         fields = Fields()
         fields.id("worker_id", worker_id)
-        names = frozenset(fields.id(f"graphs[{index}]", graph) for index, graph in enumerate(graphs))
-        if not names:
+        names = frozenset[str]()
+        if fields.most("graphs", len(graphs), MOST_GRAPHS, "graphs"):
+            names = frozenset(fields.id(f"graphs[{index}]", graph) for index, graph in enumerate(graphs))
+        if not graphs:
             fields.wrong("graphs", "is required: the names of the graphs that this worker executes")
-        wait = fields.duration("wait", wait_us) or 0
+        wait = fields.duration("wait", wait_us, most_us=LONGEST_WAIT_US) or 0
         fields.check()
         until = asyncio.get_running_loop().time() + wait / SECOND_US
         while True:

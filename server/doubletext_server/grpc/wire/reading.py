@@ -3,7 +3,7 @@
 A value that cannot be read becomes an Unreadable. The use case then refuses it together with all other wrong fields.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence, Sized
 from enum import Enum
 from typing import Any, Final, TypeVar
 
@@ -21,22 +21,48 @@ from doubletext_server.json_text import dump
 from doubletext_server.usecases.admission import NewRun
 from doubletext_server.usecases.assistants import NewAssistant
 from doubletext_server.usecases.leases import LeaseKey
+from doubletext_server.usecases.limits import MOST_OUTPUTS, MOST_REDUCERS, MOST_STATUSES, MOST_VALUES
 from doubletext_server.usecases.paging import PageRequest
+from doubletext_server.usecases.validation import Fields
 from doubletext_server.usecases.values import EMPTY, Given, JsonObject, Unreadable
 from doubletext_server.usecases.workers import Failure, NewOutput, Success
 
 E = TypeVar("E", bound=Enum)
 
+LEAST_BYTES: Final = 4
+"""A value takes so many bytes at least in a Struct, as an element of a list."""
 UNSPECIFIED_FILTER: Final = Unreadable("is UNSPECIFIED; leave the list empty for all")
 
 
 def json_object(value: Struct, field: str) -> JsonObject:
     if not (keys := len(value.fields)):
         return EMPTY
+    if value.ByteSize() >= LEAST_BYTES * MOST_VALUES and _has_more_values(value, MOST_VALUES):
+        return JsonObject("{}", keys, f"{field} has more than {MOST_VALUES} values")
     try:
         return JsonObject(dump(from_struct(value, field)), keys)
     except ValueError as error:
         return JsonObject("{}", keys, str(error))
+
+
+def _has_more_values(value: Struct, most: int) -> bool:
+    """Whether an object holds more than so many values. Takes no longer than to look at so many."""
+    left, waiting = most, [value.fields.values()]
+    left -= len(value.fields)
+    while waiting and left >= 0:
+        for each in waiting.pop():
+            if each.HasField("struct_value"):
+                inner: Any = each.struct_value.fields
+                waiting.append(inner.values())
+            elif each.HasField("list_value"):
+                inner = each.list_value.values
+                waiting.append(inner)
+            else:
+                continue
+            left -= len(inner)
+            if left < 0:
+                break
+    return left < 0
 
 
 def given_object(request: Message, name: str, field: str = "") -> JsonObject | None:
@@ -60,7 +86,8 @@ def enum(number: int, numbers: Mapping[E, int]) -> Given[E | None]:
     return Unreadable(f"is {number}, which is none of {names}")
 
 
-def filters(given: Iterable[int], numbers: Mapping[E, int]) -> list[Given[E]]:
+def filters(given: Sequence[int], numbers: Mapping[E, int]) -> list[Given[E]]:
+    _most("statuses", given, MOST_STATUSES, "statuses")
     return [enum(number, numbers) or UNSPECIFIED_FILTER for number in given]
 
 
@@ -73,6 +100,13 @@ def duration(request: Message, name: str) -> Given[int | None]:
     if seconds * nanos < 0 or abs(nanos) > 999_999_999:
         return Unreadable(f"is no valid Duration: {seconds} seconds and {nanos} nanos")
     return seconds * SECOND_US + (nanos // 1000 if nanos < 0 else -(-nanos // 1000))
+
+
+def _most(field: str, given: Sized, most: int, what: str) -> None:
+    """Refuse a list or a map that is too long before its elements are looked at. Raises InvalidField."""
+    fields = Fields()
+    fields.most(field, len(given), most, what)
+    fields.check()
 
 
 def page(request: Any) -> PageRequest:
@@ -103,6 +137,7 @@ def _creates_thread(number: int) -> Given[bool]:
 
 
 def new_assistant(request: assistant_pb.CreateAssistantRequest) -> NewAssistant:
+    _most("reducers", request.reducers, MOST_REDUCERS, "keys")
     return NewAssistant(
         graph=request.graph,
         assistant_id=given(request, "assistant_id"),
@@ -116,6 +151,7 @@ def new_assistant(request: assistant_pb.CreateAssistantRequest) -> NewAssistant:
 
 
 def outputs(request: worker_pb.PublishOutputRequest) -> list[NewOutput]:
+    _most("outputs", request.outputs, MOST_OUTPUTS, "outputs")
     return [
         NewOutput(output.channel, json_object(output.data, f"outputs[{index}].data"))
         for index, output in enumerate(request.outputs)
