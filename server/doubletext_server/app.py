@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -29,6 +29,7 @@ from doubletext_server.grpc.services.assistants import AssistantService
 from doubletext_server.grpc.services.runs import RunService
 from doubletext_server.grpc.services.threads import ThreadService
 from doubletext_server.grpc.services.workers import WorkerService
+from doubletext_server.grpc.transport import transport_options
 from doubletext_server.ops.metrics import Metrics
 from doubletext_server.store.opening import open_store
 from doubletext_server.store.protocol import Store
@@ -52,9 +53,6 @@ SERVICES: Final = tuple(
     )
 )
 
-# The edge has a smaller limit, which answers with a reason. This one bounds what gRPC reads of a request.
-TRANSPORT_LIMIT: Final = 32 * 1024 * 1024
-PENDING_CALLS: Final = 1_000_000
 GRAPHS_STOP_SECONDS: Final = 5.0
 CALLS_STOP_SECONDS: Final = 1.0
 
@@ -128,20 +126,7 @@ class App:
         return app
 
     def _make_server(self) -> Server:
-        options: list[tuple[str, Any]] = [
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", TRANSPORT_LIMIT),
-            ("grpc.max_send_message_length", -1),
-            # gRPC would cancel calls at random, without details, when more than 1000 wait to be accepted. The server
-            # has a limit of its own, which answers with a reason. See docs/decisions/0026.
-            ("grpc.server.max_pending_requests", PENDING_CALLS),
-            ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
-            # An open WatchLease keeps its lease alive while the worker answers pings. The connection of a worker that
-            # hangs or is cut off is closed before half of the lease's time has passed. See docs/decisions/0016.
-            ("grpc.keepalive_time_ms", self.config.lease_us // 4000),
-            ("grpc.http2.ping_timeout_ms", self.config.lease_us // 4000),
-        ]
-        server = Server(options)
+        server = Server(transport_options(self.config.lease_us))
         entrance = self.edge.before(cast("grpc.aio.Server", server))
         add_RunServiceServicer_to_server(RunService(self.runs), entrance)
         add_WorkerServiceServicer_to_server(WorkerService(self.workers), entrance)

@@ -1,6 +1,7 @@
 """Overload: everything is bounded, and past a bound there is an answer that says which, and when to try again."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import grpc
@@ -39,13 +40,17 @@ async def test_past_the_cap_on_waiting_calls_one_is_told_when_to_try_again(tmp_p
 
 async def test_past_the_cap_on_calls_nothing_is_written_and_none_is_lost(tmp_path: Path) -> None:
     async with serving(tmp_path / "test.db", limits=Limits(calls=10)) as service:
-        answers = await asyncio.gather(
-            *(service.client.threads.create(f"t{number}") for number in range(100)), return_exceptions=True
-        )
+        full = threading.Event()
+        held = asyncio.create_task(service.sqlite.writer.run(lambda connection: full.wait(30)))
+        calls = [asyncio.create_task(service.client.threads.create(f"t{number}")) for number in range(100)]
+        while sum(call.done() for call in calls) < 90:
+            await asyncio.wait([call for call in calls if not call.done()], return_when=asyncio.FIRST_COMPLETED)
+        full.set()
+        await held
+        answers = await asyncio.gather(*calls, return_exceptions=True)
         made = {answer["thread_id"] for answer in answers if isinstance(answer, dict)}
         refused = [answer for answer in answers if not isinstance(answer, dict)]
-        assert len(made) >= 10
-        assert refused
+        assert (len(made), len(refused)) == (10, 90)
         assert all(isinstance(answer, Overloaded) for answer in refused)
         assert {thread["thread_id"] async for thread in service.client.threads.list()} == made
 

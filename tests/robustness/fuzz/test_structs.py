@@ -132,7 +132,7 @@ async def test_size_is_refused_from_the_limit_on_whatever_it_is_made_of(scene: S
     for size, expected in (
         (room // 8, "OK"),
         (LARGEST_REQUEST + 1000, "TOO_LARGE"),
-        (2 * LARGEST_REQUEST, "TOO_LARGE"),
+        (5 * 1024 * 1024, "TOO_LARGE"),
     ):
         reason, _ = await asked(wire, "UpdateState", changing(of(size)))
         assert reason == expected, size
