@@ -12,15 +12,28 @@ SECOND_US: Final = 1_000_000
 HOUR_US: Final = 3600 * SECOND_US
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_STARTED: Final = time.time_ns() - time.monotonic_ns()
 
 
-def system_clock() -> int:
-    """Return the time of day at the start of the process plus the time since.
+class SteadyClock:
+    """The time of day, which never goes back.
 
-    It does not jump when the clock is set.
+    When the clock of the machine is set forward, or the machine has slept, this follows. When it is set back, this goes
+    on from where it was.
     """
-    return (_STARTED + time.monotonic_ns()) // 1000
+
+    def __init__(self, wall: Callable[[], int] = time.time_ns, steady: Callable[[], int] = time.monotonic_ns) -> None:
+        self._wall = wall
+        self._steady = steady
+        self._ahead = wall() - steady()
+
+    def __call__(self) -> int:
+        """Return microseconds since 1970 UTC."""
+        steady = self._steady()
+        self._ahead = max(self._ahead, self._wall() - steady)
+        return (steady + self._ahead) // 1000
+
+
+system_clock: Final = SteadyClock()
 
 
 def rfc3339(time_us: int) -> str:

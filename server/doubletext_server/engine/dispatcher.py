@@ -1,6 +1,6 @@
 """The dispatcher offers threads whose next run is ready to claimers, in the order in which the threads became ready.
 
-It acts on commits and never polls. A thread has at most one timer, for what becomes possible when time has passed: a
+It acts on commits and never polls. A thread has at most one alarm, for what becomes possible when time has passed: a
 delay, a timeout, the end of a lease or of a grace.
 """
 
@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from doubletext_server.clock import Clock
+from doubletext_server.engine.alarms import Alarms
 from doubletext_server.engine.changes import Changes
 from doubletext_statemachine.commands import Tick
 from doubletext_statemachine.decisions import Decision
@@ -18,20 +19,18 @@ from doubletext_statemachine.queue import Upcoming
 from doubletext_statemachine.words import Reason
 
 RETRY_SECONDS: Final = 1.0
-LONGEST_TIMER_SECONDS: Final = 86_400.0
-"""The event loop's timers do not accept years. A timer that fires early is set again."""
 
 log = structlog.get_logger("dispatcher")
 
 
 class Dispatcher:
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
         self._ready: dict[str, dict[str, int]] = {}  # graph -> thread -> the number of its turn
         self._graph_of: dict[str, str] = {}
         self._turns = 0
         self._claimers: dict[asyncio.Future[str], frozenset[str]] = {}  # in the order in which they came
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._alarms = Alarms(clock, self._look_at)
+        self._retries: dict[str, asyncio.TimerHandle] = {}
         self._ticks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -49,12 +48,14 @@ class Dispatcher:
         self._note(thread_id, decision.upcoming)
 
     def _note(self, thread_id: str, upcoming: Upcoming) -> None:
-        if (timer := self._timers.pop(thread_id, None)) is not None:
-            timer.cancel()
+        if (retry := self._retries.pop(thread_id, None)) is not None:
+            retry.cancel()
         if self._closed:
             return
         if upcoming.wake is not None:
-            self._set_timer(thread_id, (upcoming.wake - self._clock()) / 1_000_000)
+            self._alarms.set(thread_id, upcoming.wake)
+        else:
+            self._alarms.clear(thread_id)
         graph = upcoming.ready.assistant.graph if upcoming.ready else None
         if graph != (known := self._graph_of.get(thread_id)):
             if known is not None:
@@ -106,19 +107,14 @@ class Dispatcher:
 
     def retry(self, thread_id: str, seconds: float = RETRY_SECONDS) -> None:
         """Decide about the thread again after some seconds, because it could not be claimed or written now."""
-        if not self._closed:
-            self._set_timer(thread_id, seconds)
+        if self._closed:
+            return
+        if (earlier := self._retries.pop(thread_id, None)) is not None:
+            earlier.cancel()
+        self._retries[thread_id] = asyncio.get_running_loop().call_later(seconds, self._look_at, thread_id)
 
-    def _set_timer(self, thread_id: str, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        # A millisecond more than needed, so that the time has really come when the timer fires.
-        delay = min(max(seconds, 0) + 0.001, LONGEST_TIMER_SECONDS)
-        if (timer := self._timers.pop(thread_id, None)) is not None:
-            timer.cancel()
-        self._timers[thread_id] = loop.call_later(delay, self._fire, thread_id)
-
-    def _fire(self, thread_id: str) -> None:
-        self._timers.pop(thread_id, None)
+    def _look_at(self, thread_id: str) -> None:
+        self._retries.pop(thread_id, None)
         task = asyncio.create_task(self._tick(thread_id))
         self._ticks.add(task)
         task.add_done_callback(self._ticks.discard)
@@ -140,7 +136,8 @@ class Dispatcher:
         for claimer in self._claimers:
             if not claimer.done():
                 claimer.set_exception(NotReady(what="stopping"))
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._alarms.close()
+        for retry in self._retries.values():
+            retry.cancel()
+        self._retries.clear()
         await asyncio.gather(*self._ticks, return_exceptions=True)
