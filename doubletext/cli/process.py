@@ -9,26 +9,47 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import structlog
+
 new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 with contextlib.suppress(ModuleNotFoundError):  # a worker also runs without uvloop
     import uvloop
 
     new_event_loop = uvloop.new_event_loop
 
+log = structlog.get_logger("process")
+
 
 def run(main: Coroutine[Any, Any, bool], stop: Callable[[], None]) -> None:
-    """Run to the end, and call `stop` at SIGTERM and at Ctrl-C.
+    """Run to the end. Call `stop` at SIGTERM and at Ctrl-C.
 
-    `main` returns whether graphs are left that do not stop. They would keep the interpreter waiting for ever. All else
-    is closed by then, so the process ends here.
+    `main` returns whether graphs are left that do not stop. Such graphs would keep the interpreter waiting for ever.
+    All else is closed by then, so the process ends here.
     """
     runner = asyncio.Runner(loop_factory=new_event_loop)
-    if runner.run(_stopped_by_signals(main, stop)):
+    loop = runner.get_loop()
+    if _run_to_its_end(loop, loop.create_task(_stopped_by_signals(main, stop))):
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         atexit._run_exitfuncs()  # the last lines of the log among them
         os._exit(0)
     runner.close()
+
+
+def _run_to_its_end(loop: asyncio.AbstractEventLoop, main: "asyncio.Task[bool]") -> bool:
+    """Run the loop until `main` is done, and return its result.
+
+    sys.exit() or a KeyboardInterrupt in a task or a callback leaves the event loop, whoever's it is
+    (https://docs.python.org/3/library/asyncio-task.html#asyncio.Task). When graph code does that, nobody else's work
+    ends by it. A task keeps the exception too, so that the graph which awaits it fails.
+    """
+    while True:
+        try:
+            return loop.run_until_complete(main)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if main.done():
+                raise
+            log.error("graph code would have ended the process; it goes on", error=repr(error), exc_info=error)
 
 
 async def _stopped_by_signals(main: Coroutine[Any, Any, bool], stop: Callable[[], None]) -> bool:
