@@ -4,6 +4,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -175,7 +176,8 @@ async def setting(lane: Lane, name: str) -> object:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("secure_delete", 1)]
+    ("name", "value"),
+    [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("secure_delete", 1), ("fullfsync", 1)],
 )
 async def test_the_writer_is_durable_checks_references_and_overwrites(
     sqlite: SqliteHand, name: str, value: object
@@ -216,3 +218,18 @@ async def test_time_goes_on_from_the_newest_change_when_the_clock_was_set_back(s
     found = await sqlite.store.run("p")
     assert isinstance(found, RunRecord)
     assert (found.run.create_time, found.run.left_state_at) == (before + 5, 0)
+
+
+async def test_the_log_shrinks_again_once_a_long_reader_has_gone(sqlite: SqliteHand) -> None:
+    log = sqlite.path.with_name(f"{sqlite.path.name}-wal")
+    await sqlite.create()
+    with closing(sqlite3.connect(sqlite.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM threads").fetchone()
+        for _ in range(12):
+            await sqlite.update({"a": "x" * 1_000_000})
+        grown = log.stat().st_size
+    for _ in range(12):
+        await sqlite.update({"a": "x" * 1_000_000})
+    assert grown > 2 * schema.LARGEST_LOG
+    assert log.stat().st_size < 2 * schema.LARGEST_LOG

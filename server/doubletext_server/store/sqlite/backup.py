@@ -1,6 +1,7 @@
 """A copy of the database file, made while a server serves it."""
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import tempfile
@@ -31,7 +32,7 @@ def backup(path: str, target: str) -> int:
     try:
         with visit(path) as source, _draft(place) as (descriptor, draft):
             _copy(source, draft)
-            os.fsync(descriptor)
+            _sync(descriptor)
             size = os.fstat(descriptor).st_size
             os.rename(draft, place)
             _sync_folder(place.parent)
@@ -69,6 +70,14 @@ def _copy(source: sqlite3.Connection, draft: str) -> None:
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        _sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    """Let the file be on the disk. On macOS, fsync leaves it in the disk's cache."""
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(descriptor)
