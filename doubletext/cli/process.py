@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -26,6 +26,8 @@ def run(main: Coroutine[Any, Any, bool], stop: Callable[[], None]) -> None:
     `main` returns whether graphs are left that do not stop. Such graphs would keep the interpreter waiting for ever.
     All else is closed by then, so the process ends here.
     """
+    if hasattr(os, "register_at_fork"):
+        _keep_signals_from_children()
     runner = asyncio.Runner(loop_factory=new_event_loop)
     loop = runner.get_loop()
     if _run_to_its_end(loop, loop.create_task(_stopped_by_signals(main, stop))):
@@ -34,6 +36,29 @@ def run(main: Coroutine[Any, Any, bool], stop: Callable[[], None]) -> None:
         atexit._run_exitfuncs()  # the last lines of the log among them
         os._exit(0)
     runner.close()
+
+
+OURS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def _keep_signals_from_children() -> None:
+    """Let a signal to a process that graph code forks reach that process alone.
+
+    It gets our handlers, and the descriptor that wakes our loop. Signals wait until it has let go of them, so that none
+    is lost.
+    """
+
+    def reset() -> None:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, OURS)
+
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, OURS),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, OURS),
+        after_in_child=reset,
+    )
 
 
 def _run_to_its_end(loop: asyncio.AbstractEventLoop, main: "asyncio.Task[bool]") -> bool:
@@ -53,6 +78,6 @@ def _run_to_its_end(loop: asyncio.AbstractEventLoop, main: "asyncio.Task[bool]")
 
 
 async def _stopped_by_signals(main: Coroutine[Any, Any, bool], stop: Callable[[], None]) -> bool:
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in OURS:
         asyncio.get_running_loop().add_signal_handler(number, stop)
     return await main

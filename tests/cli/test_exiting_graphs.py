@@ -1,6 +1,7 @@
 """Graph code that would end the process, in whatever it starts: its run pays, and everybody else goes on."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -16,8 +17,10 @@ from tests.cli.command_line import ROOT
 from tests.support.server_process import process
 
 GRAPHS: Final = """
-import asyncio, sys, threading
+import asyncio, multiprocessing, sys, threading, time
 from doubletext import graph
+
+fork = multiprocessing.get_context("fork")
 
 async def leave(how):
     how()
@@ -62,6 +65,29 @@ async def plain_thread(ctx):
     started.start()
     started.join()
     yield {"went on": True}
+
+@graph
+async def forked_and_ended(ctx):
+    child = fork.Process(target=time.sleep, args=(60,))
+    child.start()
+    child.terminate()
+    child.join()
+    await asyncio.sleep(0.1)  # time enough for a signal that came here by mistake
+    yield {"went on": True}
+"""
+LEFT_BEHIND: Final = """
+import multiprocessing, os, time
+from doubletext import graph
+
+def idle():
+    os.close(1)  # else whoever reads the server's stdout waits for this process too
+    time.sleep(60)
+
+@graph
+async def leaves_a_child(ctx):
+    child = multiprocessing.get_context("fork").Process(target=idle)
+    child.start()
+    yield {"pid": child.pid}
 """
 ENDS: Final = {
     "child_task": ("error", "SystemExit"),
@@ -71,6 +97,7 @@ ENDS: Final = {
     "callback": ("success", None),
     "thread": ("error", "SystemExit"),
     "plain_thread": ("success", None),
+    "forked_and_ended": ("success", None),
 }
 
 
@@ -121,3 +148,24 @@ async def test_a_graph_that_exits_ends_its_own_run_and_nothing_else(tmp_path: Pa
             worker.send_signal(signal.SIGTERM)
             assert await worker.wait() == 0
         assert await ends(signal.SIGTERM) == 0
+
+
+async def test_a_child_that_outlives_its_server_keeps_no_other_from_the_file(tmp_path: Path) -> None:
+    file, db = tmp_path / "forking.py", tmp_path / "d.db"
+    file.write_text(LEFT_BEHIND)
+    async with process(db, "--graphs", f"{file}:leaves_a_child") as server, Client(server.address) as client:
+        run = await created(client, "leaves_a_child")
+        state = (await client.runs.join("leaves_a_child", run["run_id"]))["state"]
+        await server.end(signal.SIGKILL)
+    try:
+        async with process(db) as server, Client(server.address) as client:
+            assert (await client.threads.get("leaves_a_child"))["status"] == "idle"
+    finally:
+        os.kill(int(state["values"]["pid"]), signal.SIGKILL)
+
+
+async def test_who_finds_the_file_in_use_is_told_by_which_process(tmp_path: Path) -> None:
+    async with process(tmp_path / "d.db") as server:
+        with pytest.raises(AssertionError, match=rf"in use by another server \(process {server.pid}\)"):
+            async with process(tmp_path / "d.db"):
+                pass

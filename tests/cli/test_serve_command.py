@@ -1,7 +1,6 @@
 """`serve` as a process: how it starts and stops, which graphs run, and what it says if it cannot."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -14,7 +13,7 @@ import pytest
 from click.testing import Result
 
 from doubletext.cli.exit_codes import Exit
-from doubletext_server.store.sqlite.schema import lock_file
+from doubletext_server.store.sqlite.schema import lock_file, unlock_file
 from tests.cli.command_line import ROOT, Server, Verbs, graphs, invoke, run, serving
 
 
@@ -102,7 +101,7 @@ def test_a_metrics_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
 def test_a_database_in_use_is_named(server: Server) -> None:
     said = refused("--listen", "127.0.0.1:0", "--db", str(server.db))
-    assert said.startswith(f"the database {server.db} is in use by another server; ")
+    assert said.startswith(f"the database {server.db} is in use by another server (process {server.process.pid}); ")
     assert Verbs(server.address)("thread", "create").exit_code == 0
 
 
@@ -115,7 +114,7 @@ def test_a_database_that_cannot_be_one_is_named(tmp_path: Path) -> None:
 
 def test_a_server_that_did_not_start_lets_go_of_its_database(server: Server, tmp_path: Path) -> None:
     refused("--listen", server.address, "--db", str(tmp_path / "a.db"))
-    os.close(lock_file(str(tmp_path / "a.db")))
+    unlock_file(lock_file(str(tmp_path / "a.db")))
 
 
 BAD_GRAPHS: Final = {

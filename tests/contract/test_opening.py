@@ -112,7 +112,8 @@ async def test_a_file_that_another_server_has_is_refused_until_that_one_lets_go(
         assert other.stdout
         try:
             assert other.stdout.readline() == "open\n"
-            with untouched(path), pytest.raises(schema.CannotOpen, match="in use by another server; stop that one"):
+            said = rf"in use by another server \(process {other.pid}\); stop that one"
+            with untouched(path), pytest.raises(schema.CannotOpen, match=said):
                 await opened(path)
         finally:
             other.communicate("\n", timeout=30)

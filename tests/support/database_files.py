@@ -1,6 +1,5 @@
 """Database files: making them, opening them, and what opening left of them."""
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -40,7 +39,7 @@ async def refusal(path: Path) -> str:
     with no_thread_left(), pytest.raises(schema.CannotOpen) as refused:
         await opens(path)
     if is_file(path):
-        os.close(schema.lock_file(str(path)))
+        schema.unlock_file(schema.lock_file(str(path)))
     message = str(refused.value)
     assert str(path) in message
     assert "choose another --db" in message or "newer server" in message

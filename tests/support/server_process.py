@@ -28,6 +28,10 @@ class Process:
         self.address = line.split()[-1]
         return self
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def gone(self) -> int:
         """Wait until it has died of itself."""
         return await self._process.wait()

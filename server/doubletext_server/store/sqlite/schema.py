@@ -50,10 +50,40 @@ def lock_file(path: str) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
+        pids = ", ".join(map(str, holders(path)))
+        named = f" (process {pids})" if pids else ""
         raise CannotOpen(
-            f"the database {path} is in use by another server; stop that one first, or choose another --db"
+            f"the database {path} is in use by another server{named}; stop that one first, or choose another --db"
         ) from None
+    _locks.add(descriptor)
     return descriptor
+
+
+_locks: Final[set[int]] = set()
+"""The descriptors that hold locks. A forked child gets copies, which would hold the locks after this process."""
+
+
+def unlock_file(descriptor: int) -> None:
+    _locks.remove(descriptor)
+    os.close(descriptor)
+
+
+def _let_go() -> None:
+    while _locks:
+        os.close(_locks.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+def holders(path: str) -> list[int]:
+    """The other processes that have the file open, as far as this one may know: those of the same user, on Linux."""
+    found = set()
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.path.samefile(path, descriptor):
+                found.add(int(descriptor.parts[2]))
+    return sorted(found - {os.getpid()})
 
 
 def connect(path: str, *, read_only: bool) -> sqlite3.Connection:

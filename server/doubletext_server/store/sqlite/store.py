@@ -6,7 +6,6 @@ up nobody who reads something small.
 
 import asyncio
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -108,7 +107,7 @@ class SqliteStore:
         await asyncio.gather(*self._snapshotting.values(), return_exceptions=True)
         for lane in (self.scans, self.rows, self.writer):
             await lane.close()
-        os.close(self._owned)
+        schema.unlock_file(self._owned)
 
     async def transact(
         self,
