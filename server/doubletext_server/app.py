@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from doubletext.samples import BUILT_IN
 from doubletext.v1 import assistant_service_pb2, run_service_pb2, thread_service_pb2, worker_service_pb2
 from doubletext.v1.assistant_service_pb2_grpc import add_AssistantServiceServicer_to_server
 from doubletext.v1.run_service_pb2_grpc import add_RunServiceServicer_to_server
@@ -53,6 +54,8 @@ SERVICES: Final = tuple(
     )
 )
 
+BUILT_IN_RUN_TIMEOUT_US: Final = 600_000_000
+"""Of `agent` and `echo`: whoever reaches the port may create their runs, and each takes a slot while it lasts."""
 GRAPHS_STOP_SECONDS: Final = 5.0
 CALLS_STOP_SECONDS: Final = 1.0
 
@@ -196,9 +199,10 @@ class App:
 
     async def _add_own_assistants(self) -> None:
         """Create an assistant for each graph, with the graph's name as its id, unless there is one of that id."""
-        for name in self.config.graphs:
+        for name, graph in self.config.graphs.items():
             if self.store.assistant(name) is None:
-                await self.store.add_assistant(Assistant(0, name, name, self.store.clock()))
+                limit = BUILT_IN_RUN_TIMEOUT_US if BUILT_IN.get(name) is graph else None
+                await self.store.add_assistant(Assistant(0, name, name, self.store.clock(), run_timeout=limit))
 
     async def _recover(self) -> None:
         """Hand back the runs that an earlier process executed itself, and set the timers of all threads."""

@@ -130,3 +130,8 @@ async def test_what_has_no_form_on_the_wire_is_not_sent(what: str) -> None:
         with pytest.raises(kind):
             await mistake(server.client)
         assert server.calls == 0
+
+
+async def test_a_run_of_a_built_in_graph_may_take_ten_minutes_and_of_another_any_time(service: Service) -> None:
+    limits = {each["assistant_id"]: each["run_timeout"] async for each in service.client.assistants.list()}
+    assert limits == {"agent": 600, "echo": 600, "failing": None, "scripted": None}
