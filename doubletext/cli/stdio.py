@@ -1,5 +1,6 @@
 """The standard streams. Whatever becomes of them, a command does its work, and its result is that of the work."""
 
+import contextlib
 import os
 import sys
 
@@ -25,7 +26,8 @@ def prepare() -> None:
         if stream is None:
             setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
         elif descriptor and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            with contextlib.suppress(OSError):  # what it has in store cannot be written
+                stream.reconfigure(errors="backslashreplace")
 
 
 def announce(line: str) -> bool:

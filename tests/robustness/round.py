@@ -77,7 +77,7 @@ class Round:
 
     async def play(self, seconds: float) -> None:
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(Client(self.place.address))
+            client = await stack.enter_async_context(Client(self.place.address, retry_for=0))
             watching = await stack.enter_async_context(channel(self.place.address))
             await self.set_up(Caller(0, client, self.scene, self.seed))
             watchers = {thread: Watcher(thread, watching, self.recorder) for thread in self.scene.threads}

@@ -31,7 +31,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_every_acknowledged_run_is_there_after_room_was_made(small_disk: Path) -> None:
-    async with process(small_disk / "test.db") as server, Client(server.address) as client:
+    async with process(small_disk / "test.db") as server, Client(server.address, retry_for=0) as client:
         acknowledged: list[tuple[str, str]] = []
         refusals: list[NotReady] = []
 

@@ -34,7 +34,7 @@ async def contents(client: Client, thread_id: str) -> list[str]:
 async def test_what_was_running_and_queued_goes_on_after_a_kill(tmp_path: Path) -> None:
     db, threads = tmp_path / "kill.db", [f"t{n}" for n in range(5)]
     created: dict[str, list[CreatedRun]] = {}
-    async with process(db, *DIES) as server, Client(server.address) as client:
+    async with process(db, *DIES) as server, Client(server.address, retry_for=0) as client:
         for thread_id in threads:
             await client.threads.create(thread_id)
             created[thread_id] = [
@@ -46,13 +46,13 @@ async def test_what_was_running_and_queued_goes_on_after_a_kill(tmp_path: Path) 
 
     # Each later run hangs in its first attempt too, so there is a kill for each of the three in line.
     for turn in (1, 2):
-        async with process(db, *DIES) as server, Client(server.address) as client:
+        async with process(db, *DIES) as server, Client(server.address, retry_for=0) as client:
             for thread_id in threads:
                 joined = await client.runs.join(thread_id, created[thread_id][turn - 1]["run_id"])
                 assert (joined["run"]["status"], joined["run"]["attempt"]) == ("success", 2)
                 await at_step(client, created[thread_id][turn]["run_id"], turn * 4 + 3)
             await server.end(signal.SIGKILL)
-    async with process(db, *DIES) as server, Client(server.address) as client:
+    async with process(db, *DIES) as server, Client(server.address, retry_for=0) as client:
         for thread_id in threads:
             await client.runs.join(thread_id, created[thread_id][2]["run_id"])
             # Each input once, each step once, in order.
@@ -65,7 +65,7 @@ async def test_what_was_running_and_queued_goes_on_after_a_kill(tmp_path: Path) 
 
 async def test_a_superseded_run_does_not_come_back_after_a_kill(tmp_path: Path) -> None:
     db = tmp_path / "kill.db"
-    async with process(db, *DIES) as server, Client(server.address) as client:
+    async with process(db, *DIES) as server, Client(server.address, retry_for=0) as client:
         ends: dict[str, tuple[str, str, str]] = {}
         for strategy in ("interrupt", "rollback"):
             thread_id = (await client.threads.create())["thread_id"]
@@ -74,12 +74,12 @@ async def test_a_superseded_run_does_not_come_back_after_a_kill(tmp_path: Path) 
             second = await client.runs.create(thread_id, "dies", input=said("b"), multitask_strategy=strategy)
             ends[strategy] = (thread_id, first["run_id"], second["run_id"])
         await server.end(signal.SIGKILL)
-    async with process(db, *DIES) as server, Client(server.address) as client:
+    async with process(db, *DIES) as server, Client(server.address, retry_for=0) as client:
         for _, _, second_id in ends.values():
             # The second run may or may not have started before the kill: its first attempt hangs.
             await at_step(client, second_id, 3)
         await server.end(signal.SIGKILL)
-    async with process(db, *DIES) as server, Client(server.address) as client:
+    async with process(db, *DIES) as server, Client(server.address, retry_for=0) as client:
         b = ["b", "b 1", "b 2", "b 3"]
         thread_id, first_id, second_id = ends["interrupt"]
         await client.runs.join(thread_id, second_id)
@@ -94,16 +94,16 @@ async def test_a_superseded_run_does_not_come_back_after_a_kill(tmp_path: Path) 
 
 async def test_a_run_that_kills_its_server_each_time_ends_error_and_frees_its_thread(tmp_path: Path) -> None:
     db = tmp_path / "kill.db"
-    async with process(db, *KILLS) as server, Client(server.address) as client:
+    async with process(db, *KILLS) as server, Client(server.address, retry_for=0) as client:
         await client.threads.create("t")
         deadly = await client.runs.create("t", "kills", input=said("a"), delay=0.2)
         queued = await client.runs.create("t", "echo", input=said("b"), delay=0.2)
         await server.gone()
     for _ in range(2):
         with pytest.raises((AssertionError, DoubletextError)):
-            async with process(db, *KILLS) as server, Client(server.address) as client:
+            async with process(db, *KILLS) as server, Client(server.address, retry_for=0) as client:
                 await client.runs.join("t", deadly["run_id"])
-    async with process(db, *KILLS) as server, Client(server.address) as client:
+    async with process(db, *KILLS) as server, Client(server.address, retry_for=0) as client:
         ended = (await client.runs.join("t", deadly["run_id"]))["run"]
         assert (ended["status"], ended["reason"], ended["attempt"]) == ("error", "MAX_ATTEMPTS", 3)
         assert (await client.runs.join("t", queued["run_id"]))["run"]["status"] == "success"
@@ -114,7 +114,7 @@ async def test_nothing_that_was_answered_is_lost_by_kills_under_load(tmp_path: P
     db, kills, threads = tmp_path / "kill.db", 4, 6
     answered: list[CreatedRun] = []
     for round_ in range(kills):
-        async with process(db) as server, Client(server.address) as client:
+        async with process(db) as server, Client(server.address, retry_for=0) as client:
             callers = [asyncio.ensure_future(load(client, f"t{n}", round_, answered)) for n in range(threads)]
             enough = len(answered) + 120
             while len(answered) < enough:
@@ -122,7 +122,7 @@ async def test_nothing_that_was_answered_is_lost_by_kills_under_load(tmp_path: P
             await server.end(signal.SIGKILL)
             await asyncio.gather(*callers, return_exceptions=True)
 
-    async with process(db) as server, Client(server.address) as client:
+    async with process(db) as server, Client(server.address, retry_for=0) as client:
         ends = await asyncio.gather(*(end_of(client, run) for run in answered))
         by_id = {run["run_id"]: run for run in answered}
         for run, end in zip(answered, ends, strict=True):
