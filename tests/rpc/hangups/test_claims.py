@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from doubletext.v1 import worker_service_pb2 as wpb
+from doubletext_statemachine.decisions import Decision
 from tests.rpc.hangups.prepared_thread import Stage, bare
 from tests.rpc.hangups.prepared_thread import waiting as waiting_runs
 from tests.rpc.hangups.stopped_lanes import held, waiting
@@ -105,13 +106,19 @@ async def test_a_claim_whose_deadline_passes_after_it_was_asked_for_is_taken_bac
     async with serving(tmp_path / "test.db", clock=clock, lease=LEASE) as service:
         before, stage = await at_rest(service), await waiting_runs(service, clock, 0)
         on = getattr(service.app.store, lane)
+        hung_up, take_back = asyncio.Event(), service.app.workers._take_back
+
+        def seen(claim: "asyncio.Task[Decision]") -> None:
+            take_back(claim)
+            hung_up.set()
+
+        service.app.workers._take_back = seen  # type: ignore[method-assign]
         async with held(on):
             call = claiming(service, stage)
             while not waiting(on):
                 await service.client.assistants.get("agent")
             call.cancel()
-            while not service.app.workers._returns:  # else the call may be answered before the cancellation arrives
-                await service.client.assistants.get("agent")
+            await hung_up.wait()  # else the call may be answered before the cancellation arrives
         await let_go(service, before)
         assert stage.facts() == TAKEN_BACK
         await is_not_lost(service, clock, stage)
