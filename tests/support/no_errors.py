@@ -6,6 +6,9 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
+HANG_UP = "ExecuteBatchError raised in core"
+"""What gRPC logs when the client went away at the moment at which it was answered."""
+
 
 @pytest.fixture(autouse=True)
 def nothing_failed(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
@@ -13,4 +16,5 @@ def nothing_failed(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     with capture_logs() as logs:
         yield
     assert [entry for entry in logs if entry["log_level"] in ("error", "critical")] == []
-    assert [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR] == []
+    errors = [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
+    assert [record for record in errors if not record.getMessage().startswith(HANG_UP)] == []
