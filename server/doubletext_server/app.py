@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
-import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
@@ -24,6 +23,7 @@ from doubletext_server.engine.executor import Executor
 from doubletext_server.engine.leases import HeldLeases
 from doubletext_server.engine.retention import Retention
 from doubletext_server.engine.waiting import Hub
+from doubletext_server.grpc.accepting import Server
 from doubletext_server.grpc.edge import Edge
 from doubletext_server.grpc.reflection import add_reflection
 from doubletext_server.grpc.services.assistants import AssistantService
@@ -40,6 +40,9 @@ from doubletext_server.usecases.threads import Threads
 from doubletext_server.usecases.workers import Workers
 from doubletext_statemachine.commands import Recover
 from doubletext_statemachine.model import Assistant
+
+if TYPE_CHECKING:
+    import grpc
 
 SERVICES: Final = tuple(
     file.DESCRIPTOR.services_by_name[name].full_name
@@ -125,15 +128,15 @@ class App:
         log.info("serving", address=app.address, db=config.db, graphs=sorted(config.graphs))
         return app
 
-    def _make_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(options=transport_options(self.config.lease_us))
-        entrance = self.edge.before(server)
+    def _make_server(self) -> Server:
+        server = Server(transport_options(self.config.lease_us))
+        entrance = self.edge.before(cast("grpc.aio.Server", server))
         add_RunServiceServicer_to_server(RunService(self.runs), entrance)
         add_WorkerServiceServicer_to_server(WorkerService(self.workers), entrance)
         add_ThreadServiceServicer_to_server(ThreadService(self.threads), entrance)
         add_AssistantServiceServicer_to_server(AssistantService(self.assistants), entrance)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
-        add_reflection(server, (*SERVICES, health.SERVICE_NAME))
+        add_reflection(cast("grpc.aio.Server", server), (*SERVICES, health.SERVICE_NAME))
         return server
 
     async def _listen(self) -> None:
@@ -152,19 +155,15 @@ class App:
         return bound
 
     async def _keep_listening(self) -> None:
-        """Listen anew when gRPC no longer does: one request whose path is no UTF-8 ends its server for everyone.
+        """Listen anew should accepting ever end of itself.
 
         Calls that were under way are cut off, as by a restart; what was asked of the store goes on.
         """
         while True:
-            try:
-                # Shielded: gRPC would let the cancellation through to what its own stop waits for.
-                await asyncio.shield(self.server.wait_for_termination())
-                return
-            except Exception as error:  # noqa: BLE001 - whatever it failed of
-                log.error("gRPC's server failed; listening anew", error=repr(error))
-                await self.server.stop(None)
-                await self._listen_anew()
+            error = await asyncio.shield(self.server.failed)
+            log.error("gRPC's server failed; listening anew", error=repr(error))
+            await self.server.stop(None)
+            await self._listen_anew()
 
     async def _listen_anew(self) -> None:
         """On the same port, as soon as it can be had: others may have taken it meanwhile."""

@@ -143,7 +143,7 @@ class Entrance:
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         guarded = {name: self._edge.guard(f"/{service}/{name}", handler) for name, handler in handlers.items()}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
+        self._server.add_registered_method_handlers(service, guarded)
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """The same handlers once more, without their names."""

@@ -25,8 +25,7 @@ def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
         reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     for package in (ALPHA, V1):
-        handler = grpc.method_handlers_generic_handler(f"{package}.ServerReflection", {"ServerReflectionInfo": info})
-        server.add_generic_rpc_handlers((handler,))
+        server.add_registered_method_handlers(f"{package}.ServerReflection", {"ServerReflectionInfo": info})
 
 
 class _Pool:
