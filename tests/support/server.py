@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 
@@ -25,7 +25,20 @@ from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Output, RunChanged
 from doubletext_statemachine.words import RunStatus
 
-gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+class Gate(asyncio.Event):
+    """What graph code waits for. `reached` is set once it does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+
+    async def wait(self) -> Literal[True]:
+        self.reached.set()
+        return await super().wait()
+
+
+gates: defaultdict[str, Gate] = defaultdict(Gate)
 """What graphs wait for, by the name in their input; cleared for each test."""
 
 
@@ -132,6 +145,8 @@ class Service:
         with self.commit(made) as held:
             run = await self.say(thread_id, text, **more)
             await held
+        if gate := more["after"].get(str(steps_made)):
+            await gates[gate].reached.wait()
         return run
 
     async def contents(self, thread_id: str) -> list[str]:
