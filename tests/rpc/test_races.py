@@ -112,7 +112,7 @@ async def test_a_run_that_ends_as_it_is_superseded_is_either_finished_or_stopped
 
 
 async def test_a_cancel_that_races_with_the_start_gives_exactly_one_of_the_two(service: Service) -> None:
-    for attempt in range(30):
+    for attempt in range(20):
         thread_id = await service.thread()
         run = await service.say(thread_id, "a")
         await turns(attempt)
@@ -129,7 +129,7 @@ async def test_a_client_that_hangs_up_leaves_all_of_a_call_or_nothing(service: S
     """Hangs up after 0, 1, 2 … turns of the event loop, which both sides share here, until it is answered first."""
     held_on, happened, answered = 0, 0, False
     while not answered:
-        held_on += 1 + held_on // 10
+        held_on += 1 + held_on // 4
         thread_id = await service.thread()
         first = await service.started(thread_id, "a", steps_made=1)
         call = service.runs.CreateRun(

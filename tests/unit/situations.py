@@ -10,7 +10,7 @@ A `Situation` is what the walk tells threads apart by, so what is left out here 
 - A run that is over is looked at by nobody, unless it is named. A walk that `remembers` tells apart how many have ended
   in which way, and which of them is awaited; another, whether there is a past to be named and gone back to, or not.
 
-`test_what_a_situation_leaves_out_makes_no_difference` tries it.
+`scripts/deep walk` tries it: `alike`.
 """
 
 from collections import Counter
