@@ -14,6 +14,7 @@ from doubletext_server.clock import Clock
 from doubletext_server.store.protocol import Store
 from doubletext_server.store.sqlite.store import SqliteStore
 from tests.support.clock import ManualClock
+from tests.support.database_files import make_new
 from tests.support.store import Hand, SqliteHand, dealt
 
 IMPLEMENTATIONS: Final[dict[str, Callable[[str, Clock], Awaitable[Store]]]] = {"sqlite": SqliteStore.open}
@@ -32,6 +33,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(params=list(IMPLEMENTATIONS))
 async def hand(request: pytest.FixtureRequest, path: Path, clock: ManualClock) -> AsyncIterator[Hand]:
     """An empty store with the assistant `a`, of each implementation."""
+    make_new(path)
     hand = await dealt(path, clock, IMPLEMENTATIONS[request.param])
     yield hand
     await hand.store.close()
@@ -39,6 +41,7 @@ async def hand(request: pytest.FixtureRequest, path: Path, clock: ManualClock) -
 
 @pytest.fixture
 async def sqlite(path: Path, clock: ManualClock) -> AsyncIterator[SqliteHand]:
+    make_new(path)
     dealt_hand = await dealt(path, clock, SqliteStore.open)
     hand = SqliteHand(dealt_hand.store, path, clock, dealt_hand.assistant)
     yield hand

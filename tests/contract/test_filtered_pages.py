@@ -129,7 +129,7 @@ async def test_each_run_that_fits_all_along_is_listed_once_and_in_order(
     monkeypatch.setattr(lists, "MOST_MISSES", misses)
     dice = random.Random(f"{metadata} {statuses} {oldest_first}")
     await hand.create()
-    for number in range(30):
+    for number in range(18):
         await hand.admit(f"r{number:02}", metadata=text({"a": number % 2, "b": number // 2 % 2}))
         if number % 3 == 1:
             await hand.cancel(f"r{number:02}")
@@ -153,7 +153,7 @@ async def test_each_run_that_fits_all_along_is_listed_once_and_in_order(
         dice,
     )
     by_hand = []
-    for number in range(30):
+    for number in range(18):
         name = f"r{number:02}"
         if name not in gone:
             record = await hand.record(name)

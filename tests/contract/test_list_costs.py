@@ -17,7 +17,7 @@ from doubletext_statemachine.words import CancelAction, RunStatus, ThreadStatus
 from tests.support.store import GRAPHS, Hand, S, SqliteHand, pages
 
 T = ThreadStatus
-FEW, MANY = 40, 400
+FEW, MANY = 20, 200
 FIT: Final = 8
 PAGE: Final = 3
 BUSY_PLAN: Final = {"SCAN runs USING INDEX runs_in_flight", "SCAN (subquery-1)", "USE TEMP B-TREE FOR ORDER BY"}

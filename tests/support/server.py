@@ -24,6 +24,7 @@ from doubletext_server.store.sqlite.store import SqliteStore
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Output, RunChanged
 from doubletext_statemachine.words import RunStatus
+from tests.support.database_files import make_new
 
 
 class Gate(asyncio.Event):
@@ -187,6 +188,7 @@ async def serving(
     settings   further ones of Config
     """
     gates.clear()
+    make_new(db)
     known = {**BUILT_IN, **{each.name: each for each in graphs}}
     settings = {"clock": clock, "lease_us": int(lease * 1_000_000), **settings}
     config = Config("127.0.0.1:0", str(db), {} if by_worker else known, **settings)

@@ -24,11 +24,11 @@ AT_ONCE: Final = 14
 
 
 def strides() -> Iterator[int]:
-    """0, 1, 2 … 10, and then further and further apart."""
+    """0, 1, 2 … 8, and then further and further apart."""
     held_on = 0
     while True:
         yield held_on
-        held_on += 1 if held_on < 10 else held_on // 2
+        held_on += 1 if held_on < 8 else held_on // 2
 
 
 async def stages(row: Row, service: Service, clock: ManualClock) -> AsyncIterator[Stage]:
