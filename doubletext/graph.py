@@ -40,6 +40,14 @@ class Context:
         self._load_state = load_state
         self._emit = emit
 
+    @property
+    def absent(self) -> Json:
+        """The value that removes a key from the state: `yield {"draft": ctx.absent}`.
+
+        A message is removed by `yield {"messages": [{"id": its_id, "remove": True}]}`.
+        """
+        return {"doubletext:absent": True}
+
     @cached_property
     def state(self) -> Json:
         return self._load_state()

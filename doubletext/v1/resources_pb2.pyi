@@ -175,10 +175,17 @@ class _ReducerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reducer.Value
     empty list.
     """
     REDUCER_MESSAGES: _Reducer.ValueType  # 3
-    """Like APPEND, but a new element replaces the element of the list that has the same `id`, in place."""
+    """Like APPEND, but a new element replaces the element of the list that has the same `id`, in place. {"id": ID, "remove":
+    true} removes that element, if it is there, and is not kept. An `id` that is empty or no string is none.
+    """
 
 class Reducer(_Reducer, metaclass=_ReducerEnumTypeWrapper):
-    """Reducer says how a step's value for a key is combined with the value in the state."""
+    """Reducer says how a step's value for a key is combined with the value in the state.
+
+    Whatever the reducer, the value {"doubletext:absent": true} removes the key from the state, if it is there. To store an
+    object that has only this key, wrap it: {"doubletext:absent": [value]} counts as `value`. Both hold for the values of an
+    update, not for what is nested in them.
+    """
 
 REDUCER_UNSPECIFIED: Reducer.ValueType  # 0
 """Same as REPLACE."""
@@ -189,7 +196,9 @@ REDUCER_APPEND: Reducer.ValueType  # 2
 empty list.
 """
 REDUCER_MESSAGES: Reducer.ValueType  # 3
-"""Like APPEND, but a new element replaces the element of the list that has the same `id`, in place."""
+"""Like APPEND, but a new element replaces the element of the list that has the same `id`, in place. {"id": ID, "remove":
+true} removes that element, if it is there, and is not kept. An `id` that is empty or no string is none.
+"""
 Global___Reducer: _TypeAlias = Reducer  # noqa: Y015
 
 class _IfThreadNotExists:

@@ -12,6 +12,8 @@ Json: TypeAlias = str
 Reducers: TypeAlias = dict[str, Reducer]
 
 DEFAULT_REDUCERS: Final[Reducers] = {"messages": Reducer.MESSAGES}
+RULES: Final = 2
+"""By which steps are folded that are made today. Steps that are there keep theirs: `state` knows them all."""
 DEFAULT_MAX_ATTEMPTS: Final = 3
 DEFAULT_STOP_GRACE: Final = 5_000_000
 DEFAULT_MAX_QUEUED_RUNS: Final = 100
@@ -170,6 +172,7 @@ class Step:
     run_id: str | None
     update: Json | None
     reducers: Reducers
+    rules: int = RULES
 
 
 @dataclass(slots=True, frozen=True)

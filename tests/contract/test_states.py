@@ -8,7 +8,7 @@ import pytest
 
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import DEFAULT_REDUCERS, Assistant, Reducers
-from doubletext_statemachine.state import fold
+from doubletext_statemachine.state import Change, fold
 from doubletext_statemachine.words import Reducer
 from tests.support.store import MARKER, ROLLBACK, Hand, SqliteHand, everything, pages, snapshots
 
@@ -20,7 +20,7 @@ class Log:
         self.steps: list[tuple[dict[str, Any], Reducers]] = []
 
     def state(self, step: int) -> dict[str, Any]:
-        return fold({}, copy.deepcopy(self.steps[:step]))
+        return fold({}, [Change(*each) for each in copy.deepcopy(self.steps[:step])])
 
     async def agrees(self, hand: Hand) -> None:
         """GetState at every step, twice since the first reading may make a snapshot, and ListStates."""

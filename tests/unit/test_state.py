@@ -3,17 +3,23 @@
 import copy
 import json
 import random
+from collections.abc import Iterable
 from typing import Any, Final
 
 import pytest
 
-from doubletext_statemachine.model import DEFAULT_REDUCERS, Reducers
-from doubletext_statemachine.state import REDUCE, Values, as_list, fold
+from doubletext_statemachine.model import DEFAULT_REDUCERS, RULES, Reducers
+from doubletext_statemachine.state import ABSENT, REDUCE, Change, Values, as_list
+from doubletext_statemachine.state import fold as fold_changes
 from doubletext_statemachine.words import Reducer
 
 REPLACE: Final[Reducers] = {"k": Reducer.REPLACE}
 APPEND: Final[Reducers] = {"k": Reducer.APPEND}
 MESSAGES: Final[Reducers] = {"k": Reducer.MESSAGES}
+
+
+def fold(values: Values, steps: Iterable[tuple[Values, Reducers]], rules: int = RULES) -> Values:
+    return fold_changes(values, [Change(update, reducers, rules) for update, reducers in steps])
 
 
 def folded(old: Any, *steps: tuple[Any, Reducers]) -> Any:
@@ -145,10 +151,6 @@ def test_messages_without_an_id_are_never_merged() -> None:
     assert folded([same], ([same], MESSAGES), ([same], MESSAGES)) == [same, same, same]
 
 
-def test_the_empty_text_is_an_id_like_any_other() -> None:
-    assert folded([m("", "old")], ([m("", "new")], MESSAGES)) == [m("", "new")]
-
-
 def test_ids_of_one_key_are_unknown_to_another() -> None:
     both: Reducers = {"a": Reducer.MESSAGES, "b": Reducer.MESSAGES}
     values = fold({}, [({"a": [m("0"), m("1")]}, both), ({"b": [m("1", "b")]}, both), ({"a": [m("1", "a")]}, both)])
@@ -227,3 +229,98 @@ def test_folding_at_once_or_from_any_state_between_comes_to_the_same(seed: int) 
 def test_fold_changes_the_values_it_is_given_and_returns_them() -> None:
     values: Values = {"k": 1}
     assert fold(values, [({"k": 2}, REPLACE)]) is values
+
+
+GONE: Final = {ABSENT: True}
+
+
+@pytest.mark.parametrize("reducers", [{}, REPLACE, APPEND, MESSAGES])
+@pytest.mark.parametrize("old", [None, 1, [m("1")], GONE])
+def test_a_key_is_removed_whatever_its_reducer(old: Any, reducers: Reducers) -> None:
+    assert fold({"k": old, "other": 1}, [({"k": GONE}, reducers)]) == {"other": 1}
+    assert fold({"other": 1}, [({"k": GONE}, reducers)]) == {"other": 1}
+
+
+@pytest.mark.parametrize("reducers", [APPEND, MESSAGES])
+def test_a_key_that_was_removed_begins_anew(reducers: Reducers) -> None:
+    steps: list[Any] = [
+        ({"k": [m("1"), m("2")]}, reducers),
+        ({"k": GONE}, reducers),
+        ({"k": [m("2", "new")]}, reducers),
+    ]
+    assert fold({}, steps) == {"k": [m("2", "new")]}
+
+
+@pytest.mark.parametrize("value", [GONE, {ABSENT: [GONE]}, {ABSENT: [1]}, {ABSENT: [{ABSENT: [GONE]}]}, None, 1])
+def test_every_value_can_be_quoted(value: Any) -> None:
+    assert folded(1, ({ABSENT: [value]}, REPLACE)) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {ABSENT: 1},
+        {ABSENT: False},
+        {ABSENT: []},
+        {ABSENT: [1, 2]},
+        {ABSENT: True, "more": 1},
+        {ABSENT: [1], "more": 1},
+        {"nested": GONE},
+        [GONE],
+        ABSENT,
+    ],
+)
+def test_what_only_looks_like_a_removal_is_a_value(value: Any) -> None:
+    assert folded(0, (value, REPLACE)) == value
+
+
+def test_a_message_is_removed_by_its_id() -> None:
+    old = [m("1"), m("2"), m("3")]
+    assert folded(old, ([{"id": "2", "remove": True}], MESSAGES)) == [m("1"), m("3")]
+
+
+@pytest.mark.parametrize(
+    ("new", "result"),
+    [
+        ([{"id": "9", "remove": True}], [m("1"), m("2")]),
+        ([{"id": "1", "remove": True}, m("1", "new")], [m("2"), m("1", "new")]),
+        ([m("1", "new"), {"id": "1", "remove": True}], [m("2")]),
+        ([m("3"), {"id": "3", "remove": True}], [m("1"), m("2")]),
+        ({"id": "1", "remove": True}, [m("2")]),
+        ([{"id": "1", "remove": True}, {"id": "2", "remove": True}], []),
+    ],
+)
+def test_removed_and_added_in_one_update_is_in_the_order_of_the_update(new: Any, result: Any) -> None:
+    assert folded([m("1"), m("2")], (new, MESSAGES)) == result
+
+
+@pytest.mark.parametrize(
+    "item", [{"id": "1", "remove": 1}, {"id": "1", "remove": False}, {"id": "1", "remove": True, "content": "x"}]
+)
+def test_what_only_looks_like_a_removed_message_replaces_it(item: Any) -> None:
+    assert folded([m("1"), m("2")], ([item], MESSAGES)) == [item, m("2")]
+
+
+@pytest.mark.parametrize("item", [{"id": "", "remove": True}, {"remove": True}, {"id": 1, "remove": True}])
+def test_a_removal_that_names_nobody_is_an_element(item: Any) -> None:
+    assert folded([m("1")], ([item], MESSAGES)) == [m("1"), item]
+
+
+def test_an_empty_id_is_no_id() -> None:
+    assert folded([m("", "a")], ([m("", "b")], MESSAGES), ([m("", "c")], MESSAGES)) == [m("", x) for x in "abc"]
+
+
+def test_a_removal_before_a_list_is_appended_to_or_replaced() -> None:
+    gone = [{"id": "1", "remove": True}]
+    assert folded([m("1"), m("2")], (gone, MESSAGES), ([m("3")], APPEND)) == [m("2"), m("3")]
+    assert folded([m("1"), m("2")], (gone, MESSAGES), (5, REPLACE)) == 5
+    assert folded([m("1"), m("2")], (gone, MESSAGES), (5, REPLACE), (gone, MESSAGES)) == [5]
+
+
+def test_steps_that_exist_fold_by_the_rules_they_were_made_under() -> None:
+    steps: list[Any] = [
+        ({"k": [m("", "a"), m("1")]}, MESSAGES),
+        ({"k": [m("", "b"), {"id": "1", "remove": True}]}, MESSAGES),
+    ]
+    assert fold({}, steps, rules=1) == {"k": [m("", "b"), {"id": "1", "remove": True}]}
+    assert fold({}, [({"k": GONE}, REPLACE)], rules=1) == {"k": GONE}

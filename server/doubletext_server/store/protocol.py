@@ -9,7 +9,7 @@ from doubletext_server.clock import Clock
 from doubletext_server.store.rows import Rows
 from doubletext_statemachine.commands import Command
 from doubletext_statemachine.model import Assistant, Event, Json, Reducers, Run, Thread, ThreadView, Tombstone
-from doubletext_statemachine.state import fold
+from doubletext_statemachine.state import Change, fold
 from doubletext_statemachine.words import RunStatus, ThreadStatus
 
 T = TypeVar("T")
@@ -49,15 +49,16 @@ class State:
 
 @dataclass(slots=True, frozen=True)
 class RawState:
-    """A state as it is stored: `snapshot`, and the updates after it. Reading it costs, so it is read when needed."""
+    """A state as it is stored: `snapshot`, and the updates after it, each with its
+    reducers and its rules. Reading it costs, so it is read when needed."""
 
     snapshot: Json | None
-    updates: list[tuple[Json, Reducers]]
+    updates: list[tuple[Json, Reducers, int]]
 
     def values(self) -> dict[str, Any]:
         """Fold the updates over the snapshot: a new object each time."""
         values = json.loads(self.snapshot) if self.snapshot else {}
-        return fold(values, ((json.loads(update), reducers) for update, reducers in self.updates))
+        return fold(values, (Change(json.loads(update), reducers, rules) for update, reducers, rules in self.updates))
 
 
 @dataclass(slots=True, frozen=True)

@@ -25,6 +25,7 @@ from doubletext_statemachine.model import (
     Thread,
     Tombstone,
 )
+from doubletext_statemachine.state import Change
 from doubletext_statemachine.words import TERMINAL, Reason, Reducer, RunStatus, Strategy
 
 Row: TypeAlias = tuple[Any, ...]
@@ -55,7 +56,7 @@ GIVEN: Final = _columns("input metadata")
 """The columns of a run beside RUN: what it was given, which no decision depends on."""
 TOMBSTONE: Final = _columns("run_id thread_id superseded_by reason create_time delete_time")
 REQUEST: Final = _columns("thread_id request_id run_id digest create_time")
-STEP: Final = _columns("thread_id step run_id create_time reducers body")
+STEP: Final = _columns("thread_id step run_id create_time reducers rules body")
 EVENT: Final = _columns("thread_id sequence run_id time kind step body")
 
 _ASSISTANT_AT, _STRATEGY_AT, _STATUS_AT, _REASON_AT = map(RUN.index, ("assistant_key", "strategy", "status", "reason"))
@@ -175,11 +176,15 @@ def read_reducers(text: str) -> Reducers:
 def _step_row(thread_id: str, step: Step, now: int) -> Row:
     # NULL stands for the default reducers, which nearly every step has.
     reducers = None if step.reducers == DEFAULT_REDUCERS else write_reducers(step.reducers)
-    return (thread_id, step.step, step.run_id, now, reducers, step.update)
+    return (thread_id, step.step, step.run_id, now, reducers, step.rules, step.update)
 
 
 def read_step_reducers(text: str | None) -> Reducers:
     return DEFAULT_REDUCERS if text is None else read_reducers(text)
+
+
+def read_change(update: str, reducers: str | None, rules: int) -> Change:
+    return Change(json.loads(update), read_step_reducers(reducers), rules)
 
 
 def thread_row(thread: Thread) -> Row:

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from doubletext_server.store.check.report import Kind, Report
-from doubletext_server.store.rows import read_step_reducers
-from doubletext_statemachine.model import Reducers
-from doubletext_statemachine.state import fold
+from doubletext_server.store.rows import read_change
+from doubletext_statemachine.state import Change, fold
 
 
 def check_snapshots(connection: sqlite3.Connection, report: Report, thread_id: str) -> None:
@@ -34,12 +33,12 @@ def check_snapshots(connection: sqlite3.Connection, report: Report, thread_id: s
         at = step
 
 
-def _updates(connection: sqlite3.Connection, thread_id: str, after: int, up_to: int) -> Iterator[tuple[Any, Reducers]]:
+def _updates(connection: sqlite3.Connection, thread_id: str, after: int, up_to: int) -> Iterator[Change]:
     rows = connection.execute(
-        "SELECT body, reducers FROM steps WHERE thread_id = ? AND step > ? AND step <= ? ORDER BY step",
+        "SELECT body, reducers, rules FROM steps WHERE thread_id = ? AND step > ? AND step <= ? ORDER BY step",
         (thread_id, after, up_to),
     )
-    return ((json.loads(body), read_step_reducers(reducers)) for body, reducers in rows)
+    return (read_change(*row) for row in rows)
 
 
 def _same(one: Any, other: Any) -> bool:

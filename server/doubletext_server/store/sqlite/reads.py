@@ -13,6 +13,7 @@ from doubletext_server.store.rows import (
     THREAD,
     TOMBSTONE,
     Row,
+    read_change,
     read_event,
     read_run,
     read_step_reducers,
@@ -113,7 +114,7 @@ def state(thread_id: str, step: int | None, connection: sqlite3.Connection) -> t
         raise StepNotFound(thread_id=thread_id, step=at, last_step=last_step)
     snapshot, updates = _stored(connection, thread_id, at)
     if updates:
-        run_id, made = updates[-1][2:]
+        run_id, made = updates[-1][3:]
     else:
         run_id, made = connection.execute(
             "SELECT run_id, create_time FROM steps WHERE thread_id = ? AND step = ?", (thread_id, at)
@@ -130,14 +131,14 @@ def start_of(
 
 
 def _stored(connection: sqlite3.Connection, thread_id: str, step: int) -> tuple[Json | None, list[Row]]:
-    """The newest snapshot up to a step, and the steps since: update, reducers, who made it and when."""
+    """The newest snapshot up to a step, and the steps since: update, reducers, rules, who made it and when."""
     snapshot = connection.execute(
         "SELECT step, body FROM snapshots WHERE thread_id = ? AND step <= ? ORDER BY step DESC LIMIT 1",
         (thread_id, step),
     ).fetchone()
     since, body = snapshot or (0, None)
     rows = connection.execute(
-        "SELECT body, reducers, run_id, create_time FROM steps WHERE thread_id = ? AND step > ? AND step <= ? "
+        "SELECT body, reducers, rules, run_id, create_time FROM steps WHERE thread_id = ? AND step > ? AND step <= ? "
         "ORDER BY step",
         (thread_id, since, step),
     )
@@ -145,7 +146,9 @@ def _stored(connection: sqlite3.Connection, thread_id: str, step: int) -> tuple[
 
 
 def _raw(snapshot: Json | None, updates: list[Row]) -> RawState:
-    return RawState(snapshot, [(update, read_step_reducers(reducers)) for update, reducers, *_ in updates])
+    return RawState(
+        snapshot, [(update, read_step_reducers(reducers), rules) for update, reducers, rules, *_ in updates]
+    )
 
 
 def states(thread_id: str, limit: int, after: list[Any] | None, connection: sqlite3.Connection) -> Page[State]:
@@ -154,14 +157,14 @@ def states(thread_id: str, limit: int, after: list[Any] | None, connection: sqli
     oldest = max(newest - limit, 0) + 1
     values = _raw(*_stored(connection, thread_id, oldest - 1)).values()
     steps = connection.execute(
-        "SELECT step, run_id, create_time, body, reducers FROM steps WHERE thread_id = ? AND step BETWEEN ? AND ? "
-        "ORDER BY step",
+        "SELECT step, run_id, create_time, body, reducers, rules FROM steps "
+        "WHERE thread_id = ? AND step BETWEEN ? AND ? ORDER BY step",
         (thread_id, oldest, newest),
     )
     texts: deque[tuple[int, str | None, int, str]] = deque()
     size = 0
-    for step, run_id, create_time, update, reducers in steps:
-        fold(values, [(json.loads(update), read_step_reducers(reducers))])
+    for step, run_id, create_time, *change in steps:
+        fold(values, [read_change(*change)])
         texts.append((step, run_id, create_time, text := json.dumps(values)))
         size += len(text)
         while size - len(texts[0][3]) >= LARGEST_PAGE:

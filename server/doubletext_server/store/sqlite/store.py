@@ -258,7 +258,7 @@ class SqliteStore:
     # last one's place: states from between the two cost no more to fold from the beginning than this one to read.
 
     def _snapshot_if_due(self, thread_id: str, raw: RawState) -> None:
-        folded = sum(len(update) for update, _ in raw.updates)
+        folded = sum(len(update) for update, *_ in raw.updates)
         if folded > max(SNAPSHOT_FROM, len(raw.snapshot or "")) and thread_id not in self._snapshotting:
             task = asyncio.create_task(self._snapshot(thread_id))
             self._snapshotting[thread_id] = task

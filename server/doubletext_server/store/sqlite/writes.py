@@ -18,7 +18,7 @@ from doubletext_server.store.rows import (
     Rows,
 )
 from doubletext_server.store.sqlite import labels
-from doubletext_server.store.sqlite.sql import insert, listed, update
+from doubletext_server.store.sqlite.sql import insert, listed, placeholders, update
 from doubletext_statemachine.words import RunStatus, thread_status
 
 OUTCOME: Final = (
@@ -32,7 +32,9 @@ SET_RUN: Final = update("runs", RUN[RUN_KEPT:], "run_id")
 ADD_TOMBSTONE: Final = insert("tombstones", TOMBSTONE)
 ADD_REQUEST: Final = insert("requests", REQUEST)
 ADD_STEP: Final = insert("steps", STEP)
-ADD_INPUT_STEP: Final = f"INSERT INTO steps ({listed(STEP)}) SELECT ?, ?, ?, ?, ?, input FROM runs WHERE run_id = ?"
+ADD_INPUT_STEP: Final = (
+    f"INSERT INTO steps ({listed(STEP)}) SELECT {placeholders(STEP[:-1])}, input FROM runs WHERE run_id = ?"
+)
 ADD_EVENT: Final = insert("events", EVENT)
 
 

@@ -1,0 +1,50 @@
+"""A state that shrinks: keys and messages are removed by a graph, by an input and by hand, and stay so."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from doubletext import Context, graph
+from tests.support.server import serving
+
+ABSENT: Final = {"doubletext:absent": True}
+
+
+def message(name: str) -> dict[str, str]:
+    return {"id": name, "role": "user", "content": name}
+
+
+@graph
+async def forgetful(ctx: Context) -> AsyncIterator[dict[str, Any]]:
+    yield {"draft": "a b", "kept": ABSENT["doubletext:absent"]}
+    yield {"draft": ctx.absent, "messages": [{"id": "1", "remove": True}]}
+
+
+@pytest.mark.parametrize("by_worker", [False, True])
+async def test_a_graph_removes_a_key_and_a_message(tmp_path: Path, by_worker: bool) -> None:
+    async with serving(tmp_path / "test.db", (forgetful,), by_worker=by_worker) as service:
+        thread_id = (await service.client.threads.create())["thread_id"]
+        given = {"messages": [message("1"), message("2")], "once": 1}
+        run = await service.client.runs.create(thread_id, "forgetful", input=given)
+        state = (await service.client.runs.join(thread_id, run["run_id"]))["state"]["values"]
+        assert state == {"messages": [message("2")], "once": 1, "kept": True}
+        steps = [each["values"] async for each in service.client.threads.list_states(thread_id)]
+        assert [each.get("draft") for each in steps] == [None, "a b", None]
+    async with serving(tmp_path / "test.db", (forgetful,)) as service:
+        assert (await service.client.threads.get_state(thread_id))["values"] == state
+
+
+async def test_what_is_removed_comes_back_with_a_rollback(tmp_path: Path) -> None:
+    async with serving(tmp_path / "test.db", (forgetful,)) as service:
+        thread_id = (await service.client.threads.create())["thread_id"]
+        await service.client.threads.update_state(thread_id, {"draft": 1, "messages": [message("1")]})
+        run = await service.client.runs.create(thread_id, "forgetful", input={"draft": ABSENT})
+        await service.client.runs.join(thread_id, run["run_id"])
+        await service.client.threads.update_state(thread_id, {"kept": ABSENT})
+        assert (await service.client.threads.get_state(thread_id))["values"] == {"messages": []}
+        assert (await service.client.threads.get_state(thread_id, step=1))["values"] == {
+            "draft": 1,
+            "messages": [message("1")],
+        }
