@@ -100,6 +100,7 @@ async def test_a_file_of_version_6_keeps_every_row(path: Path) -> None:
     before = everything(path)
     schema.prepare(str(path))
     after = everything(path)
+    after["steps"] = [row[:-1] for row in after["steps"] if row[-1] == 1]  # made under the first rules
     assert {table: rows for table, rows in after.items() if table in before} == before
     assert query(path, "SELECT count(*) FROM pragma_foreign_key_check") == 0
 

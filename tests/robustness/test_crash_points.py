@@ -14,9 +14,9 @@ import pytest
 from tests.robustness.failpoints.points import MODES, Launcher, Point
 from tests.robustness.failpoints.trial import attempt
 
-INNER: Final = 2
+INNER: Final = 1
 AT_ONCE: Final = 2
-AFTER_AN_ANSWER: Final = 12
+AFTER_AN_ANSWER: Final = 13
 """A commit before any checkpoint: what was answered is in the log alone."""
 
 

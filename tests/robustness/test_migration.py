@@ -26,7 +26,8 @@ POINTS: Final = (("write", "kill", 12), ("write", "mixed", 12), ("sync", "lost",
 KEPT: Final = (
     "SELECT thread_id, create_time, metadata, default_strategy, max_queued_runs FROM threads",
     "SELECT run_id, thread_id, sequence, strategy, create_time, due_time, timeout, input, metadata FROM runs",
-    *(f"SELECT * FROM {table}" for table in ("steps", "tombstones", "requests", "thread_labels", "run_labels")),
+    "SELECT thread_id, step, run_id, create_time, reducers, body FROM steps",
+    *(f"SELECT * FROM {table}" for table in ("tombstones", "requests", "thread_labels", "run_labels")),
 )
 """What no migration changes."""
 
