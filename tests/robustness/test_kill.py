@@ -111,7 +111,7 @@ async def test_a_run_that_kills_its_server_each_time_ends_error_and_frees_its_th
 
 async def test_nothing_that_was_answered_is_lost_by_kills_under_load(tmp_path: Path) -> None:
     """Callers of every strategy on a few threads, the server killed again and again; then the file is judged."""
-    db, kills, threads = tmp_path / "kill.db", 3, 6
+    db, kills, threads = tmp_path / "kill.db", 2, 6
     answered: list[CreatedRun] = []
     for round_ in range(kills):
         async with process(db) as server, Client(server.address, retry_for=0) as client:

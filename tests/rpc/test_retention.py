@@ -13,6 +13,7 @@ from doubletext.structs import to_struct
 from doubletext.v1 import resources_pb2, worker_service_pb2
 from doubletext.v1.worker_service_pb2_grpc import WorkerServiceStub
 from doubletext_server.engine.retention import DAY_US, Keep
+from doubletext_server.store.sqlite import trim
 from doubletext_server.store.sqlite.store import SqliteStore
 from tests.support.clock import ManualClock
 from tests.support.server import Service, serving
@@ -71,18 +72,19 @@ async def test_nothing_is_trimmed_before_its_time(tmp_path: Path) -> None:
         assert await count(service, "requests") == 1
 
 
-async def test_more_than_a_batch_is_trimmed_in_several_commits(tmp_path: Path) -> None:
+async def test_more_than_a_batch_is_trimmed_in_several_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trim, "BATCH", 100)
     async with kept(tmp_path, Keep(age_us=DAY_US)) as (service, clock):
         thread_id = await service.thread()
-        await asyncio.gather(*(service.client.threads.update_state(thread_id, {}) for _ in range(1203)))
+        await asyncio.gather(*(service.client.threads.update_state(thread_id, {}) for _ in range(243)))
         clock.now += 2 * DAY_US
         batches = service.sqlite.writer.batches
         await service.app.retention.sweep()
         assert service.sqlite.writer.batches >= batches + 3
         assert await count(service, "events") == 0
         await service.client.threads.update_state(thread_id, {"n": "last"})
-        (event,) = await service.app.store.events(thread_id, 1203, 9)
-        assert event.event.sequence == 1204
+        (event,) = await service.app.store.events(thread_id, 243, 9)
+        assert event.event.sequence == 244
 
 
 async def test_a_crowded_thread_is_thinned_out_as_it_grows_and_the_file_stops_growing(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ async def test_a_thread_is_watched_from_any_event_on_and_then_live(service: Serv
 async def test_a_watcher_cut_off_after_every_single_event_gets_the_log_exactly_once(tmp_path: Path) -> None:
     async with serving(tmp_path / "test.db", (chatty,)) as service:
         thread_id = await service.thread()
-        run = await service.client.runs.create(thread_id, "chatty", input={"tokens": 500})
+        run = await service.client.runs.create(thread_id, "chatty", input={"tokens": 200})
         found: list[resources_pb2.Event] = []
         final = resources_pb2.RUN_STATUS_SUCCESS
         while not found or found[-1].run_changed.to != final:
