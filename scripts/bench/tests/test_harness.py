@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from bench import charts
 from bench.bench import FULL, QUICK, Bench, Plan
 from bench.budget import LINES
 from bench.load import Callers
@@ -122,6 +121,8 @@ def test_the_lines_of_the_budget_are_each_judged_by_one_workload() -> None:
 
 
 def test_the_same_figures_make_the_same_charts(tmp_path: Path) -> None:
+    from bench import charts  # imports matplotlib, which takes a second; every process collects this file
+
     sides = [summed(name, [window(1, 0.001, 0.002)], 1.0) for name in ("bare echo", "CreateRun")]
     curve = Curve("finished", "Files", "runs", [0, 10, 1000], {"p50, ms": {"CreateRun": [1.0, 2.0, 90.0]}})
     made = report(FULL, create=Result(sides, [Ratio("calls per second", [1.0])]), finished=Result(curves=[curve]))
