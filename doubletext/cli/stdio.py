@@ -25,7 +25,7 @@ def prepare() -> None:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
-        elif descriptor and hasattr(stream, "reconfigure"):
+        elif descriptor and hasattr(stream, "reconfigure") and stream.errors != "backslashreplace":
             with contextlib.suppress(OSError):  # what it has in store cannot be written
                 stream.reconfigure(errors="backslashreplace")
 

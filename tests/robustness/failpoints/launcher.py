@@ -21,6 +21,7 @@ from typing import Any, Final
 import doubletext_server.app  # noqa: F401 - once here, and not in each server: `serve` imports it when it is called
 from doubletext.cli import logs, process  # noqa: F401
 from doubletext.cli.main import main
+from doubletext.cli.stdio import prepare
 
 PAGES_IN_LOG: Final = 40
 """The log is copied into the database when it has so many pages, not a thousand: several times in a short script."""
@@ -130,6 +131,7 @@ def _fork(order: Order, stdout: int, ours: socket.socket) -> None:
 
 def launch(ours: socket.socket) -> None:
     """Fork a server for each order, until nobody is left to give one."""
+    prepare()  # here once: in a fork, a stream that was put in another's place cannot be set up again
     # Who dies here leaves no zombie, be it a child's child.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
