@@ -9,10 +9,11 @@ import pytest
 from doubletext import convert
 from doubletext.v1 import resources_pb2 as resources
 from doubletext.v1 import worker_service_pb2 as pb
+from doubletext_server.store.protocol import RunRecord
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.words import Reason, RunStatus
-from tests.support.clock import ManualClock
+from tests.support.clock import ManualClock, TimerClock
 from tests.support.rpcs import refused
 from tests.support.server import Service, said
 from tests.support.worker import GRAPH, Held, begun, claim, claimed, claimers, say, scene, stub, tick, waiting
@@ -172,7 +173,18 @@ async def test_a_claim_whose_caller_hangs_up_during_its_commit_is_taken_back(tmp
 
 async def test_a_claimer_who_hangs_up_at_any_moment_takes_no_run_with_it(tmp_path: Path) -> None:
     """The run comes back at once, or with the end of its lease where the answer was already on its way."""
-    async with scene(tmp_path / "w.db", lease=0.5) as service:
+    clock = TimerClock()
+    async with scene(tmp_path / "w.db", clock, lease=1) as service:
+
+        async def claimed_anew(run_id: str) -> Held:
+            again = asyncio.create_task(claimed(service))
+            while not again.done():
+                record = await service.app.store.run(run_id)
+                assert isinstance(record, RunRecord)
+                if record.run.worker_id == "gone" and record.run.status is RunStatus.RUNNING:
+                    clock.forward(1)
+            return again.result()
+
         for turns in range(12):  # hang up at once, or 1, 2, … turns of the loop after a run came
             thread_id = await service.thread()
             call = stub(service).ClaimRun(
@@ -184,7 +196,7 @@ async def test_a_claimer_who_hangs_up_at_any_moment_takes_no_run_with_it(tmp_pat
                 await asyncio.sleep(0)
             call.cancel()
             created = await creating
-            held = await claimed(service) if call.cancelled() else Held(service, (await call).assignment)
+            held = await claimed_anew(created["run_id"]) if call.cancelled() else Held(service, (await call).assignment)
             assert held.run.run_id == created["run_id"]
             await held.succeed()
 

@@ -1,5 +1,7 @@
 """A server that is killed while workers execute its runs: what it finds when it comes back."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,7 +42,7 @@ async def test_a_killed_server_finds_its_workers_at_their_runs(db: Path) -> None
 
 
 async def test_a_lease_that_ran_out_while_the_server_was_gone_is_refused(db: Path) -> None:
-    async with server_cluster(db, lease=1) as place:
+    async with server_cluster(db, lease=3600) as place:
         async with Client(place.address) as client:
             await assistant(client)
             run = await say(client, place, "a")
@@ -48,6 +50,8 @@ async def test_a_lease_that_ran_out_while_the_server_was_gone_is_refused(db: Pat
             await first.answer_to("claim")
             await first.answer_to("a 1")
             await place.server.end(KILL)
+        with closing(sqlite3.connect(db)) as connection, connection:  # an hour goes by
+            connection.execute("UPDATE runs SET lease_expires = start_time + 1")
         await place.serve(lease=3600)
         second = await place.commanded_worker()
         assert (await second.answer_to("claim"))["attempt"] == 2
