@@ -1,0 +1,398 @@
+"""JSON as text, to the letter: numbers keep their texts, and objects the order of their keys.
+
+Three forms of one object:
+
+    text       what is sent and stored: compact, without white space around its parts
+    values     what programs get: `loads` and `dumps`. A number is an int, a float where that is exact, else a Decimal.
+    canonical  what is compared and digested: keys sorted, numbers by their value. Equal objects have equal texts.
+
+In between, `read` keeps each number as it was written, for those who only move values about.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any, Final, TypeAlias
+
+Text: TypeAlias = str
+
+DEEPEST: Final = 30
+"""How deep objects and lists may be nested. protobuf reads at most 100 levels of messages, and an object takes three of
+them. What is nested deeper could not be shown as a Struct."""
+MOST_VALUES: Final = 250_000
+"""How many values one object may have, at all depths."""
+LONGEST_NUMBER: Final = 4300
+"""Characters. Python reads no longer numbers: to convert one takes time that grows with the square of its length."""
+EXACT_INTEGERS: Final = 2**53
+"""Up to this, each whole number is a double, and is written as an integer where it was read from a double."""
+
+_LONG_NUMBER: Final = re.compile(rf"[-+.eE0-9]{{{LONGEST_NUMBER + 1}}}")
+_MINUS_ZERO: Final = re.compile(r"-0(?![.0-9eE])")
+_STRINGS_AND_SPACES: Final = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\n\r]+')
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+class Number:
+    """A number that neither int nor float can write as it was written: `text`."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: Text) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class Misfit(Exception):
+    """A value that JSON cannot hold: the class of the error, what is wrong, and the keys to it, innermost first."""
+
+    def __init__(self, kind: type[TypeError | ValueError], problem: str) -> None:
+        self.kind = kind
+        self.problem = problem
+        self.keys: list[str | int] = []
+
+    def place(self, path: str = "") -> str:
+        for key in reversed(self.keys):
+            path = _at(path, key)
+        return path
+
+    def error(self, path: str) -> TypeError | ValueError:
+        return self.kind(f"{self.place(path) or 'the object'} {self.problem}")
+
+
+TOO_DEEP: Final = f"is nested deeper than {DEEPEST} levels"
+
+
+class _Unwritable(Exception):
+    """The encoder met a value that it does not know, such as a Number."""
+
+
+# Reading
+
+
+def checked(text: Text) -> Text:
+    """Return a JSON object's text without white space around its parts.
+
+    Raises ValueError for anything but one JSON object, for a key that an object has twice, for more than DEEPEST levels
+    or MOST_VALUES values, and for a number of more than LONGEST_NUMBER characters.
+    """
+    if not isinstance(found := _parsed(text), dict):
+        raise ValueError(f"is {_kind(found)}; it must be an object")
+    _measure(found)
+    return _STRINGS_AND_SPACES.sub(r"\1", text)
+
+
+def _parsed(text: Text) -> Any:
+    try:
+        return (_STRICT if _LONG_NUMBER.search(text) else _QUICK)(text)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is no JSON: {error}") from None
+
+
+def _kind(value: Any) -> str:
+    return "a list" if isinstance(value, list) else "null" if value is None else "neither an object nor a list"
+
+
+def _measure(value: dict[str, Any]) -> None:
+    level: list[Any] = [value]
+    depth, values = 0, 0
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError(TOO_DEEP)
+        below: list[Any] = []
+        for each in level:
+            values += len(each)
+            below += [item for item in (each.values() if type(each) is dict else each) if type(item) in (dict, list)]
+        if values > MOST_VALUES:
+            raise ValueError(f"has more than {MOST_VALUES} values")
+        level = below
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys: set[str] = set()
+        twice = next(key for key, _ in pairs if key in keys or keys.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"has an object with the key {twice[:40]!r} twice")
+    return found
+
+
+def _short_number(text: Text) -> Text:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"has a number of {len(text)} characters; it may have {LONGEST_NUMBER}")
+    return text
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"has {text}, which is no number of JSON")
+
+
+def _decoder(
+    parse_int: Callable[[str], Any], parse_float: Callable[[str], Any], *, unique: bool = False
+) -> Callable[[Text], Any]:
+    return json.JSONDecoder(
+        parse_int=parse_int,
+        parse_float=parse_float,
+        parse_constant=_no_number,
+        object_pairs_hook=_object if unique else None,
+    ).decode
+
+
+_QUICK: Final = _decoder(str, str, unique=True)
+_STRICT: Final = _decoder(_short_number, _short_number, unique=True)
+
+
+def read(text: Text) -> dict[str, Any]:
+    """Read an object so that `dumps` writes it again as it was: a number that would change becomes a Number."""
+    decode = _KEEPING_MINUS_ZERO if _MINUS_ZERO.search(text) else _KEEPING
+    found: dict[str, Any] = decode(text)
+    return found
+
+
+def _kept_int(text: Text) -> int | Number:
+    return Number(text) if text == "-0" else int(text)
+
+
+def _kept_float(text: Text) -> float | Number:
+    number = float(text)
+    return number if repr(number) == text else Number(text)
+
+
+_KEEPING: Final = _decoder(int, _kept_float)
+_KEEPING_MINUS_ZERO: Final = _decoder(_kept_int, _kept_float)
+
+
+def loads(text: Text) -> dict[str, Any]:
+    """Read an object for a program: each number is an int, a float where that is exact, else a Decimal. -0 is -0.0.
+
+    A number is exact when its decimal value is that of the nearest double, or of that double's shortest text.
+    """
+    decode = _VALUES_WITH_MINUS_ZERO if _MINUS_ZERO.search(text) else _VALUES
+    found: dict[str, Any] = decode(text)
+    return found
+
+
+def _value_of_int(text: Text) -> int | float:
+    return -0.0 if text == "-0" else int(text)
+
+
+def _value_of_float(text: Text) -> float | Decimal | Number:
+    number = float(text)
+    if repr(number) == text or _is_exact(text, number):
+        return number
+    try:
+        return Decimal(text)
+    except ArithmeticError:  # an exponent of more than 18 digits
+        return Number(text)
+
+
+_VALUES: Final = _decoder(int, _value_of_float)
+_VALUES_WITH_MINUS_ZERO: Final = _decoder(_value_of_int, _value_of_float)
+
+
+def _is_exact(text: Text, number: float) -> bool:
+    if not math.isfinite(number):
+        return False
+    value = _decimal(text)
+    return value in (_decimal(repr(number)), _decimal(str(Decimal(number))))
+
+
+def _decimal(text: Text) -> tuple[bool, str, int]:
+    """A number's value: whether it is negative, its digits without zeros at the ends, and the exponent of the last."""
+    mantissa, _, exponent = text.lower().partition("e")
+    whole, _, fraction = mantissa.lstrip("-+").partition(".")
+    digits = (whole + fraction).lstrip("0")
+    if not (short := digits.rstrip("0")):
+        return False, "", 0
+    return mantissa.startswith("-"), short, int(exponent or 0) - len(fraction) + len(digits) - len(short)
+
+
+def double(value: float) -> float | None:
+    """Return the double that a whole number or a double is exactly, and None when there is none."""
+    if isinstance(value, float):
+        return value
+    if -EXACT_INTEGERS <= value <= EXACT_INTEGERS:
+        return float(value)
+    try:
+        nearest = float(value)
+    except OverflowError:
+        return None
+    return nearest if value in (int(nearest), int(Decimal(repr(nearest)))) else None
+
+
+# Comparing
+
+
+def canonical(text: Text) -> Text:
+    """Return the text by which an object is compared: equal objects have equal texts, however they were written."""
+    return _written(_CANONICAL(text), _SORTED)
+
+
+def number_of(text: Text) -> float | Number:
+    """Return a number by its value: the double that it is exactly, else a Number in one form for each value."""
+    number = float(text)
+    if repr(number) == text or _is_exact(text, number):
+        return number
+    negative, digits, exponent = _decimal(text)
+    return Number(f"{'-' * negative}{digits}e{exponent}")
+
+
+def _canonical_number(text: Text) -> float | Number:
+    number = number_of(text)
+    if isinstance(number, float) and number.is_integer() and abs(number) <= EXACT_INTEGERS:
+        return int(number)
+    return number
+
+
+def _canonical_int(text: Text) -> float | Number:
+    return int(text) if len(text) < 16 else _canonical_number(text)
+
+
+_CANONICAL: Final = _decoder(_canonical_int, _canonical_number)
+
+
+# Writing
+
+
+def dumps(values: Mapping[str, Any]) -> Text:
+    """Return `values`, a JSON object, as text. Decimals, Numbers and any Mapping, tuple, str, int or float will do.
+
+    Raises TypeError for a value that JSON does not have. Raises ValueError for a number that is not finite or is too
+    long, and for more than DEEPEST levels. Both errors name the place of the value.
+    """
+    try:
+        _check_object(values, 1)
+    except Misfit as misfit:
+        raise misfit.error("") from None
+    return written(values)
+
+
+def written(values: Any, *, lines: bool = False) -> Text:
+    """Return values that are known to be JSON as text; see `dumps`. `lines`: with a space after each `,` and `:`."""
+    return _written(values, _SPACED if lines else _PLAIN)
+
+
+class _Encoding:
+    """Two encoders of the same output: json's, and a slower one for what that does not know."""
+
+    def __init__(self, separators: tuple[str, str], *, sort: bool = False, ascii: bool = False) -> None:
+        def unknown(value: Any) -> Any:
+            raise _Unwritable
+
+        self.encode = json.JSONEncoder(
+            separators=separators, sort_keys=sort, ensure_ascii=ascii, default=unknown, allow_nan=False
+        ).encode
+        self.comma, self.colon = separators
+        self.sort = sort
+
+    def parts(self, value: Any) -> Iterator[Text]:
+        if isinstance(value, Number):
+            yield value.text
+        elif isinstance(value, Decimal):
+            yield str(value)
+        elif isinstance(value, Mapping):
+            yield "{"
+            for index, key in enumerate(sorted(value) if self.sort else value):
+                yield f"{self.comma if index else ''}{self.encode(key)}{self.colon}"
+                yield from self.parts(value[key])
+            yield "}"
+        elif isinstance(value, (list, tuple)):
+            yield "["
+            for index, item in enumerate(value):
+                if index:
+                    yield self.comma
+                yield from self.parts(item)
+            yield "]"
+        else:
+            yield self.encode(value)
+
+
+_PLAIN: Final = _Encoding((",", ":"))
+_SPACED: Final = _Encoding((", ", ": "))
+_SORTED: Final = _Encoding((",", ":"), sort=True)
+LABELS: Final = _Encoding((",", ":"), sort=True, ascii=True)
+
+
+def _written(values: Any, encoding: _Encoding) -> Text:
+    try:
+        text = encoding.encode(values)
+    except _Unwritable:
+        text = "".join(encoding.parts(values))
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half a surrogate pair, which only JSON's own escape can carry
+            text = _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+    return text
+
+
+def labelled(value: Any) -> Text:
+    """Return a value as the text that labels are digests of. It must not change."""
+    return _written(value, LABELS)
+
+
+_NOT_FINITE: Final = "is not a finite number"
+
+
+def _check_object(values: Mapping[str, Any], depth: int) -> None:
+    if depth > DEEPEST:
+        raise Misfit(ValueError, TOO_DEEP)
+    for key, value in values.items():
+        if type(key) is not str:
+            raise Misfit(TypeError, f"has a key that is no string: {key!r}")
+        if type(value) is not str and value is not None:
+            try:
+                _check(value, depth)
+            except Misfit as misfit:
+                misfit.keys.append(key)
+                raise
+
+
+def _check(value: Any, depth: int) -> None:
+    if isinstance(value, Mapping):
+        _check_object(value, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        if depth >= DEEPEST:
+            raise Misfit(ValueError, TOO_DEEP)
+        for index, item in enumerate(value):
+            if type(item) is not str and item is not None:
+                try:
+                    _check(item, depth + 1)
+                except Misfit as misfit:
+                    misfit.keys.append(index)
+                    raise
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise Misfit(ValueError, _NOT_FINITE)
+    elif isinstance(value, int):
+        if value.bit_length() > 13_000 and len(_digits(value)) > LONGEST_NUMBER:
+            raise Misfit(ValueError, f"is a number of more than {LONGEST_NUMBER} characters")
+    elif isinstance(value, Decimal):
+        if not value.is_finite():
+            raise Misfit(ValueError, _NOT_FINITE)
+        if len(str(value)) > LONGEST_NUMBER:
+            raise Misfit(ValueError, f"is a number of more than {LONGEST_NUMBER} characters")
+    elif not (value is None or isinstance(value, (str, Number))):
+        raise Misfit(TypeError, f"is a {type(value).__name__}, which JSON has no form for")
+
+
+def _digits(value: int) -> str:
+    try:
+        return str(value)
+    except ValueError:  # longer than Python converts
+        return "9" * (LONGEST_NUMBER + 1)
+
+
+def _at(path: str, key: str | int) -> str:
+    """Return the place of a key, for people: long keys and long paths are shortened."""
+    path = path if len(path) <= 100 else "…" + path[-100:]
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    key = key if len(key) <= 40 else key[:40] + "…"
+    return f"{path}.{key}" if path else key
