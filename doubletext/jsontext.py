@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
+from doubletext.misfits import DEEPEST, TOO_DEEP, Misfit
+
 Text: TypeAlias = str
 
-DEEPEST: Final = 30
-"""How deep objects and lists may be nested. protobuf reads at most 100 levels of messages, and an object takes three of
-them. What is nested deeper could not be shown as a Struct."""
 MOST_VALUES: Final = 250_000
 """How many values one object may have, at all depths."""
 LONGEST_NUMBER: Final = 4300
@@ -44,26 +43,6 @@ class Number:
 
     def __repr__(self) -> str:
         return self.text
-
-
-class Misfit(Exception):
-    """A value that JSON cannot hold: the class of the error, what is wrong, and the keys to it, innermost first."""
-
-    def __init__(self, kind: type[TypeError | ValueError], problem: str) -> None:
-        self.kind = kind
-        self.problem = problem
-        self.keys: list[str | int] = []
-
-    def place(self, path: str = "") -> str:
-        for key in reversed(self.keys):
-            path = _at(path, key)
-        return path
-
-    def error(self, path: str) -> TypeError | ValueError:
-        return self.kind(f"{self.place(path) or 'the object'} {self.problem}")
-
-
-TOO_DEEP: Final = f"is nested deeper than {DEEPEST} levels"
 
 
 class _Unwritable(Exception):
@@ -213,19 +192,6 @@ def _decimal(text: Text) -> tuple[bool, str, int]:
     return mantissa.startswith("-"), short, int(exponent or 0) - len(fraction) + len(digits) - len(short)
 
 
-def double(value: float) -> float | None:
-    """Return the double that a whole number or a double is exactly, and None when there is none."""
-    if isinstance(value, float):
-        return value
-    if -EXACT_INTEGERS <= value <= EXACT_INTEGERS:
-        return float(value)
-    try:
-        nearest = float(value)
-    except OverflowError:
-        return None
-    return nearest if value in (int(nearest), int(Decimal(repr(nearest)))) else None
-
-
 # Comparing
 
 
@@ -234,7 +200,7 @@ def canonical(text: Text) -> Text:
     return _written(_CANONICAL(text), _SORTED)
 
 
-def number_of(text: Text) -> float | Number:
+def _number_by_value(text: Text) -> float | Number:
     """Return a number by its value: the double that it is exactly, else a Number in one form for each value."""
     number = float(text)
     if repr(number) == text or _is_exact(text, number):
@@ -244,7 +210,7 @@ def number_of(text: Text) -> float | Number:
 
 
 def _canonical_number(text: Text) -> float | Number:
-    number = number_of(text)
+    number = _number_by_value(text)
     if isinstance(number, float) and number.is_integer() and abs(number) <= EXACT_INTEGERS:
         return int(number)
     return number
@@ -273,22 +239,21 @@ def dumps(values: Mapping[str, Any]) -> Text:
     return written(values)
 
 
-def written(values: Any, *, lines: bool = False) -> Text:
-    """Return values that are known to be JSON as text; see `dumps`. `lines`: with a space after each `,` and `:`."""
-    return _written(values, _SPACED if lines else _PLAIN)
+def written(values: Mapping[str, Any]) -> Text:
+    """Return an object as text, whose values are known to be JSON; see `dumps`."""
+    return _written(values, _PLAIN)
 
 
 class _Encoding:
     """Two encoders of the same output: json's, and a slower one for what that does not know."""
 
-    def __init__(self, separators: tuple[str, str], *, sort: bool = False, ascii: bool = False) -> None:
+    def __init__(self, *, sort: bool) -> None:
         def unknown(value: Any) -> Any:
             raise _Unwritable
 
         self.encode = json.JSONEncoder(
-            separators=separators, sort_keys=sort, ensure_ascii=ascii, default=unknown, allow_nan=False
+            separators=(",", ":"), sort_keys=sort, ensure_ascii=False, default=unknown, allow_nan=False
         ).encode
-        self.comma, self.colon = separators
         self.sort = sort
 
     def parts(self, value: Any) -> Iterator[Text]:
@@ -299,24 +264,22 @@ class _Encoding:
         elif isinstance(value, Mapping):
             yield "{"
             for index, key in enumerate(sorted(value) if self.sort else value):
-                yield f"{self.comma if index else ''}{self.encode(key)}{self.colon}"
+                yield f"{',' if index else ''}{self.encode(key)}:"
                 yield from self.parts(value[key])
             yield "}"
         elif isinstance(value, (list, tuple)):
             yield "["
             for index, item in enumerate(value):
                 if index:
-                    yield self.comma
+                    yield ","
                 yield from self.parts(item)
             yield "]"
         else:
             yield self.encode(value)
 
 
-_PLAIN: Final = _Encoding((",", ":"))
-_SPACED: Final = _Encoding((", ", ": "))
-_SORTED: Final = _Encoding((",", ":"), sort=True)
-LABELS: Final = _Encoding((",", ":"), sort=True, ascii=True)
+_PLAIN: Final = _Encoding(sort=False)
+_SORTED: Final = _Encoding(sort=True)
 
 
 def _written(values: Any, encoding: _Encoding) -> Text:
@@ -330,11 +293,6 @@ def _written(values: Any, encoding: _Encoding) -> Text:
         except UnicodeEncodeError:  # half a surrogate pair, which only JSON's own escape can carry
             text = _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
     return text
-
-
-def labelled(value: Any) -> Text:
-    """Return a value as the text that labels are digests of. It must not change."""
-    return _written(value, LABELS)
 
 
 _NOT_FINITE: Final = "is not a finite number"
@@ -387,12 +345,3 @@ def _digits(value: int) -> str:
         return str(value)
     except ValueError:  # longer than Python converts
         return "9" * (LONGEST_NUMBER + 1)
-
-
-def _at(path: str, key: str | int) -> str:
-    """Return the place of a key, for people: long keys and long paths are shortened."""
-    path = path if len(path) <= 100 else "…" + path[-100:]
-    if isinstance(key, int):
-        return f"{path}[{key}]"
-    key = key if len(key) <= 40 else key[:40] + "…"
-    return f"{path}.{key}" if path else key

@@ -10,28 +10,9 @@ from typing import Any, Final
 
 from google.protobuf.struct_pb2 import NULL_VALUE, ListValue, Struct, Value
 
-DEEPEST: Final = 30
-"""How deep objects and lists may be nested. protobuf reads at most 100 levels of messages, and an object takes three of
-them. If the server accepted more, no client could read its answers."""
+from doubletext.misfits import DEEPEST, TOO_DEEP, Misfit
 
 _EXACT: Final = 2**53
-
-
-class _Misfit(Exception):
-    """A value that cannot be converted: the class of the error, what is wrong, and the keys to it, innermost first."""
-
-    def __init__(self, kind: type[TypeError | ValueError], problem: str) -> None:
-        self.kind = kind
-        self.problem = problem
-        self.keys: list[str | int] = []
-
-    def error(self, path: str) -> TypeError | ValueError:
-        for key in reversed(self.keys):
-            path = _at(path, key)
-        return self.kind(f"{path or 'the object'} {self.problem}")
-
-
-_TOO_DEEP: Final = f"is nested deeper than {DEEPEST} levels"
 
 
 def to_struct(values: Mapping[str, Any]) -> Struct:
@@ -56,20 +37,20 @@ def fill_struct(struct: Struct, values: Mapping[str, Any]) -> None:
     """Set `values` in an empty Struct. Raises the errors of `to_struct`."""
     try:
         _fill_object(struct, values, 1)
-    except _Misfit as misfit:
+    except Misfit as misfit:
         raise misfit.error("") from None
 
 
 def _fill_object(struct: Struct, values: Mapping[str, Any], depth: int) -> None:
     if depth > DEEPEST:
-        raise _Misfit(ValueError, _TOO_DEEP)
+        raise Misfit(ValueError, TOO_DEEP)
     fields = struct.fields
     for key, value in values.items():
         if type(key) is not str:
-            raise _Misfit(TypeError, f"has a key that is no string: {key!r}")
+            raise Misfit(TypeError, f"has a key that is no string: {key!r}")
         try:
             _fill(fields[key], value, depth)
-        except _Misfit as misfit:
+        except Misfit as misfit:
             misfit.keys.append(key)
             raise
 
@@ -93,17 +74,17 @@ def _fill(target: Value, value: Any, depth: int) -> None:
     elif isinstance(value, (str, int, float)):  # subclasses: string enums, numpy's floats
         _fill(target, _plain(value), depth)
     else:
-        raise _Misfit(TypeError, f"is a {kind.__name__}, which JSON has no form for")
+        raise Misfit(TypeError, f"is a {kind.__name__}, which JSON has no form for")
 
 
 def _fill_list(target: ListValue, values: Sequence[Any], depth: int) -> None:
     if depth > DEEPEST:
-        raise _Misfit(ValueError, _TOO_DEEP)
+        raise Misfit(ValueError, TOO_DEEP)
     add = target.values.add
     for index, value in enumerate(values):
         try:
             _fill(add(), value, depth)
-        except _Misfit as misfit:
+        except Misfit as misfit:
             misfit.keys.append(index)
             raise
 
@@ -121,7 +102,7 @@ def _double(value: float) -> float:
     except OverflowError:
         double = math.inf
     if not math.isfinite(double):
-        raise _Misfit(ValueError, "is not a finite number")
+        raise Misfit(ValueError, "is not a finite number")
     return double
 
 
@@ -133,18 +114,18 @@ def from_struct(struct: Struct, path: str = "") -> dict[str, Any]:
     """
     try:
         return _read_object(struct, 1)
-    except _Misfit as misfit:
+    except Misfit as misfit:
         raise misfit.error(path) from None
 
 
 def _read_object(struct: Struct, depth: int) -> dict[str, Any]:
     if depth > DEEPEST:
-        raise _Misfit(ValueError, _TOO_DEEP)
+        raise Misfit(ValueError, TOO_DEEP)
     fields, found = struct.fields, {}
     for key in fields:
         try:
             found[key] = _read(fields[key], depth)
-        except _Misfit as misfit:
+        except Misfit as misfit:
             misfit.keys.append(key)
             raise
     return found
@@ -165,26 +146,17 @@ def _read(value: Value, depth: int) -> Any:
         return value.bool_value
     if kind == "null_value":
         return None
-    raise _Misfit(ValueError, "has no value set")
+    raise Misfit(ValueError, "has no value set")
 
 
 def _read_list(values: ListValue, depth: int) -> list[Any]:
     if depth > DEEPEST:
-        raise _Misfit(ValueError, _TOO_DEEP)
+        raise Misfit(ValueError, TOO_DEEP)
     found: list[Any] = []
     for value in values.values:
         try:
             found.append(_read(value, depth))
-        except _Misfit as misfit:
+        except Misfit as misfit:
             misfit.keys.append(len(found))
             raise
     return found
-
-
-def _at(path: str, key: str | int) -> str:
-    """Return the place of a key, for people: long keys and long paths are shortened."""
-    path = path if len(path) <= 100 else "…" + path[-100:]
-    if isinstance(key, int):
-        return f"{path}[{key}]"
-    key = key if len(key) <= 40 else key[:40] + "…"
-    return f"{path}.{key}" if path else key

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from doubletext import structs
+from doubletext import misfits
 from doubletext.structs import to_struct
 from doubletext_server.grpc.wire import reading
 from doubletext_server.usecases import values
@@ -39,7 +39,7 @@ def test_an_object_has_one_text(name: str) -> None:
 
 
 def test_an_object_may_be_as_deep_in_all_faces() -> None:
-    assert values.DEEPEST == structs.DEEPEST
+    assert values.DEEPEST == misfits.DEEPEST
     fault = json_object(nested(31), "input").fault
     assert fault.startswith("input.a.a")
     assert fault.endswith("is nested deeper than 30 levels")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doubletext.jsontext import DEEPEST, LONGEST_NUMBER, MOST_VALUES, canonical, checked, dumps, loads, read, written
+from doubletext.jsontext import LONGEST_NUMBER, MOST_VALUES, canonical, checked, dumps, loads, read, written
+from doubletext.misfits import DEEPEST
 
 ODD = (
     '{"b":1.0e5,"a":[9007199254740993,18446744073709551616,1e400,0.1,-0,-0.0,1E-7,1e9999999999999999999],'
