@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         ThreadNotFound,
         TooLarge,
         Unavailable,
+        ValueNotExact,
     )
     from doubletext.worker import Worker
 
@@ -66,6 +67,7 @@ __all__ = [
     "ThreadNotFound",
     "TooLarge",
     "Unavailable",
+    "ValueNotExact",
     "Worker",
     "graph",
 ]

@@ -46,8 +46,8 @@ class AssistantsClient:
         request = pb.CreateAssistantRequest(
             assistant_id=assistant_id,
             graph=graph,
-            metadata=convert.struct(metadata),
-            config=convert.struct(config),
+            metadata_json=convert.text(metadata),
+            config_json=convert.text(config),
             reducers={key: convert.REDUCER.value(name) for key, name in (reducers or {}).items()},
             max_attempts=max_attempts,
             stop_grace=convert.duration(stop_grace),

@@ -16,6 +16,9 @@ import grpc
 from doubletext.errors import DoubletextError, Unavailable, from_rpc_error
 from doubletext.v1.resources_pb2 import Event
 
+AS_TEXT: Final = (("doubletext-json", "text"),)
+"""The metadata of a call whose answer is to have JSON as text, so that numbers and the order of keys are kept."""
+
 _MAX_MESSAGE: Final = 64 * 1024 * 1024
 # gRPC does not retry a call whose request is larger than this buffer (256 KiB by default). The server accepts 4 MiB.
 _RETRY_BUFFER: Final = 5 * 1024 * 1024
@@ -87,7 +90,7 @@ async def call_once(
     Raises DoubletextError for every error. A cancelled task cancels the call.
     """
     try:
-        response = await method(request, timeout=timeout)
+        response = await method(request, timeout=timeout, metadata=AS_TEXT)
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from error
     # For an answer that it cannot parse, such as JSON that is nested too deeply, grpc.aio writes to the log and returns

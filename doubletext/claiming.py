@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import structlog
-from google.protobuf.struct_pb2 import Struct
 
+from doubletext import jsontext
 from doubletext.graph import Context, Graph, Json
-from doubletext.structs import update_struct
 
 log = structlog.get_logger("attempt")
 
@@ -20,17 +19,10 @@ class Over(Exception):
     """The lease is over: nothing that the attempt does is wanted any more."""
 
 
-class Update(NamedTuple):
-    """What a graph gave, as it was given and as it is sent."""
-
-    values: Mapping[str, Any]
-    struct: Struct
-
-
 class Succeeded(NamedTuple):
     """`update`: a last step, of a graph that returned one."""
 
-    update: Update | None
+    update: jsontext.Text | None
 
 
 class Failed(NamedTuple):
@@ -62,10 +54,10 @@ class Lease(Protocol):
 
     async def start(self) -> Start: ...
 
-    async def commit(self, update: Update) -> None:
+    async def commit(self, update: jsontext.Text) -> None:
         """Make the update the run's next step."""
 
-    async def emit(self, channel: str, data: Update) -> None:
+    async def emit(self, channel: str, data: jsontext.Text) -> None:
         """Show the data to whoever watches the run."""
 
     async def finish(self, outcome: Outcome) -> None:
@@ -164,9 +156,11 @@ class Attempt:
             await self._lease.finish(Failed(*describe(refused)))
 
 
-def checked(update: Any) -> Update:
-    """What a graph gave as an update. Raises TypeError or ValueError that says what is wrong with it."""
-    return Update(update, update_struct(update))
+def checked(update: Any) -> jsontext.Text:
+    """What a graph gave as an update, as JSON text. Raises TypeError or ValueError that says what is wrong with it."""
+    if not isinstance(update, Mapping):
+        raise TypeError(f"a graph's update must be a dict, not {type(update).__name__}")
+    return jsontext.dumps(update)
 
 
 def describe(error: BaseException) -> tuple[str, str]:

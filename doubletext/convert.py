@@ -3,23 +3,26 @@
 Nothing here does I/O. A wrong argument raises ValueError or TypeError before anything is sent.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Error as ProtobufError
-from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from doubletext import types
-from doubletext.structs import from_struct, to_struct
+from doubletext import jsontext, types
+from doubletext.structs import from_struct
 from doubletext.v1 import resources_pb2 as pb
 
 if TYPE_CHECKING:
     from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper
 
 V = TypeVar("V", bound=int)
+READ: Final[ContextVar[Callable[[str], dict[str, Any]]]] = ContextVar("READ", default=jsontext.loads)
+"""How JSON text becomes values. The command line sets `jsontext.read`: it prints each number as it was written."""
+
+
 _MAX_SECONDS: Final = 315_576_000_000
 
 
@@ -62,24 +65,24 @@ IF_THREAD_NOT_EXISTS: Final = Names("if_thread_not_exists", pb.IfThreadNotExists
 CANCEL_ACTION: Final = Names("action", pb.CancelAction)
 
 
-def struct(values: Mapping[str, Any] | None) -> Struct | None:
-    """Return a JSON object as a Struct, and None for None.
+def text(values: Mapping[str, Any] | None) -> str:
+    """Return a JSON object as text, and "" for None.
 
-    Raises TypeError for a value that JSON does not have, and ValueError for a number beyond a double's range or an
+    Raises TypeError for a value that JSON does not have, and ValueError for a number that is not finite, and for an
     object that is nested too deeply.
     """
-    if values is None:
-        return None
-    try:
-        message = to_struct(values)
-        # When a Struct is put into a request, protobuf parses it: at most 100 levels of messages, three for each
-        # object.
-        Struct.FromString(message.SerializeToString())
-    except (ProtobufError, RecursionError):
-        raise ValueError("the JSON object is nested too deeply: about 30 levels are possible") from None
-    except OverflowError as error:
-        raise ValueError(f"the JSON object holds a number beyond a double's range: {error}") from None
-    return message
+    return "" if values is None else jsontext.dumps(values)
+
+
+def values(message: Any, name: str) -> dict[str, Any]:
+    """Return the JSON object that a message has as text, or from a server that does not know that, as a Struct."""
+    if found := getattr(message, f"{name}_json"):
+        return READ.get()(found)
+    return from_struct(getattr(message, name))
+
+
+def values_or_none(message: Any, name: str) -> dict[str, Any] | None:
+    return values(message, name) if getattr(message, f"{name}_json") or message.HasField(name) else None
 
 
 def duration(seconds: float | None) -> Duration | None:
@@ -113,7 +116,7 @@ def thread(message: pb.Thread) -> types.Thread:
     return {
         "thread_id": message.thread_id,
         "status": THREAD_STATUS.name(message.status),
-        "metadata": from_struct(message.metadata),
+        "metadata": values(message, "metadata"),
         "default_strategy": DEFAULT_STRATEGY.name(message.default_strategy),
         "max_queued_runs": message.max_queued_runs,
         "create_time": _time(message, "create_time"),
@@ -131,8 +134,8 @@ def run(message: pb.Run) -> types.Run:
         "assistant_id": message.assistant_id,
         "status": RUN_STATUS.name(message.status),
         "multitask_strategy": STRATEGY.name(message.multitask_strategy),
-        "input": from_struct(message.input),
-        "metadata": from_struct(message.metadata),
+        "input": values(message, "input"),
+        "metadata": values(message, "metadata"),
         "sequence": message.sequence,
         "queue_position": message.queue_position,
         "attempt": message.attempt,
@@ -153,7 +156,7 @@ def state(message: pb.State) -> types.State:
         "thread_id": message.thread_id,
         "step": message.step,
         "run_id": message.run_id,
-        "values": from_struct(message.values),
+        "values": values(message, "values"),
         "create_time": _time(message, "create_time"),
     }
 
@@ -178,10 +181,9 @@ def event(message: pb.Event) -> types.Event:
         }
     elif kind == "step_committed":
         step = message.step_committed
-        update = from_struct(step.update) if step.HasField("update") else None
-        converted["step_committed"] = {"step": step.step, "update": update}
+        converted["step_committed"] = {"step": step.step, "update": values_or_none(step, "update")}
     elif kind == "output":
-        data = from_struct(message.output.data) if message.output.HasField("data") else None
+        data = values_or_none(message.output, "data")
         converted["output"] = {"channel": message.output.channel, "data": data}
     return converted
 
@@ -190,8 +192,8 @@ def assistant(message: pb.Assistant) -> types.Assistant:
     return {
         "assistant_id": message.assistant_id,
         "graph": message.graph,
-        "metadata": from_struct(message.metadata),
-        "config": from_struct(message.config),
+        "metadata": values(message, "metadata"),
+        "config": values(message, "config"),
         "reducers": {key: REDUCER.name(value) for key, value in message.reducers.items()},
         "max_attempts": message.max_attempts,
         "stop_grace": seconds(message.stop_grace) if message.HasField("stop_grace") else None,

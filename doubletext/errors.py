@@ -14,6 +14,7 @@ DoubletextError           any refusal or failure; raised itself for an error tha
 ├── RequestIdReused       an earlier call had the same request id and other content
 ├── InvalidPageToken      the page token was not given by this very request
 ├── EventsTrimmed         some of these events are no longer kept
+├── ValueNotExact         the answer has a value that google.protobuf.Struct cannot hold exactly
 ├── RunInFlight           only a final run can be deleted
 ├── LeaseLost             the worker's lease is over
 ├── QueueFull             the thread has as many pending runs as it may have
@@ -168,6 +169,15 @@ class EventsTrimmed(DoubletextError):
         return self._number("oldest_sequence")
 
 
+class ValueNotExact(DoubletextError):
+    """The answer has a value that google.protobuf.Struct cannot hold exactly. This client asks for text, and never gets
+    this error."""
+
+    @property
+    def path(self) -> str:
+        return self._text("path")
+
+
 class RunInFlight(DoubletextError):
     """The run is pending or running. Cancel it first."""
 
@@ -245,6 +255,7 @@ CLASS_OF: Final[dict[str, type[DoubletextError]]] = {
     "REQUEST_ID_REUSED":   RequestIdReused,
     "INVALID_PAGE_TOKEN":  InvalidPageToken,
     "EVENTS_TRIMMED":      EventsTrimmed,
+    "VALUE_NOT_EXACT":     ValueNotExact,
     "RUN_IN_FLIGHT":       RunInFlight,
     "LEASE_LOST":          LeaseLost,
     "QUEUE_FULL":          QueueFull,

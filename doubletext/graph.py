@@ -9,10 +9,14 @@ import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import cached_property
-from typing import Any, TypeAlias, cast, overload
+from typing import Any, Final, TypeAlias, cast, overload
 
 Json: TypeAlias = dict[str, Any]
 GraphFunction: TypeAlias = Callable[["Context"], AsyncIterator[Mapping[str, Any]] | Awaitable[Mapping[str, Any] | None]]
+
+
+LONGEST_CHANNEL: Final = 1024
+"""Characters of an output's channel."""
 
 
 class Context:
@@ -54,6 +58,11 @@ class Context:
 
     async def emit(self, channel: str, data: Mapping[str, Any]) -> None:
         """Show `data`, a JSON object, to all who watch the run. It is on disk, but it is not part of the state."""
+        if not isinstance(channel, str):
+            raise TypeError(f"a channel is a text, not {channel!r}")
+        if len(channel) > LONGEST_CHANNEL:
+            raise ValueError(f"a channel may have {LONGEST_CHANNEL} characters; this one has {len(channel)}")
+        channel.encode()  # half a surrogate pair cannot be sent
         await self._emit(channel, dict(data))
 
 

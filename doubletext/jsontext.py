@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from doubletext.misfits import DEEPEST, TOO_DEEP, Misfit
 
@@ -52,8 +52,15 @@ class _Unwritable(Exception):
 # Reading
 
 
-def checked(text: Text) -> Text:
-    """Return a JSON object's text without white space around its parts.
+class Checked(NamedTuple):
+    """A JSON object's text without white space around its parts, and how many keys the object has at its top level."""
+
+    text: Text
+    keys: int
+
+
+def checked(text: Text) -> Checked:
+    """Check the text of a JSON object from outside.
 
     Raises ValueError for anything but one JSON object, for a key that an object has twice, for more than DEEPEST levels
     or MOST_VALUES values, and for a number of more than LONGEST_NUMBER characters.
@@ -61,7 +68,7 @@ def checked(text: Text) -> Text:
     if not isinstance(found := _parsed(text), dict):
         raise ValueError(f"is {_kind(found)}; it must be an object")
     _measure(found)
-    return _STRINGS_AND_SPACES.sub(r"\1", text)
+    return Checked(_STRINGS_AND_SPACES.sub(r"\1", text), len(found))
 
 
 def _parsed(text: Text) -> Any:
@@ -200,11 +207,21 @@ def canonical(text: Text) -> Text:
     return _written(_CANONICAL(text), _SORTED)
 
 
+def by_value(text: Text) -> dict[str, Any]:
+    """Read an object so that equal numbers become equal: the double that a number is exactly, else a Number."""
+    found: dict[str, Any] = _BY_VALUE(text)
+    return found
+
+
+def in_ascii(value: Any) -> Text:
+    """Write what `by_value` has read: as text in ASCII, with sorted keys."""
+    return _written(value, _ASCII)
+
+
 def _number_by_value(text: Text) -> float | Number:
-    """Return a number by its value: the double that it is exactly, else a Number in one form for each value."""
     number = float(text)
     if repr(number) == text or _is_exact(text, number):
-        return number
+        return number + 0.0  # no -0.0
     negative, digits, exponent = _decimal(text)
     return Number(f"{'-' * negative}{digits}e{exponent}")
 
@@ -221,6 +238,7 @@ def _canonical_int(text: Text) -> float | Number:
 
 
 _CANONICAL: Final = _decoder(_canonical_int, _canonical_number)
+_BY_VALUE: Final = _decoder(_number_by_value, _number_by_value)
 
 
 # Writing
@@ -232,6 +250,8 @@ def dumps(values: Mapping[str, Any]) -> Text:
     Raises TypeError for a value that JSON does not have. Raises ValueError for a number that is not finite or is too
     long, and for more than DEEPEST levels. Both errors name the place of the value.
     """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"the object is a {type(values).__name__}; it must be a dict")
     try:
         _check_object(values, 1)
     except Misfit as misfit:
@@ -239,22 +259,27 @@ def dumps(values: Mapping[str, Any]) -> Text:
     return written(values)
 
 
-def written(values: Mapping[str, Any]) -> Text:
-    """Return an object as text, whose values are known to be JSON; see `dumps`."""
-    return _written(values, _PLAIN)
+def written(values: Mapping[str, Any], *, sort: bool = False) -> Text:
+    """Return an object as text, whose values are known to be JSON; see `dumps`. `sort`: by the keys."""
+    return _written(values, _SORTED if sort else _PLAIN)
+
+
+def shown(value: Any, *, ascii: bool = False) -> Text:
+    """Write a value of JSON for people, with spaces between its parts."""
+    return _written(value, _SPACED_ASCII if ascii else _SPACED)
 
 
 class _Encoding:
     """Two encoders of the same output: json's, and a slower one for what that does not know."""
 
-    def __init__(self, *, sort: bool) -> None:
+    def __init__(self, *, sort: bool, ascii: bool = False, comma: str = ",", colon: str = ":") -> None:
         def unknown(value: Any) -> Any:
             raise _Unwritable
 
         self.encode = json.JSONEncoder(
-            separators=(",", ":"), sort_keys=sort, ensure_ascii=False, default=unknown, allow_nan=False
+            separators=(comma, colon), sort_keys=sort, ensure_ascii=ascii, default=unknown, allow_nan=False
         ).encode
-        self.sort = sort
+        self.sort, self.comma, self.colon = sort, comma, colon
 
     def parts(self, value: Any) -> Iterator[Text]:
         if isinstance(value, Number):
@@ -264,14 +289,14 @@ class _Encoding:
         elif isinstance(value, Mapping):
             yield "{"
             for index, key in enumerate(sorted(value) if self.sort else value):
-                yield f"{',' if index else ''}{self.encode(key)}:"
+                yield f"{self.comma if index else ''}{self.encode(key)}{self.colon}"
                 yield from self.parts(value[key])
             yield "}"
         elif isinstance(value, (list, tuple)):
             yield "["
             for index, item in enumerate(value):
                 if index:
-                    yield ","
+                    yield self.comma
                 yield from self.parts(item)
             yield "]"
         else:
@@ -280,6 +305,9 @@ class _Encoding:
 
 _PLAIN: Final = _Encoding(sort=False)
 _SORTED: Final = _Encoding(sort=True)
+_ASCII: Final = _Encoding(sort=True, ascii=True)
+_SPACED: Final = _Encoding(sort=False, comma=", ", colon=": ")
+_SPACED_ASCII: Final = _Encoding(sort=False, ascii=True, comma=", ", colon=": ")
 
 
 def _written(values: Any, encoding: _Encoding) -> Text:

@@ -16,10 +16,14 @@ class Misfit(Exception):
         self.problem = problem
         self.keys: list[str | int] = []
 
-    def error(self, path: str) -> TypeError | ValueError:
+    def place(self, path: str) -> str:
+        """Return the value's place, in an object whose place is `path`."""
         for key in reversed(self.keys):
             path = _at(path, key)
-        return self.kind(f"{path or 'the object'} {self.problem}")
+        return path
+
+    def error(self, path: str) -> TypeError | ValueError:
+        return self.kind(f"{self.place(path) or 'the object'} {self.problem}")
 
 
 def _at(path: str, key: str | int) -> str:
@@ -28,4 +32,5 @@ def _at(path: str, key: str | int) -> str:
     if isinstance(key, int):
         return f"{path}[{key}]"
     key = key if len(key) <= 40 else key[:40] + "…"
+    key = key.encode(errors="backslashreplace").decode()  # half a surrogate pair cannot be sent
     return f"{path}.{key}" if path else key

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from doubletext import convert, types
-from doubletext.calls import Connection
+from doubletext.calls import AS_TEXT, Connection
 from doubletext.v1 import run_service_pb2 as pb
 from doubletext.v1.run_service_pb2_grpc import RunServiceStub
 
@@ -54,9 +54,9 @@ class RunsClient:
         request = pb.CreateRunRequest(
             thread_id=thread_id,
             assistant_id=assistant_id,
-            input=convert.struct(input),
+            input_json=convert.text(input),
             multitask_strategy=convert.STRATEGY.or_unspecified(multitask_strategy),
-            metadata=convert.struct(metadata),
+            metadata_json=convert.text(metadata),
             request_id=str(uuid.uuid4()) if request_id is None else request_id,
             if_thread_not_exists=convert.IF_THREAD_NOT_EXISTS.or_unspecified(if_thread_not_exists),
             delay=convert.duration(delay),
@@ -87,7 +87,7 @@ class RunsClient:
         request = pb.ListRunsRequest(
             thread_id=thread_id,
             statuses=convert.RUN_STATUS.values(statuses),
-            metadata=convert.struct(metadata),
+            metadata_json=convert.text(metadata),
             oldest_first=oldest_first,
             page_size=page_size,
         )
@@ -141,7 +141,7 @@ class RunsClient:
         """
         events = self._server.watch(
             lambda after: self._stub.WatchRun(
-                pb.WatchRunRequest(thread_id=thread_id or "", run_id=run_id, after_sequence=after)
+                pb.WatchRunRequest(thread_id=thread_id or "", run_id=run_id, after_sequence=after), metadata=AS_TEXT
             ),
             after_sequence,
         )

@@ -1,44 +1,41 @@
-"""Turn JSON objects into google.protobuf.Struct and back. The client and the server both use this module.
+"""Turn JSON objects into google.protobuf.Struct and back.
 
 Struct has one kind of number, the double. A whole number within ±2^53 comes back as an int, every other number as a
-float.
+float. What a Struct cannot hold exactly is refused: a number that is neither a double nor one's shortest text, and half
+a surrogate pair.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from google.protobuf.struct_pb2 import NULL_VALUE, ListValue, Struct, Value
 
+from doubletext.jsontext import EXACT_INTEGERS, Number
 from doubletext.misfits import DEEPEST, TOO_DEEP, Misfit
 
-_EXACT: Final = 2**53
+_HALF: Final = "has half a surrogate pair, which protobuf cannot carry"
+_NO_DOUBLE: Final = "is a number that no double is exactly"
 
 
 def to_struct(values: Mapping[str, Any]) -> Struct:
     """Return `values`, a JSON object, as a Struct.
 
-    Raises TypeError for a value that JSON does not have. Raises ValueError for a number that is not finite or is too
-    large for a double, and for more than DEEPEST levels. Both errors name the place of the value.
+    Raises TypeError for a value that JSON does not have. Raises ValueError for a value that a Struct cannot hold
+    exactly, and for more than DEEPEST levels. Both errors name the place of the value.
     """
     struct = Struct()
-    fill_struct(struct, values)
+    try:
+        fill_struct(struct, values)
+    except Misfit as misfit:
+        raise misfit.error("") from None
     return struct
 
 
-def update_struct(update: Any) -> Struct:
-    """Return a graph's update as a Struct. Raises TypeError for anything but a dict, and the errors of `to_struct`."""
-    if not isinstance(update, Mapping):
-        raise TypeError(f"a graph's update must be a dict, not {type(update).__name__}")
-    return to_struct(update)
-
-
 def fill_struct(struct: Struct, values: Mapping[str, Any]) -> None:
-    """Set `values` in an empty Struct. Raises the errors of `to_struct`."""
-    try:
-        _fill_object(struct, values, 1)
-    except Misfit as misfit:
-        raise misfit.error("") from None
+    """Set `values` in an empty Struct. Raises Misfit for what `to_struct` raises errors for."""
+    _fill_object(struct, values, 1)
 
 
 def _fill_object(struct: Struct, values: Mapping[str, Any], depth: int) -> None:
@@ -49,16 +46,27 @@ def _fill_object(struct: Struct, values: Mapping[str, Any], depth: int) -> None:
         if type(key) is not str:
             raise Misfit(TypeError, f"has a key that is no string: {key!r}")
         try:
-            _fill(fields[key], value, depth)
+            _fill(_field(fields, key), value, depth)
         except Misfit as misfit:
             misfit.keys.append(key)
             raise
 
 
+def _field(fields: Any, key: str) -> Value:
+    try:
+        value: Value = fields[key]
+    except ValueError:
+        raise Misfit(ValueError, _HALF) from None
+    return value
+
+
 def _fill(target: Value, value: Any, depth: int) -> None:
     kind = type(value)
     if kind is str:
-        target.string_value = value
+        try:
+            target.string_value = value
+        except ValueError:
+            raise Misfit(ValueError, _HALF) from None
     elif kind is int or kind is float:
         target.number_value = _double(value)
     elif kind is bool:
@@ -73,6 +81,8 @@ def _fill(target: Value, value: Any, depth: int) -> None:
         _fill_list(target.list_value, value, depth + 1)
     elif isinstance(value, (str, int, float)):  # subclasses: string enums, numpy's floats
         _fill(target, _plain(value), depth)
+    elif isinstance(value, (Decimal, Number)):
+        raise Misfit(ValueError, _NO_DOUBLE)
     else:
         raise Misfit(TypeError, f"is a {kind.__name__}, which JSON has no form for")
 
@@ -103,6 +113,8 @@ def _double(value: float) -> float:
         double = math.inf
     if not math.isfinite(double):
         raise Misfit(ValueError, "is not a finite number")
+    if double != value and Decimal(repr(double)) != value:
+        raise Misfit(ValueError, _NO_DOUBLE)
     return double
 
 
@@ -137,7 +149,9 @@ def _read(value: Value, depth: int) -> Any:
         return value.string_value
     if kind == "number_value":
         number = _double(value.number_value)
-        return int(number) if number.is_integer() and abs(number) <= _EXACT else number
+        if not number:
+            return -0.0 if math.copysign(1, number) < 0 else 0
+        return int(number) if number.is_integer() and abs(number) <= EXACT_INTEGERS else number
     if kind == "struct_value":
         return _read_object(value.struct_value, depth + 1)
     if kind == "list_value":

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from doubletext import convert, types
-from doubletext.calls import Connection
+from doubletext.calls import AS_TEXT, Connection
 from doubletext.v1 import thread_service_pb2 as pb
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceStub
 
@@ -38,7 +38,7 @@ class ThreadsClient:
         """
         request = pb.CreateThreadRequest(
             thread_id=thread_id,
-            metadata=convert.struct(metadata),
+            metadata_json=convert.text(metadata),
             default_strategy=convert.DEFAULT_STRATEGY.or_absent(default_strategy),
             max_queued_runs=max_queued_runs,
         )
@@ -63,7 +63,7 @@ class ThreadsClient:
         metadata  only threads whose metadata has each of these keys with an equal value
         """
         request = pb.ListThreadsRequest(
-            statuses=convert.THREAD_STATUS.values(statuses), metadata=convert.struct(metadata), page_size=page_size
+            statuses=convert.THREAD_STATUS.values(statuses), metadata_json=convert.text(metadata), page_size=page_size
         )
         return self._server.pages(self._stub.ListThreads, request, lambda page: page.threads, convert.thread)
 
@@ -83,7 +83,7 @@ class ThreadsClient:
         """
         request = pb.UpdateThreadRequest(
             thread_id=thread_id,
-            metadata=convert.struct(metadata),
+            metadata_json=convert.text(metadata),
             default_strategy=convert.DEFAULT_STRATEGY.or_absent(default_strategy),
             max_queued_runs=max_queued_runs,
         )
@@ -113,7 +113,9 @@ class ThreadsClient:
 
         Raises ThreadBusy while a run is in flight, AssistantNotFound. The client does not retry.
         """
-        request = pb.UpdateStateRequest(thread_id=thread_id, values=convert.struct(values), assistant_id=assistant_id)
+        request = pb.UpdateStateRequest(
+            thread_id=thread_id, values_json=convert.text(values), assistant_id=assistant_id
+        )
         return convert.state((await self._server.call(self._stub.UpdateState, request)).state)
 
     async def watch(self, thread_id: str, *, after_sequence: int = 0) -> AsyncGenerator[types.Event, None]:
@@ -125,7 +127,9 @@ class ThreadsClient:
         when the thread is deleted, and EventsTrimmed when some of these events are no longer kept.
         """
         events = self._server.watch(
-            lambda after: self._stub.WatchThread(pb.WatchThreadRequest(thread_id=thread_id, after_sequence=after)),
+            lambda after: self._stub.WatchThread(
+                pb.WatchThreadRequest(thread_id=thread_id, after_sequence=after), metadata=AS_TEXT
+            ),
             after_sequence,
         )
         async with aclosing(events):

@@ -20,7 +20,7 @@ import structlog
 
 from doubletext import convert
 from doubletext.calls import call_once, open_channel
-from doubletext.claiming import Attempt, Failed, Outcome, Over, Start, Update
+from doubletext.claiming import Attempt, Failed, Outcome, Over, Start
 from doubletext.errors import (
     AssistantExists,
     DeadlineExceeded,
@@ -32,7 +32,7 @@ from doubletext.errors import (
     from_rpc_error,
 )
 from doubletext.graph import Graph
-from doubletext.structs import from_struct
+from doubletext.jsontext import Text
 from doubletext.v1 import resources_pb2 as resources
 from doubletext.v1 import worker_service_pb2 as pb
 from doubletext.v1.assistant_service_pb2 import CreateAssistantRequest
@@ -252,18 +252,18 @@ class WorkerLease:
             "assistant_id": run.assistant_id,
             "sequence": run.sequence,
             "attempt": run.attempt,
-            "metadata": from_struct(run.metadata),
+            "metadata": convert.values(run, "metadata"),
         }
-        config = from_struct(assignment.assistant.config)
-        return Start(facts, from_struct(run.input), config, lambda: from_struct(assignment.state.values))
+        config = convert.values(assignment.assistant, "config")
+        return Start(facts, convert.values(run, "input"), config, lambda: convert.values(assignment.state, "values"))
 
-    async def commit(self, update: Update) -> None:
-        request = pb.CommitStepRequest(lease=self._lease, update=update.struct, expected_step=self._next_step)
+    async def commit(self, update: Text) -> None:
+        request = pb.CommitStepRequest(lease=self._lease, update_json=update, expected_step=self._next_step)
         await _insisting(self._stub.CommitStep, request)
         self._next_step += 1
 
-    async def emit(self, channel: str, data: Update) -> None:
-        output = resources.Output(channel=channel, data=data.struct)
+    async def emit(self, channel: str, data: Text) -> None:
+        output = resources.Output(channel=channel, data_json=data)
         await _insisting(self._stub.PublishOutput, pb.PublishOutputRequest(lease=self._lease, outputs=[output]))
 
     async def finish(self, outcome: Outcome) -> None:
@@ -271,7 +271,7 @@ class WorkerLease:
         if isinstance(outcome, Failed):
             request.error.CopyFrom(resources.RunError(type=outcome.type, message=outcome.message))
         else:
-            request.success.CopyFrom(pb.Success(update=outcome.update and outcome.update.struct))
+            request.success.CopyFrom(pb.Success(update_json=outcome.update or ""))
         finished = await _insisting(self._stub.FinishRun, request)
         log.info("finished", run_id=self._lease.run_id, status=convert.RUN_STATUS.name(finished.run.status))
 

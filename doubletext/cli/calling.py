@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 
+from doubletext import convert, jsontext
 from doubletext.cli.exit_codes import EXIT_OF, Exit
 from doubletext.cli.render.show import Show
 from doubletext.client import Client
@@ -24,6 +25,7 @@ def call(
 async def _outcome(
     function: Callable[..., Awaitable[Exit | None]], server: str, show: Show, arguments: dict[str, Any]
 ) -> Exit:
+    convert.READ.set(jsontext.read)
     try:
         with woken_by_signals():
             async with Client(server, retry_for=0) as client:

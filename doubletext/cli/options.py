@@ -19,16 +19,12 @@ class JsonObject(click.ParamType[Json]):
     name = "json"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Json:
-        from doubletext.convert import struct
+        from doubletext import jsontext
 
         try:
-            parsed = json.loads(self._text(value))
-            if not isinstance(parsed, dict):
-                raise ValueError(f"it is a {type(parsed).__name__}")
-            struct(parsed)
-        except (OSError, ValueError, RecursionError) as error:
-            self.fail(f"not a JSON object: {error}", param, ctx)
-        return parsed
+            return jsontext.read(jsontext.checked(self._text(value)).text)
+        except (OSError, ValueError) as error:
+            self.fail(f"not a JSON object: it {error}", param, ctx)
 
     def _text(self, value: str) -> str:
         if value == "-":
@@ -45,14 +41,16 @@ class Pair(click.ParamType[tuple[str, Any]]):
     name = "pair"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
-        from doubletext.convert import struct
+        from doubletext import jsontext
 
         key, sign, text = value.partition("=")
         try:
             if not sign:
                 raise ValueError("it has no '='")
-            struct(pair := {key: json.loads(text)})
-        except (ValueError, RecursionError) as error:
+            pair = jsontext.read(jsontext.checked(f"{{{json.dumps(key)}:{text}}}").text)
+            if len(pair) > 1:
+                raise ValueError("it has several keys")
+        except ValueError as error:
             self.fail(f"{value} is not KEY=JSON (a text is KEY='\"text\"'): {error}", param, ctx)
         return key, pair[key]
 

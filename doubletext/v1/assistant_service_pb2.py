@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%doubletext/v1/assistant_service.proto\x12\rdoubletext.v1\x1a\x1d\x64oubletext/v1/resources.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xc2\x03\n\x16\x43reateAssistantRequest\x12\x19\n\x0c\x61ssistant_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05graph\x18\x02 \x01(\t\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x45\n\x08reducers\x18\x05 \x03(\x0b\x32\x33.doubletext.v1.CreateAssistantRequest.ReducersEntry\x12\x19\n\x0cmax_attempts\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12-\n\nstop_grace\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0brun_timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x1aG\n\rReducersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0e\x32\x16.doubletext.v1.Reducer:\x02\x38\x01\x42\x0f\n\r_assistant_idB\x0f\n\r_max_attempts\"F\n\x17\x43reateAssistantResponse\x12+\n\tassistant\x18\x01 \x01(\x0b\x32\x18.doubletext.v1.Assistant\"+\n\x13GetAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"C\n\x14GetAssistantResponse\x12+\n\tassistant\x18\x01 \x01(\x0b\x32\x18.doubletext.v1.Assistant\">\n\x15ListAssistantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x16ListAssistantsResponse\x12,\n\nassistants\x18\x01 \x03(\x0b\x32\x18.doubletext.v1.Assistant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\".\n\x16\x44\x65leteAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteAssistantResponse2\x8e\x03\n\x10\x41ssistantService\x12`\n\x0f\x43reateAssistant\x12%.doubletext.v1.CreateAssistantRequest\x1a&.doubletext.v1.CreateAssistantResponse\x12W\n\x0cGetAssistant\x12\".doubletext.v1.GetAssistantRequest\x1a#.doubletext.v1.GetAssistantResponse\x12]\n\x0eListAssistants\x12$.doubletext.v1.ListAssistantsRequest\x1a%.doubletext.v1.ListAssistantsResponse\x12`\n\x0f\x44\x65leteAssistant\x12%.doubletext.v1.DeleteAssistantRequest\x1a&.doubletext.v1.DeleteAssistantResponseBX\n\x11\x63om.doubletext.v1P\x01Z1doubletext.example/gen/doubletext/v1;doubletextv1\xaa\x02\rDoubletext.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%doubletext/v1/assistant_service.proto\x12\rdoubletext.v1\x1a\x1d\x64oubletext/v1/resources.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xee\x03\n\x16\x43reateAssistantRequest\x12\x19\n\x0c\x61ssistant_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05graph\x18\x02 \x01(\t\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x45\n\x08reducers\x18\x05 \x03(\x0b\x32\x33.doubletext.v1.CreateAssistantRequest.ReducersEntry\x12\x19\n\x0cmax_attempts\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12-\n\nstop_grace\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0brun_timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rmetadata_json\x18\t \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\n \x01(\t\x1aG\n\rReducersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0e\x32\x16.doubletext.v1.Reducer:\x02\x38\x01\x42\x0f\n\r_assistant_idB\x0f\n\r_max_attempts\"F\n\x17\x43reateAssistantResponse\x12+\n\tassistant\x18\x01 \x01(\x0b\x32\x18.doubletext.v1.Assistant\"+\n\x13GetAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"C\n\x14GetAssistantResponse\x12+\n\tassistant\x18\x01 \x01(\x0b\x32\x18.doubletext.v1.Assistant\">\n\x15ListAssistantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x16ListAssistantsResponse\x12,\n\nassistants\x18\x01 \x03(\x0b\x32\x18.doubletext.v1.Assistant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\".\n\x16\x44\x65leteAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteAssistantResponse2\x8e\x03\n\x10\x41ssistantService\x12`\n\x0f\x43reateAssistant\x12%.doubletext.v1.CreateAssistantRequest\x1a&.doubletext.v1.CreateAssistantResponse\x12W\n\x0cGetAssistant\x12\".doubletext.v1.GetAssistantRequest\x1a#.doubletext.v1.GetAssistantResponse\x12]\n\x0eListAssistants\x12$.doubletext.v1.ListAssistantsRequest\x1a%.doubletext.v1.ListAssistantsResponse\x12`\n\x0f\x44\x65leteAssistant\x12%.doubletext.v1.DeleteAssistantRequest\x1a&.doubletext.v1.DeleteAssistantResponseBX\n\x11\x63om.doubletext.v1P\x01Z1doubletext.example/gen/doubletext/v1;doubletextv1\xaa\x02\rDoubletext.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,23 +38,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEASSISTANTREQUEST_REDUCERSENTRY']._loaded_options = None
   _globals['_CREATEASSISTANTREQUEST_REDUCERSENTRY']._serialized_options = b'8\001'
   _globals['_CREATEASSISTANTREQUEST']._serialized_start=150
-  _globals['_CREATEASSISTANTREQUEST']._serialized_end=600
-  _globals['_CREATEASSISTANTREQUEST_REDUCERSENTRY']._serialized_start=495
-  _globals['_CREATEASSISTANTREQUEST_REDUCERSENTRY']._serialized_end=566
-  _globals['_CREATEASSISTANTRESPONSE']._serialized_start=602
-  _globals['_CREATEASSISTANTRESPONSE']._serialized_end=672
-  _globals['_GETASSISTANTREQUEST']._serialized_start=674
-  _globals['_GETASSISTANTREQUEST']._serialized_end=717
-  _globals['_GETASSISTANTRESPONSE']._serialized_start=719
-  _globals['_GETASSISTANTRESPONSE']._serialized_end=786
-  _globals['_LISTASSISTANTSREQUEST']._serialized_start=788
-  _globals['_LISTASSISTANTSREQUEST']._serialized_end=850
-  _globals['_LISTASSISTANTSRESPONSE']._serialized_start=852
-  _globals['_LISTASSISTANTSRESPONSE']._serialized_end=947
-  _globals['_DELETEASSISTANTREQUEST']._serialized_start=949
-  _globals['_DELETEASSISTANTREQUEST']._serialized_end=995
-  _globals['_DELETEASSISTANTRESPONSE']._serialized_start=997
-  _globals['_DELETEASSISTANTRESPONSE']._serialized_end=1022
-  _globals['_ASSISTANTSERVICE']._serialized_start=1025
-  _globals['_ASSISTANTSERVICE']._serialized_end=1423
+  _globals['_CREATEASSISTANTREQUEST']._serialized_end=644
+  _globals['_CREATEASSISTANTREQUEST_REDUCERSENTRY']._serialized_start=539
+  _globals['_CREATEASSISTANTREQUEST_REDUCERSENTRY']._serialized_end=610
+  _globals['_CREATEASSISTANTRESPONSE']._serialized_start=646
+  _globals['_CREATEASSISTANTRESPONSE']._serialized_end=716
+  _globals['_GETASSISTANTREQUEST']._serialized_start=718
+  _globals['_GETASSISTANTREQUEST']._serialized_end=761
+  _globals['_GETASSISTANTRESPONSE']._serialized_start=763
+  _globals['_GETASSISTANTRESPONSE']._serialized_end=830
+  _globals['_LISTASSISTANTSREQUEST']._serialized_start=832
+  _globals['_LISTASSISTANTSREQUEST']._serialized_end=894
+  _globals['_LISTASSISTANTSRESPONSE']._serialized_start=896
+  _globals['_LISTASSISTANTSRESPONSE']._serialized_end=991
+  _globals['_DELETEASSISTANTREQUEST']._serialized_start=993
+  _globals['_DELETEASSISTANTREQUEST']._serialized_end=1039
+  _globals['_DELETEASSISTANTRESPONSE']._serialized_start=1041
+  _globals['_DELETEASSISTANTRESPONSE']._serialized_end=1066
+  _globals['_ASSISTANTSERVICE']._serialized_start=1069
+  _globals['_ASSISTANTSERVICE']._serialized_end=1467
 # @@protoc_insertion_point(module_scope)

@@ -53,12 +53,18 @@ class CreateAssistantRequest(_message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     STOP_GRACE_FIELD_NUMBER: _builtins.int
     RUN_TIMEOUT_FIELD_NUMBER: _builtins.int
+    METADATA_JSON_FIELD_NUMBER: _builtins.int
+    CONFIG_JSON_FIELD_NUMBER: _builtins.int
     assistant_id: _builtins.str
     """The server makes an id when this is absent."""
     graph: _builtins.str
     """Required. A graph's name has the form of an id: 1 to 128 characters."""
     max_attempts: _builtins.int
     """1 to 100. Absent: 3."""
+    metadata_json: _builtins.str
+    """`metadata` as JSON text: see resources.proto."""
+    config_json: _builtins.str
+    """`config` as JSON text: see resources.proto."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct: ...
     @_builtins.property
@@ -88,10 +94,12 @@ class CreateAssistantRequest(_message.Message):
         max_attempts: _builtins.int | None = ...,
         stop_grace: _duration_pb2.Duration | None = ...,
         run_timeout: _duration_pb2.Duration | None = ...,
+        metadata_json: _builtins.str = ...,
+        config_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_assistant_id", b"_assistant_id", "_max_attempts", b"_max_attempts", "assistant_id", b"assistant_id", "config", b"config", "max_attempts", b"max_attempts", "metadata", b"metadata", "run_timeout", b"run_timeout", "stop_grace", b"stop_grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_assistant_id", b"_assistant_id", "_max_attempts", b"_max_attempts", "assistant_id", b"assistant_id", "config", b"config", "graph", b"graph", "max_attempts", b"max_attempts", "metadata", b"metadata", "reducers", b"reducers", "run_timeout", b"run_timeout", "stop_grace", b"stop_grace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_assistant_id", b"_assistant_id", "_max_attempts", b"_max_attempts", "assistant_id", b"assistant_id", "config", b"config", "config_json", b"config_json", "graph", b"graph", "max_attempts", b"max_attempts", "metadata", b"metadata", "metadata_json", b"metadata_json", "reducers", b"reducers", "run_timeout", b"run_timeout", "stop_grace", b"stop_grace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__assistant_id: _TypeAlias = _typing.Literal["assistant_id"]  # noqa: Y015
     _WhichOneofArgType__assistant_id: _TypeAlias = _typing.Literal["_assistant_id", b"_assistant_id"]  # noqa: Y015

@@ -148,6 +148,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Code: INTERNAL.
     Metadata: reference.
     """
+    ERROR_REASON_VALUE_NOT_EXACT: _ErrorReason.ValueType  # 20
+    """The answer has a value that google.protobuf.Struct cannot hold exactly: a number that is no double, or half a surrogate
+    pair. `path` is its place. Call with the metadata `doubletext-json: text` to get JSON text instead.
+
+    Code: OUT_OF_RANGE.
+    Metadata: path.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo that every error of the service carries. Its `domain` is
@@ -287,6 +294,13 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 19
 
 Code: INTERNAL.
 Metadata: reference.
+"""
+ERROR_REASON_VALUE_NOT_EXACT: ErrorReason.ValueType  # 20
+"""The answer has a value that google.protobuf.Struct cannot hold exactly: a number that is no double, or half a surrogate
+pair. `path` is its place. Call with the metadata `doubletext-json: text` to get JSON text instead.
+
+Code: OUT_OF_RANGE.
+Metadata: path.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

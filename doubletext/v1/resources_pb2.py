@@ -27,7 +27,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64oubletext/v1/resources.proto\x12\rdoubletext.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x02\n\x06Thread\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.doubletext.v1.ThreadStatus\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12:\n\x10\x64\x65\x66\x61ult_strategy\x18\x04 \x01(\x0e\x32 .doubletext.v1.MultitaskStrategy\x12\x17\n\x0fmax_queued_runs\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\ractive_run_id\x18\x08 \x01(\t\x12\x13\n\x0bqueued_runs\x18\t \x01(\x05\")\n\x08RunError\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xff\x04\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x03 \x01(\t\x12(\n\x06status\x18\x04 \x01(\x0e\x32\x18.doubletext.v1.RunStatus\x12<\n\x12multitask_strategy\x18\x05 \x01(\x0e\x32 .doubletext.v1.MultitaskStrategy\x12&\n\x05input\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12)\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x10\n\x08sequence\x18\x08 \x01(\x03\x12\x16\n\x0equeue_position\x18\t \x01(\x05\x12\x0f\n\x07\x61ttempt\x18\n \x01(\x05\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64ue_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x05\x65rror\x18\x0f \x01(\x0b\x32\x17.doubletext.v1.RunError\x12\x15\n\rsuperseded_by\x18\x10 \x01(\t\x12\x0e\n\x06reason\x18\x11 \x01(\t\x12*\n\x07timeout\x18\x12 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tlast_step\x18\x13 \x01(\x03\"\x92\x01\n\x05State\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\'\n\x06values\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xad\x03\n\tAssistant\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\r\n\x05graph\x18\x02 \x01(\t\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x38\n\x08reducers\x18\x05 \x03(\x0b\x32&.doubletext.v1.Assistant.ReducersEntry\x12\x14\n\x0cmax_attempts\x18\x06 \x01(\x05\x12-\n\nstop_grace\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0brun_timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aG\n\rReducersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0e\x32\x16.doubletext.v1.Reducer:\x02\x38\x01\"\x81\x02\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0brun_changed\x18\x05 \x01(\x0b\x32\x19.doubletext.v1.RunChangedH\x00\x12\x36\n\x0estep_committed\x18\x06 \x01(\x0b\x32\x1c.doubletext.v1.StepCommittedH\x00\x12\'\n\x06output\x18\x07 \x01(\x0b\x32\x15.doubletext.v1.OutputH\x00\x42\x06\n\x04kind\"\x81\x01\n\nRunChanged\x12&\n\x04\x66rom\x18\x01 \x01(\x0e\x32\x18.doubletext.v1.RunStatus\x12$\n\x02to\x18\x02 \x01(\x0e\x32\x18.doubletext.v1.RunStatus\x12\x15\n\rsuperseded_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"F\n\rStepCommitted\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\'\n\x06update\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\"@\n\x06Output\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12%\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct*\xb9\x01\n\x11MultitaskStrategy\x12\"\n\x1eMULTITASK_STRATEGY_UNSPECIFIED\x10\x00\x12\x1d\n\x19MULTITASK_STRATEGY_REJECT\x10\x01\x12 \n\x1cMULTITASK_STRATEGY_INTERRUPT\x10\x02\x12\x1f\n\x1bMULTITASK_STRATEGY_ROLLBACK\x10\x03\x12\x1e\n\x1aMULTITASK_STRATEGY_ENQUEUE\x10\x04*\xd1\x01\n\tRunStatus\x12\x1a\n\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATUS_PENDING\x10\x01\x12\x16\n\x12RUN_STATUS_RUNNING\x10\x02\x12\x1a\n\x16RUN_STATUS_INTERRUPTED\x10\x03\x12\x16\n\x12RUN_STATUS_SUCCESS\x10\x04\x12\x14\n\x10RUN_STATUS_ERROR\x10\x05\x12\x16\n\x12RUN_STATUS_TIMEOUT\x10\x06\x12\x16\n\x12RUN_STATUS_DELETED\x10\x07*\x95\x01\n\x0cThreadStatus\x12\x1d\n\x19THREAD_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12THREAD_STATUS_IDLE\x10\x01\x12\x16\n\x12THREAD_STATUS_BUSY\x10\x02\x12\x1d\n\x19THREAD_STATUS_INTERRUPTED\x10\x03\x12\x17\n\x13THREAD_STATUS_ERROR\x10\x04*a\n\x07Reducer\x12\x17\n\x13REDUCER_UNSPECIFIED\x10\x00\x12\x13\n\x0fREDUCER_REPLACE\x10\x01\x12\x12\n\x0eREDUCER_APPEND\x10\x02\x12\x14\n\x10REDUCER_MESSAGES\x10\x03*{\n\x11IfThreadNotExists\x12$\n IF_THREAD_NOT_EXISTS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bIF_THREAD_NOT_EXISTS_REJECT\x10\x01\x12\x1f\n\x1bIF_THREAD_NOT_EXISTS_CREATE\x10\x02*f\n\x0c\x43\x61ncelAction\x12\x1d\n\x19\x43\x41NCEL_ACTION_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43\x41NCEL_ACTION_INTERRUPT\x10\x01\x12\x1a\n\x16\x43\x41NCEL_ACTION_ROLLBACK\x10\x02\x42X\n\x11\x63om.doubletext.v1P\x01Z1doubletext.example/gen/doubletext/v1;doubletextv1\xaa\x02\rDoubletext.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64oubletext/v1/resources.proto\x12\rdoubletext.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x02\n\x06Thread\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.doubletext.v1.ThreadStatus\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12:\n\x10\x64\x65\x66\x61ult_strategy\x18\x04 \x01(\x0e\x32 .doubletext.v1.MultitaskStrategy\x12\x17\n\x0fmax_queued_runs\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\ractive_run_id\x18\x08 \x01(\t\x12\x13\n\x0bqueued_runs\x18\t \x01(\x05\x12\x15\n\rmetadata_json\x18\n \x01(\t\")\n\x08RunError\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xaa\x05\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x03 \x01(\t\x12(\n\x06status\x18\x04 \x01(\x0e\x32\x18.doubletext.v1.RunStatus\x12<\n\x12multitask_strategy\x18\x05 \x01(\x0e\x32 .doubletext.v1.MultitaskStrategy\x12&\n\x05input\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12)\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x10\n\x08sequence\x18\x08 \x01(\x03\x12\x16\n\x0equeue_position\x18\t \x01(\x05\x12\x0f\n\x07\x61ttempt\x18\n \x01(\x05\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64ue_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x05\x65rror\x18\x0f \x01(\x0b\x32\x17.doubletext.v1.RunError\x12\x15\n\rsuperseded_by\x18\x10 \x01(\t\x12\x0e\n\x06reason\x18\x11 \x01(\t\x12*\n\x07timeout\x18\x12 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tlast_step\x18\x13 \x01(\x03\x12\x12\n\ninput_json\x18\x14 \x01(\t\x12\x15\n\rmetadata_json\x18\x15 \x01(\t\"\xa7\x01\n\x05State\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\'\n\x06values\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bvalues_json\x18\x06 \x01(\t\"\xd9\x03\n\tAssistant\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\r\n\x05graph\x18\x02 \x01(\t\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\'\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x38\n\x08reducers\x18\x05 \x03(\x0b\x32&.doubletext.v1.Assistant.ReducersEntry\x12\x14\n\x0cmax_attempts\x18\x06 \x01(\x05\x12-\n\nstop_grace\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0brun_timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmetadata_json\x18\n \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\x0b \x01(\t\x1aG\n\rReducersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0e\x32\x16.doubletext.v1.Reducer:\x02\x38\x01\"\x81\x02\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0brun_changed\x18\x05 \x01(\x0b\x32\x19.doubletext.v1.RunChangedH\x00\x12\x36\n\x0estep_committed\x18\x06 \x01(\x0b\x32\x1c.doubletext.v1.StepCommittedH\x00\x12\'\n\x06output\x18\x07 \x01(\x0b\x32\x15.doubletext.v1.OutputH\x00\x42\x06\n\x04kind\"\x81\x01\n\nRunChanged\x12&\n\x04\x66rom\x18\x01 \x01(\x0e\x32\x18.doubletext.v1.RunStatus\x12$\n\x02to\x18\x02 \x01(\x0e\x32\x18.doubletext.v1.RunStatus\x12\x15\n\rsuperseded_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"[\n\rStepCommitted\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12\'\n\x06update\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x0bupdate_json\x18\x03 \x01(\t\"S\n\x06Output\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12%\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x11\n\tdata_json\x18\x03 \x01(\t*\xb9\x01\n\x11MultitaskStrategy\x12\"\n\x1eMULTITASK_STRATEGY_UNSPECIFIED\x10\x00\x12\x1d\n\x19MULTITASK_STRATEGY_REJECT\x10\x01\x12 \n\x1cMULTITASK_STRATEGY_INTERRUPT\x10\x02\x12\x1f\n\x1bMULTITASK_STRATEGY_ROLLBACK\x10\x03\x12\x1e\n\x1aMULTITASK_STRATEGY_ENQUEUE\x10\x04*\xd1\x01\n\tRunStatus\x12\x1a\n\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATUS_PENDING\x10\x01\x12\x16\n\x12RUN_STATUS_RUNNING\x10\x02\x12\x1a\n\x16RUN_STATUS_INTERRUPTED\x10\x03\x12\x16\n\x12RUN_STATUS_SUCCESS\x10\x04\x12\x14\n\x10RUN_STATUS_ERROR\x10\x05\x12\x16\n\x12RUN_STATUS_TIMEOUT\x10\x06\x12\x16\n\x12RUN_STATUS_DELETED\x10\x07*\x95\x01\n\x0cThreadStatus\x12\x1d\n\x19THREAD_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12THREAD_STATUS_IDLE\x10\x01\x12\x16\n\x12THREAD_STATUS_BUSY\x10\x02\x12\x1d\n\x19THREAD_STATUS_INTERRUPTED\x10\x03\x12\x17\n\x13THREAD_STATUS_ERROR\x10\x04*a\n\x07Reducer\x12\x17\n\x13REDUCER_UNSPECIFIED\x10\x00\x12\x13\n\x0fREDUCER_REPLACE\x10\x01\x12\x12\n\x0eREDUCER_APPEND\x10\x02\x12\x14\n\x10REDUCER_MESSAGES\x10\x03*{\n\x11IfThreadNotExists\x12$\n IF_THREAD_NOT_EXISTS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bIF_THREAD_NOT_EXISTS_REJECT\x10\x01\x12\x1f\n\x1bIF_THREAD_NOT_EXISTS_CREATE\x10\x02*f\n\x0c\x43\x61ncelAction\x12\x1d\n\x19\x43\x41NCEL_ACTION_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43\x41NCEL_ACTION_INTERRUPT\x10\x01\x12\x1a\n\x16\x43\x41NCEL_ACTION_ROLLBACK\x10\x02\x42X\n\x11\x63om.doubletext.v1P\x01Z1doubletext.example/gen/doubletext/v1;doubletextv1\xaa\x02\rDoubletext.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,36 +37,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.doubletext.v1P\001Z1doubletext.example/gen/doubletext/v1;doubletextv1\252\002\rDoubletext.V1'
   _globals['_ASSISTANT_REDUCERSENTRY']._loaded_options = None
   _globals['_ASSISTANT_REDUCERSENTRY']._serialized_options = b'8\001'
-  _globals['_MULTITASKSTRATEGY']._serialized_start=2285
-  _globals['_MULTITASKSTRATEGY']._serialized_end=2470
-  _globals['_RUNSTATUS']._serialized_start=2473
-  _globals['_RUNSTATUS']._serialized_end=2682
-  _globals['_THREADSTATUS']._serialized_start=2685
-  _globals['_THREADSTATUS']._serialized_end=2834
-  _globals['_REDUCER']._serialized_start=2836
-  _globals['_REDUCER']._serialized_end=2933
-  _globals['_IFTHREADNOTEXISTS']._serialized_start=2935
-  _globals['_IFTHREADNOTEXISTS']._serialized_end=3058
-  _globals['_CANCELACTION']._serialized_start=3060
-  _globals['_CANCELACTION']._serialized_end=3162
+  _globals['_MULTITASKSTRATEGY']._serialized_start=2456
+  _globals['_MULTITASKSTRATEGY']._serialized_end=2641
+  _globals['_RUNSTATUS']._serialized_start=2644
+  _globals['_RUNSTATUS']._serialized_end=2853
+  _globals['_THREADSTATUS']._serialized_start=2856
+  _globals['_THREADSTATUS']._serialized_end=3005
+  _globals['_REDUCER']._serialized_start=3007
+  _globals['_REDUCER']._serialized_end=3104
+  _globals['_IFTHREADNOTEXISTS']._serialized_start=3106
+  _globals['_IFTHREADNOTEXISTS']._serialized_end=3229
+  _globals['_CANCELACTION']._serialized_start=3231
+  _globals['_CANCELACTION']._serialized_end=3333
   _globals['_THREAD']._serialized_start=144
-  _globals['_THREAD']._serialized_end=486
-  _globals['_RUNERROR']._serialized_start=488
-  _globals['_RUNERROR']._serialized_end=529
-  _globals['_RUN']._serialized_start=532
-  _globals['_RUN']._serialized_end=1171
-  _globals['_STATE']._serialized_start=1174
-  _globals['_STATE']._serialized_end=1320
-  _globals['_ASSISTANT']._serialized_start=1323
-  _globals['_ASSISTANT']._serialized_end=1752
-  _globals['_ASSISTANT_REDUCERSENTRY']._serialized_start=1681
-  _globals['_ASSISTANT_REDUCERSENTRY']._serialized_end=1752
-  _globals['_EVENT']._serialized_start=1755
-  _globals['_EVENT']._serialized_end=2012
-  _globals['_RUNCHANGED']._serialized_start=2015
-  _globals['_RUNCHANGED']._serialized_end=2144
-  _globals['_STEPCOMMITTED']._serialized_start=2146
-  _globals['_STEPCOMMITTED']._serialized_end=2216
-  _globals['_OUTPUT']._serialized_start=2218
-  _globals['_OUTPUT']._serialized_end=2282
+  _globals['_THREAD']._serialized_end=509
+  _globals['_RUNERROR']._serialized_start=511
+  _globals['_RUNERROR']._serialized_end=552
+  _globals['_RUN']._serialized_start=555
+  _globals['_RUN']._serialized_end=1237
+  _globals['_STATE']._serialized_start=1240
+  _globals['_STATE']._serialized_end=1407
+  _globals['_ASSISTANT']._serialized_start=1410
+  _globals['_ASSISTANT']._serialized_end=1883
+  _globals['_ASSISTANT_REDUCERSENTRY']._serialized_start=1812
+  _globals['_ASSISTANT_REDUCERSENTRY']._serialized_end=1883
+  _globals['_EVENT']._serialized_start=1886
+  _globals['_EVENT']._serialized_end=2143
+  _globals['_RUNCHANGED']._serialized_start=2146
+  _globals['_RUNCHANGED']._serialized_end=2275
+  _globals['_STEPCOMMITTED']._serialized_start=2277
+  _globals['_STEPCOMMITTED']._serialized_end=2368
+  _globals['_OUTPUT']._serialized_start=2370
+  _globals['_OUTPUT']._serialized_end=2453
 # @@protoc_insertion_point(module_scope)

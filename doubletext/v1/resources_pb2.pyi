@@ -20,8 +20,17 @@ RPC may also answer:
 Ids. The server makes ids as UUIDv7 text. A client may give the ids of threads and assistants itself:
 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
 
-JSON objects are google.protobuf.Struct. Numbers are doubles: integers beyond 2^53 lose digits, and NaN and the infinities
-are refused. Objects and lists are nested at most 30 levels deep. The order of keys is not kept.
+JSON. Users' objects are google.protobuf.Struct `x`, and beside it `x_json`, the same object as JSON text, which is kept to
+the letter: each number as it was written (up to 4300 characters), the order of keys, every string. White space around
+values, and how a string is escaped, are not kept. In a request give one of the two; an empty `x_json` is absent. Answers
+fill `x_json` instead of `x` when the call has the metadata `doubletext-json: text`, or gives any `x_json`.
+A Struct has no number but the double, and no half surrogate pairs. A number that is not exactly a double, nor a double's
+shortest text (as 0.1 is), does not fit. Where an answer would have to put such a value into a Struct, GetRun, GetState,
+GetThread and JoinRun fail with OUT_OF_RANGE VALUE_NOT_EXACT; lists, streams, ClaimRun and the answers of writing calls
+leave that `x` absent and fill `x_json`.
+Objects and lists are nested at most 30 levels deep, and hold at most 250 000 values. A key may be in an object once. NaN
+and the infinities are refused. Objects are compared by value (request_id, expected_step, outcomes, filters): 1, 1.0 and
+1e0 are equal, and so are objects whose keys stand in another order.
 
 Durability. What an answer reports as written is on disk (SQLite, WAL, synchronous=FULL) before the server sends the
 answer.
@@ -264,6 +273,7 @@ class Thread(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ACTIVE_RUN_ID_FIELD_NUMBER: _builtins.int
     QUEUED_RUNS_FIELD_NUMBER: _builtins.int
+    METADATA_JSON_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     status: Global___ThreadStatus.ValueType
     default_strategy: Global___MultitaskStrategy.ValueType
@@ -274,6 +284,8 @@ class Thread(_message.Message):
     """The running run. Empty when no run is running."""
     queued_runs: _builtins.int
     """The number of pending runs, including the delayed ones."""
+    metadata_json: _builtins.str
+    """`metadata` as JSON text: see resources.proto."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct: ...
     @_builtins.property
@@ -294,10 +306,11 @@ class Thread(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         active_run_id: _builtins.str = ...,
         queued_runs: _builtins.int = ...,
+        metadata_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "metadata", b"metadata", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_run_id", b"active_run_id", "create_time", b"create_time", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "queued_runs", b"queued_runs", "status", b"status", "thread_id", b"thread_id", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_run_id", b"active_run_id", "create_time", b"create_time", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "queued_runs", b"queued_runs", "status", b"status", "thread_id", b"thread_id", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -354,6 +367,8 @@ class Run(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     LAST_STEP_FIELD_NUMBER: _builtins.int
+    INPUT_JSON_FIELD_NUMBER: _builtins.int
+    METADATA_JSON_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     thread_id: _builtins.str
     assistant_id: _builtins.str
@@ -375,6 +390,10 @@ class Run(_message.Message):
     """
     last_step: _builtins.int
     """The number of the newest step that this run made. The input is the run's first step. 0 when the run made no step."""
+    input_json: _builtins.str
+    """`input` as JSON text: see resources.proto."""
+    metadata_json: _builtins.str
+    """`metadata` as JSON text: see resources.proto."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """Becomes the run's first step when the run starts. Absent once the run is DELETED."""
@@ -425,10 +444,12 @@ class Run(_message.Message):
         reason: _builtins.str = ...,
         timeout: _duration_pb2.Duration | None = ...,
         last_step: _builtins.int = ...,
+        input_json: _builtins.str = ...,
+        metadata_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "error", b"error", "input", b"input", "metadata", b"metadata", "start_time", b"start_time", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "attempt", b"attempt", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "error", b"error", "input", b"input", "last_step", b"last_step", "metadata", b"metadata", "multitask_strategy", b"multitask_strategy", "queue_position", b"queue_position", "reason", b"reason", "run_id", b"run_id", "sequence", b"sequence", "start_time", b"start_time", "status", b"status", "superseded_by", b"superseded_by", "thread_id", b"thread_id", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "attempt", b"attempt", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "error", b"error", "input", b"input", "input_json", b"input_json", "last_step", b"last_step", "metadata", b"metadata", "metadata_json", b"metadata_json", "multitask_strategy", b"multitask_strategy", "queue_position", b"queue_position", "reason", b"reason", "run_id", b"run_id", "sequence", b"sequence", "start_time", b"start_time", "status", b"status", "superseded_by", b"superseded_by", "thread_id", b"thread_id", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -445,11 +466,14 @@ class State(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    VALUES_JSON_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     step: _builtins.int
     """0 is the empty state before the first step."""
     run_id: _builtins.str
     """The run that made this step. Empty for a step of UpdateState and for step 0."""
+    values_json: _builtins.str
+    """`values` as JSON text: see resources.proto."""
     @_builtins.property
     def values(self) -> _struct_pb2.Struct: ...
     @_builtins.property
@@ -464,10 +488,11 @@ class State(_message.Message):
         run_id: _builtins.str = ...,
         values: _struct_pb2.Struct | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        values_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "run_id", b"run_id", "step", b"step", "thread_id", b"thread_id", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "run_id", b"run_id", "step", b"step", "thread_id", b"thread_id", "values", b"values", "values_json", b"values_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -510,6 +535,8 @@ class Assistant(_message.Message):
     STOP_GRACE_FIELD_NUMBER: _builtins.int
     RUN_TIMEOUT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    METADATA_JSON_FIELD_NUMBER: _builtins.int
+    CONFIG_JSON_FIELD_NUMBER: _builtins.int
     assistant_id: _builtins.str
     graph: _builtins.str
     """The graph that executes the assistant's runs: one that the server loaded, or one that workers claim."""
@@ -517,6 +544,10 @@ class Assistant(_message.Message):
     """How many attempts a run has. When the executor dies or falls silent during the last one, the run ends ERROR. 3 unless
     given.
     """
+    metadata_json: _builtins.str
+    """`metadata` as JSON text: see resources.proto."""
+    config_json: _builtins.str
+    """`config` as JSON text: see resources.proto."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct: ...
     @_builtins.property
@@ -549,10 +580,12 @@ class Assistant(_message.Message):
         stop_grace: _duration_pb2.Duration | None = ...,
         run_timeout: _duration_pb2.Duration | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        metadata_json: _builtins.str = ...,
+        config_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "create_time", b"create_time", "metadata", b"metadata", "run_timeout", b"run_timeout", "stop_grace", b"stop_grace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "config", b"config", "create_time", b"create_time", "graph", b"graph", "max_attempts", b"max_attempts", "metadata", b"metadata", "reducers", b"reducers", "run_timeout", b"run_timeout", "stop_grace", b"stop_grace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "config", b"config", "config_json", b"config_json", "create_time", b"create_time", "graph", b"graph", "max_attempts", b"max_attempts", "metadata", b"metadata", "metadata_json", b"metadata_json", "reducers", b"reducers", "run_timeout", b"run_timeout", "stop_grace", b"stop_grace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -641,7 +674,10 @@ class StepCommitted(_message.Message):
 
     STEP_FIELD_NUMBER: _builtins.int
     UPDATE_FIELD_NUMBER: _builtins.int
+    UPDATE_JSON_FIELD_NUMBER: _builtins.int
     step: _builtins.int
+    update_json: _builtins.str
+    """`update` as JSON text: see resources.proto."""
     @_builtins.property
     def update(self) -> _struct_pb2.Struct:
         """The step's update, before the reducers are applied. Absent once the run was rolled back."""
@@ -651,10 +687,11 @@ class StepCommitted(_message.Message):
         *,
         step: _builtins.int = ...,
         update: _struct_pb2.Struct | None = ...,
+        update_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["step", b"step", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["step", b"step", "update", b"update", "update_json", b"update_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -668,7 +705,11 @@ class Output(_message.Message):
 
     CHANNEL_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    DATA_JSON_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
+    """At most 1024 characters."""
+    data_json: _builtins.str
+    """`data` as JSON text: see resources.proto."""
     @_builtins.property
     def data(self) -> _struct_pb2.Struct:
         """Absent once the run was rolled back."""
@@ -678,10 +719,11 @@ class Output(_message.Message):
         *,
         channel: _builtins.str = ...,
         data: _struct_pb2.Struct | None = ...,
+        data_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "data", b"data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "data", b"data", "data_json", b"data_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

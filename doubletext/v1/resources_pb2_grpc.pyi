@@ -20,8 +20,17 @@ RPC may also answer:
 Ids. The server makes ids as UUIDv7 text. A client may give the ids of threads and assistants itself:
 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
 
-JSON objects are google.protobuf.Struct. Numbers are doubles: integers beyond 2^53 lose digits, and NaN and the infinities
-are refused. Objects and lists are nested at most 30 levels deep. The order of keys is not kept.
+JSON. Users' objects are google.protobuf.Struct `x`, and beside it `x_json`, the same object as JSON text, which is kept to
+the letter: each number as it was written (up to 4300 characters), the order of keys, every string. White space around
+values, and how a string is escaped, are not kept. In a request give one of the two; an empty `x_json` is absent. Answers
+fill `x_json` instead of `x` when the call has the metadata `doubletext-json: text`, or gives any `x_json`.
+A Struct has no number but the double, and no half surrogate pairs. A number that is not exactly a double, nor a double's
+shortest text (as 0.1 is), does not fit. Where an answer would have to put such a value into a Struct, GetRun, GetState,
+GetThread and JoinRun fail with OUT_OF_RANGE VALUE_NOT_EXACT; lists, streams, ClaimRun and the answers of writing calls
+leave that `x` absent and fill `x_json`.
+Objects and lists are nested at most 30 levels deep, and hold at most 250 000 values. A key may be in an object once. NaN
+and the infinities are refused. Objects are compared by value (request_id, expected_step, outcomes, filters): 1, 1.0 and
+1e0 are equal, and so are objects whose keys stand in another order.
 
 Durability. What an answer reports as written is on disk (SQLite, WAL, synchronous=FULL) before the server sends the
 answer.

@@ -34,6 +34,8 @@ class CreateRunRequest(_message.Message):
     IF_THREAD_NOT_EXISTS_FIELD_NUMBER: _builtins.int
     DELAY_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    INPUT_JSON_FIELD_NUMBER: _builtins.int
+    METADATA_JSON_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """Required."""
     assistant_id: _builtins.str
@@ -44,6 +46,10 @@ class CreateRunRequest(_message.Message):
     of the thread, unless set otherwise. It has the form of an id: 1 to 128 characters.
     """
     if_thread_not_exists: _resources_pb2.IfThreadNotExists.ValueType
+    input_json: _builtins.str
+    """`input` as JSON text: see resources.proto."""
+    metadata_json: _builtins.str
+    """`metadata` as JSON text: see resources.proto."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """Becomes the run's first step when the run starts. Absent: the empty object."""
@@ -72,10 +78,12 @@ class CreateRunRequest(_message.Message):
         if_thread_not_exists: _resources_pb2.IfThreadNotExists.ValueType = ...,
         delay: _duration_pb2.Duration | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        input_json: _builtins.str = ...,
+        metadata_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "delay", b"delay", "input", b"input", "metadata", b"metadata", "request_id", b"request_id", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "assistant_id", b"assistant_id", "delay", b"delay", "if_thread_not_exists", b"if_thread_not_exists", "input", b"input", "metadata", b"metadata", "multitask_strategy", b"multitask_strategy", "request_id", b"request_id", "thread_id", b"thread_id", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "assistant_id", b"assistant_id", "delay", b"delay", "if_thread_not_exists", b"if_thread_not_exists", "input", b"input", "input_json", b"input_json", "metadata", b"metadata", "metadata_json", b"metadata_json", "multitask_strategy", b"multitask_strategy", "request_id", b"request_id", "thread_id", b"thread_id", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__request_id: _TypeAlias = _typing.Literal["request_id"]  # noqa: Y015
     _WhichOneofArgType__request_id: _TypeAlias = _typing.Literal["_request_id", b"_request_id"]  # noqa: Y015
@@ -164,12 +172,15 @@ class ListRunsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    METADATA_JSON_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """Required."""
     oldest_first: _builtins.bool
     page_size: _builtins.int
     """1 to 1000. 0: 100. A page also ends once its runs reach 2 MiB."""
     page_token: _builtins.str
+    metadata_json: _builtins.str
+    """`metadata` as JSON text: see resources.proto."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_resources_pb2.RunStatus.ValueType]:
         """Only runs with one of these statuses, at most 16. Empty: all runs."""
@@ -187,10 +198,11 @@ class ListRunsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         metadata: _struct_pb2.Struct | None = ...,
+        metadata_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "oldest_first", b"oldest_first", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "metadata_json", b"metadata_json", "oldest_first", b"oldest_first", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,11 +28,14 @@ class CreateThreadRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     DEFAULT_STRATEGY_FIELD_NUMBER: _builtins.int
     MAX_QUEUED_RUNS_FIELD_NUMBER: _builtins.int
+    METADATA_JSON_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The server makes an id when this is absent."""
     default_strategy: _resources_pb2.MultitaskStrategy.ValueType
     max_queued_runs: _builtins.int
     """1 to 10 000. 0 or absent: the server's limit."""
+    metadata_json: _builtins.str
+    """`metadata` as JSON text: see resources.proto."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
         """Up to 100 keys."""
@@ -44,10 +47,11 @@ class CreateThreadRequest(_message.Message):
         metadata: _struct_pb2.Struct | None = ...,
         default_strategy: _resources_pb2.MultitaskStrategy.ValueType | None = ...,
         max_queued_runs: _builtins.int | None = ...,
+        metadata_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "_thread_id", b"_thread_id", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "thread_id", b"thread_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "_thread_id", b"_thread_id", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "_thread_id", b"_thread_id", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__default_strategy: _TypeAlias = _typing.Literal["default_strategy"]  # noqa: Y015
     _WhichOneofArgType__default_strategy: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy"]  # noqa: Y015
@@ -131,9 +135,12 @@ class ListThreadsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    METADATA_JSON_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """1 to 1000. 0: 100. A page also ends once its threads reach 2 MiB."""
     page_token: _builtins.str
+    metadata_json: _builtins.str
+    """`metadata` as JSON text: see resources.proto."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_resources_pb2.ThreadStatus.ValueType]:
         """Only threads with one of these statuses, at most 16. Empty: all threads."""
@@ -149,10 +156,11 @@ class ListThreadsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         metadata: _struct_pb2.Struct | None = ...,
+        metadata_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "metadata_json", b"metadata_json", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -190,11 +198,14 @@ class UpdateThreadRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     DEFAULT_STRATEGY_FIELD_NUMBER: _builtins.int
     MAX_QUEUED_RUNS_FIELD_NUMBER: _builtins.int
+    METADATA_JSON_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     default_strategy: _resources_pb2.MultitaskStrategy.ValueType
     """UNSPECIFIED, when given: the server's default again."""
     max_queued_runs: _builtins.int
     """0, when given: the server's limit again."""
+    metadata_json: _builtins.str
+    """`metadata` as JSON text: see resources.proto."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
         """Replaces the old metadata as a whole. Up to 100 keys."""
@@ -206,10 +217,11 @@ class UpdateThreadRequest(_message.Message):
         metadata: _struct_pb2.Struct | None = ...,
         default_strategy: _resources_pb2.MultitaskStrategy.ValueType | None = ...,
         max_queued_runs: _builtins.int | None = ...,
+        metadata_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__default_strategy: _TypeAlias = _typing.Literal["default_strategy"]  # noqa: Y015
     _WhichOneofArgType__default_strategy: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy"]  # noqa: Y015
@@ -378,9 +390,12 @@ class UpdateStateRequest(_message.Message):
     THREAD_ID_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     ASSISTANT_ID_FIELD_NUMBER: _builtins.int
+    VALUES_JSON_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     assistant_id: _builtins.str
     """The assistant whose reducers apply. Absent: the default reducers (see Assistant.reducers)."""
+    values_json: _builtins.str
+    """`values` as JSON text: see resources.proto."""
     @_builtins.property
     def values(self) -> _struct_pb2.Struct:
         """Required. An empty object makes a step too."""
@@ -391,10 +406,11 @@ class UpdateStateRequest(_message.Message):
         thread_id: _builtins.str = ...,
         values: _struct_pb2.Struct | None = ...,
         assistant_id: _builtins.str | None = ...,
+        values_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_assistant_id", b"_assistant_id", "assistant_id", b"assistant_id", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_assistant_id", b"_assistant_id", "assistant_id", b"assistant_id", "thread_id", b"thread_id", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_assistant_id", b"_assistant_id", "assistant_id", b"assistant_id", "thread_id", b"thread_id", "values", b"values", "values_json", b"values_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__assistant_id: _TypeAlias = _typing.Literal["assistant_id"]  # noqa: Y015
     _WhichOneofArgType__assistant_id: _TypeAlias = _typing.Literal["_assistant_id", b"_assistant_id"]  # noqa: Y015

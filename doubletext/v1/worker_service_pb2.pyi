@@ -125,6 +125,9 @@ class Success(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     UPDATE_FIELD_NUMBER: _builtins.int
+    UPDATE_JSON_FIELD_NUMBER: _builtins.int
+    update_json: _builtins.str
+    """`update` as JSON text: see resources.proto."""
     @_builtins.property
     def update(self) -> _struct_pb2.Struct:
         """A last step, which is in the same commit as the end of the run. Absent: no last step."""
@@ -133,10 +136,11 @@ class Success(_message.Message):
         self,
         *,
         update: _struct_pb2.Struct | None = ...,
+        update_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["update", b"update", "update_json", b"update_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -203,11 +207,14 @@ class CommitStepRequest(_message.Message):
     LEASE_FIELD_NUMBER: _builtins.int
     UPDATE_FIELD_NUMBER: _builtins.int
     EXPECTED_STEP_FIELD_NUMBER: _builtins.int
+    UPDATE_JSON_FIELD_NUMBER: _builtins.int
     expected_step: _builtins.int
     """The number that the step shall have. The first step of an assignment has the number `run.last_step` plus one, and so on.
     The server recognises a repeated call by the same number with the same update, whichever attempt of the run made the
     step.
     """
+    update_json: _builtins.str
+    """`update` as JSON text: see resources.proto."""
     @_builtins.property
     def lease(self) -> Global___Lease: ...
     @_builtins.property
@@ -218,10 +225,11 @@ class CommitStepRequest(_message.Message):
         lease: Global___Lease | None = ...,
         update: _struct_pb2.Struct | None = ...,
         expected_step: _builtins.int | None = ...,
+        update_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_step", b"_expected_step", "expected_step", b"expected_step", "lease", b"lease", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_step", b"_expected_step", "expected_step", b"expected_step", "lease", b"lease", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_step", b"_expected_step", "expected_step", b"expected_step", "lease", b"lease", "update", b"update", "update_json", b"update_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_step: _TypeAlias = _typing.Literal["expected_step"]  # noqa: Y015
     _WhichOneofArgType__expected_step: _TypeAlias = _typing.Literal["_expected_step", b"_expected_step"]  # noqa: Y015

@@ -10,7 +10,7 @@ Refusal
 ├── RunInFlight           DeleteRun before the run is final
 ├── LeaseLost             a call of an attempt that no longer holds its run
 ├── QueueFull
-├── InvalidField · InvalidPageToken · EventsTrimmed
+├── InvalidField · InvalidPageToken · EventsTrimmed · ValueNotExact
 ├── TooLarge · Overloaded
 └── NotReady              starting, stopping, or unable to write
 
@@ -136,6 +136,13 @@ class EventsTrimmed(Refusal):
     template = (
         "events after {after_sequence} of thread '{thread_id}' are no longer all kept, the oldest being "
         "{oldest_sequence}; read the state, and watch from there"
+    )
+
+
+class ValueNotExact(Refusal):
+    template = (
+        "google.protobuf.Struct cannot hold the value of {path} exactly; "
+        "call with the metadata 'doubletext-json: text' to get JSON text instead"
     )
 
 

@@ -148,7 +148,8 @@ class ThreadView:
               adds one run at most, so that these are enough to say which run is next, before the move and after it.
     named     the run that the command names, in flight or not, or its tombstone
     repeated  the earlier call with the command's request_id
-    committed_update  of CommitStep: the update that the run has already committed under `expected_step`, if any
+    committed_update  of CommitStep: the update that the run has already committed under `expected_step`, if any. One
+              that equals the command's as JSON is given as the command spells it.
     whole     whether `runs` are known to be all in flight
     unlisted  of AdmitRun and UpdateState: how many runs are in flight beyond those in `runs`
     unlisted_ahead    of AdmitRun: how many of the unlisted runs come before the run that is to be admitted

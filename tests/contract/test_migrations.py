@@ -69,7 +69,7 @@ async def test_a_file_of_version_1_opens_with_what_ran_and_what_was_awaited(
     assert (record.run.status, record.run.epoch, record.run.last_step) == (S.RUNNING, 1, 2)
     assert (record.run.worker_id, record.run.lease_expires, record.run.outcome_digest) == (None, None, None)
     assert (record.input, record.metadata) == ('{"i":1}', '{"m":1}')
-    assert (await store.state("t")).values == {"i": 1, "s": 2}
+    assert (await store.state("t")).values == '{"i":1,"s":2}'
     assert (await store.thread("t")).thread.stopping is None
     until = clock.now + SECOND
     assert (await store.thread("u")).thread.stopping == StoppingAttempt("s", 1, until, until)

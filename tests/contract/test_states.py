@@ -2,10 +2,12 @@
 
 import asyncio
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from doubletext.jsontext import loads
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import DEFAULT_REDUCERS, Assistant, Reducers
 from doubletext_statemachine.state import Change, fold
@@ -28,7 +30,7 @@ class Log:
             for step in range(len(self.steps) + 1):
                 assert await hand.values(step) == self.state(step), step
         read = [page async for page in pages(lambda after: hand.store.states("t", 4, after))]
-        listed = {state.step: state.values for page in read for state in page}
+        listed = {state.step: loads(state.values) for page in read for state in page}
         assert listed == {step: self.state(step) for step in range(1, len(self.steps) + 1)}
         _, raw = await hand.store.start_of("t", "no run")
         assert raw.values() == self.state(len(self.steps))
@@ -165,20 +167,29 @@ async def test_reading_an_old_state_again_and_again_adds_no_snapshot_at_each_new
     assert await snapshots(sqlite) == made
 
 
+def hold_snapshots(sqlite: SqliteHand, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
+    """Hold the next snapshot between its reading and its writing: it has been read once the first event is set, and is
+    written once the second one is."""
+    entered, go_on = asyncio.Event(), asyncio.Event()
+    writer: Any = sqlite.store.writer  # type: ignore[attr-defined]
+    run = writer.run
+
+    async def held(work: Callable[..., Any], *more: Any) -> Any:
+        if getattr(getattr(work, "func", None), "__name__", "") == "_add_snapshot":
+            entered.set()
+            await go_on.wait()
+        return await run(work, *more)
+
+    monkeypatch.setattr(writer, "run", held)
+    return entered, go_on
+
+
 async def test_a_snapshot_of_a_deleted_thread_does_not_get_into_the_next_one_of_its_name(
     sqlite: SqliteHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entered, go_on = asyncio.Event(), asyncio.Event()
-    to_thread = asyncio.to_thread
-
-    async def held(*args: Any, **more: Any) -> Any:
-        entered.set()
-        await go_on.wait()
-        return await to_thread(*args, **more)
-
     await sqlite.create()
     await sqlite.update({"old": "x" * 70_000})
-    monkeypatch.setattr(asyncio, "to_thread", held)
+    entered, go_on = hold_snapshots(sqlite, monkeypatch)
     await sqlite.store.state("t")
     await entered.wait()
     sqlite.clock.now += 1
@@ -193,18 +204,10 @@ async def test_a_snapshot_of_a_deleted_thread_does_not_get_into_the_next_one_of_
 async def test_a_snapshot_of_steps_that_were_cut_off_meanwhile_is_not_kept(
     sqlite: SqliteHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entered, go_on = asyncio.Event(), asyncio.Event()
-    to_thread = asyncio.to_thread
-
-    async def held(*args: Any, **more: Any) -> Any:
-        entered.set()
-        await go_on.wait()
-        return await to_thread(*args, **more)
-
     await sqlite.create()
     await sqlite.admit("r", given={MARKER: "x" * 70_000})
     await sqlite.claim()
-    monkeypatch.setattr(asyncio, "to_thread", held)
+    entered, go_on = hold_snapshots(sqlite, monkeypatch)
     await sqlite.store.state("t")
     await entered.wait()
     await sqlite.cancel("r", rollback=True)

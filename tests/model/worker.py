@@ -38,12 +38,12 @@ class Worker:
         }
 
     async def commit(self, lease: Lease, update: Json, expected_step: int | None = None) -> int:
-        request = pb.CommitStepRequest(lease=made(lease), update=convert.struct(update), expected_step=expected_step)
+        request = pb.CommitStepRequest(lease=made(lease), update_json=convert.text(update), expected_step=expected_step)
         step: int = (await self._call("CommitStep", request)).step
         return step
 
     async def publish(self, lease: Lease, outputs: list[tuple[str, Json]]) -> None:
-        shown = [resources.Output(channel=channel, data=convert.struct(data)) for channel, data in outputs]
+        shown = [resources.Output(channel=channel, data_json=convert.text(data)) for channel, data in outputs]
         await self._call("PublishOutput", pb.PublishOutputRequest(lease=made(lease), outputs=shown))
 
     async def beat(self, lease: Lease) -> Json:
@@ -56,7 +56,7 @@ class Worker:
         if "error" in outcome:
             request.error.CopyFrom(resources.RunError(**outcome["error"]))
         else:
-            request.success.CopyFrom(pb.Success(update=convert.struct(outcome["update"])))
+            request.success.CopyFrom(pb.Success(update_json=convert.text(outcome["update"])))
         return dict(convert.run((await self._call("FinishRun", request)).run))
 
     async def release(self, lease: Lease) -> None:

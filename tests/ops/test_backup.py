@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from doubletext import jsontext
 from doubletext_server.engine.changes import Changes
 from doubletext_server.store.check import check
 from doubletext_server.store.sqlite.backup import CannotBackUp, backup
@@ -49,7 +50,7 @@ async def test_a_store_opens_a_backup_and_goes_on(played: Path, tmp_path: Path) 
     backup(str(played), str(target))
     store = await SqliteStore.open(str(target), ManualClock(2_000 * SECOND))
     try:
-        assert (await store.state("talk")).values["messages"] == ["hi", "so far", "bye"]
+        assert jsontext.loads((await store.state("talk")).values)["messages"] == ["hi", "so far", "bye"]
         await Changes(store).change(commands.CreateThread("after"))
     finally:
         await store.close()

@@ -22,6 +22,7 @@ from tests.support.request_fields import (
     is_duration,
     is_enum,
     is_id,
+    is_json_text,
     is_map,
     is_number,
     is_struct,
@@ -122,6 +123,45 @@ async def test_what_is_no_json_object_is_refused(scene: Scene, method: str, fiel
             wrong = await scene.invalid(method, request)
             assert set(wrong) == {field.name}
             assert said_of_it in wrong[field.name]
+
+
+BAD_TEXTS: Final = {
+    "[]": "is a list; it must be an object",
+    "7": "is neither an object nor a list",
+    "null": "is null",
+    "{": "is no JSON",
+    "{} {}": "is no JSON",
+    '{"a":Infinity}': "has Infinity, which is no number of JSON",
+    '{"a":{"b":1,"b":2}}': "has an object with the key 'b' twice",
+    '{"a":' * 31 + "1" + "}" * 31: "is nested deeper than 30 levels",
+    '{"a":' * 50_000: "is nested deeper than 30 levels",
+    '{"a":1' + "0" * 4300 + "}": "has a number of 4301 characters; it may have 4300",
+    '{"a":[' + "1," * 250_000 + "1]}": "has more than 250000 values",
+}
+
+
+@pytest.mark.parametrize(("method", "field"), fields(is_json_text))
+async def test_a_text_that_is_no_json_object_is_refused(scene: Scene, method: str, field: FieldDescriptor) -> None:
+    struct = field.name.removesuffix("_json")
+    async with scene.unmoved():
+        for bad, said_of_it in BAD_TEXTS.items():
+            request = scene.good(method)
+            request.ClearField(struct)
+            setattr(request, field.name, bad)
+            wrong = await scene.invalid(method, request)
+            assert set(wrong) == {struct}
+            assert wrong[struct].startswith(f"{field.name} ")
+            assert said_of_it in wrong[struct]
+
+
+@pytest.mark.parametrize(("method", "field"), fields(is_json_text))
+async def test_an_object_that_is_given_twice_is_refused(scene: Scene, method: str, field: FieldDescriptor) -> None:
+    struct = field.name.removesuffix("_json")
+    request = scene.good(method)
+    getattr(request, struct).SetInParent()
+    setattr(request, field.name, "{}")
+    wrong = await scene.invalid(method, request)
+    assert wrong[struct] == f"{struct} and {field.name} are both given; give one of them"
 
 
 def bad_durations(field: str) -> Iterator[Duration]:

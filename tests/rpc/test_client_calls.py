@@ -113,7 +113,7 @@ async def test_a_misspelt_name_is_refused_with_the_names_there_are(field: str) -
 # fmt: off
 NO_FORM: Final[dict[str, tuple[type[Exception], Callable[[Client], Any]]]] = {
     "NaN":              (ValueError, lambda client: client.runs.create("t", "a", input={"n": float("nan")})),
-    "too large a number": (ValueError, lambda client: client.runs.create("t", "a", input={"n": 10**400})),
+    "too long a number": (ValueError, lambda client: client.runs.create("t", "a", input={"n": 10**4300})),
     "a set":            (TypeError,  lambda client: client.runs.create("t", "a", input={"n": {1}})),
     "a key that is no text": (TypeError, lambda client: client.runs.create("t", "a", input={"n": {1: 2}})),
     "an endless delay": (ValueError, lambda client: client.runs.create("t", "a", delay=float("inf"))),

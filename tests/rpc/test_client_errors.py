@@ -22,6 +22,7 @@ from doubletext import (
     ThreadBusy,
     ThreadNotFound,
     Unavailable,
+    ValueNotExact,
     errors,
 )
 from tests.rpc.fake_server import status, throwaway
@@ -60,6 +61,7 @@ ATTRIBUTES: Final[dict[str, tuple[type[Any], dict[str, str], dict[str, Any]]]] =
     ),
     "STEP_NOT_FOUND": (StepNotFound, {"last_step": "7"}, {"last_step": 7}),
     "EVENTS_TRIMMED": (EventsTrimmed, {"oldest_sequence": "9"}, {"oldest_sequence": 9}),
+    "VALUE_NOT_EXACT": (ValueNotExact, {"path": "values.n"}, {"path": "values.n"}),
     "LEASE_LOST": (
         LeaseLost,
         {"run_id": "r", "epoch": "1", "current_epoch": "2", "cause": "SUPERSEDED"},

@@ -98,7 +98,9 @@ def first_call() -> rpb.CreateRunRequest:
 OTHER_CONTENT: Final[dict[str, Any]] = {
     "assistant_id": "agent",
     "input": struct({"a": 2}),
+    "input_json": '{"a":2}',
     "metadata": struct({"m": 2}),
+    "metadata_json": '{"m":2}',
     "multitask_strategy": pb.MULTITASK_STRATEGY_INTERRUPT,
     "if_thread_not_exists": pb.IF_THREAD_NOT_EXISTS_CREATE,
     "delay": Duration(seconds=HOUR + 1),
@@ -114,8 +116,10 @@ def test_each_field_of_create_run_is_content() -> None:
 @pytest.mark.parametrize("field", OTHER_CONTENT)
 async def test_a_request_id_names_one_call_only(scene: Scene, field: str) -> None:
     first = (await scene.service.runs.CreateRun(first_call())).run
-    again = first_call()
+    again: Any = first_call()
     value = OTHER_CONTENT[field]
+    if field.endswith("_json"):
+        again.ClearField(field.removesuffix("_json"))
     if isinstance(value, Message):
         getattr(again, field).CopyFrom(value)
     else:

@@ -48,7 +48,7 @@ class DictFace:
         new = NewRun(
             given["thread_id"],
             given["assistant_id"],
-            json_object(given.get("input", {}), "input"),
+            json_object(json.dumps(given.get("input", {})), "input"),
             strategy=word(Strategy, given.get("strategy")),
             request_id=given.get("request_id"),
             create_thread=given.get("create_thread"),
@@ -63,7 +63,7 @@ class DictFace:
 
     async def join_run(self, given: Dict) -> Dict:
         record, state = await self.app.runs.join(given["run_id"], wait_us=micros(given.get("wait")))
-        return {**run(record), "values": state.values}
+        return {**run(record), "values": json.loads(state.values)}
 
     async def list_states(self, given: Dict) -> Dict:
         page = PageRequest(given.get("page_size", 0), given.get("page_token", ""))
@@ -75,7 +75,7 @@ class DictFace:
         return run(assignment.record) if assignment else {}
 
     async def commit_step(self, given: Dict) -> Dict:
-        update = json_object(given["update"], "update")
+        update = json_object(json.dumps(given["update"]), "update")
         return {"step": await self.app.workers.commit_step(LeaseKey(given["run_id"], given["epoch"]), update)}
 
     async def finish_run(self, given: Dict) -> Dict:
@@ -243,7 +243,7 @@ for package in (engine, usecases):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         if module.name != "doubletext_server.engine.executor":  # runs graphs, which the client's package knows
             import_module(module.name)
-print(sorted(name for name in sys.modules if name.partition(".")[0] in ("grpc", "google", "doubletext")))
+print(sorted(name for name in sys.modules if name.startswith(("grpc", "google", "doubletext.v1"))))
 """
 
 

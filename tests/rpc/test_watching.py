@@ -13,6 +13,7 @@ from doubletext import Context, EventsTrimmed, RunRolledBack, ThreadNotFound, gr
 from doubletext.types import Event
 from doubletext.v1 import resources_pb2, run_service_pb2, thread_service_pb2
 from doubletext_server.engine.waiting import News
+from doubletext_server.grpc.wire.objects import as_struct_or_text
 from doubletext_server.grpc.wire.writing import event as on_the_wire
 from tests.support.server import Service, gates, serving
 
@@ -35,7 +36,7 @@ def in_words(event: Event) -> str:
 
 
 async def log_of(service: Service, thread_id: str) -> list[resources_pb2.Event]:
-    return [on_the_wire(thread_id, record) for record in await service.events(thread_id)]
+    return [on_the_wire(thread_id, record, as_struct_or_text) for record in await service.events(thread_id)]
 
 
 async def first(events: AsyncIterator[Event], count: int) -> list[Event]:

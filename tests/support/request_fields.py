@@ -53,10 +53,14 @@ def is_content(field: FieldDescriptor) -> bool:
     return field.name in ("outputs", "success", "error")
 
 
+def is_json_text(field: FieldDescriptor) -> bool:
+    return field.name.endswith("_json")
+
+
 is_struct, is_duration = is_message("google.protobuf.Struct"), is_message("google.protobuf.Duration")
 is_lease = is_message("doubletext.v1.Lease")
 KINDS: Final = (
-    *(is_id, is_ids, is_number, is_enum, is_struct, is_duration),
+    *(is_id, is_ids, is_number, is_enum, is_struct, is_json_text, is_duration),
     *(is_lease, is_content, is_covered_elsewhere),
 )
 OPTIONAL_IDS: Final = {(method, "thread_id") for method in ("GetRun", "JoinRun", "CancelRun", "DeleteRun", "WatchRun")}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from doubletext import jsontext
 from doubletext_server.clock import Clock
 from doubletext_server.engine.changes import Changes
 from doubletext_server.store.protocol import EventRecord, Page, Store
@@ -116,7 +117,7 @@ class Hand:
         return await self.store.events(thread_id, 0, 1_000_000)
 
     async def values(self, step: int | None = None, thread_id: str = "t") -> dict[str, Any]:
-        return (await self.store.state(thread_id, step)).values
+        return jsontext.loads((await self.store.state(thread_id, step)).values)
 
 
 async def pages(

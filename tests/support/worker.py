@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 
 from doubletext import convert
+from doubletext.structs import to_struct
 from doubletext.types import CreatedRun
 from doubletext.v1 import resources_pb2 as resources
 from doubletext.v1 import worker_service_pb2 as pb
@@ -38,7 +39,7 @@ def stub(service: Service) -> Any:
 
 
 def message(text: str) -> Struct:
-    update = convert.struct({"messages": [{"role": "assistant", "content": text}]})
+    update = to_struct({"messages": [{"role": "assistant", "content": text}]})
     assert update is not None
     return update
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from doubletext.claiming import Attempt, Failed, Outcome, Over, Start, Update, describe
+from doubletext.claiming import Attempt, Failed, Outcome, Over, Start, describe
 from doubletext.graph import Context, Graph
+from doubletext.jsontext import Text, loads
 
 
 class Refused(Exception):
@@ -31,17 +32,17 @@ class MemoryLease:
     async def start(self) -> Start:
         return Start({"run_id": "r"}, {"n": 1}, {"c": 2}, lambda: {"s": 3})
 
-    async def commit(self, update: Update) -> None:
-        await self._report("commit", update.values)
+    async def commit(self, update: Text) -> None:
+        await self._report("commit", loads(update))
 
-    async def emit(self, channel: str, data: Update) -> None:
-        await self._report("emit", channel, data.values)
+    async def emit(self, channel: str, data: Text) -> None:
+        await self._report("emit", channel, loads(data))
 
     async def finish(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failed):
             await self._report("failed", *outcome)
         else:
-            await self._report("succeeded", outcome.update and outcome.update.values)
+            await self._report("succeeded", outcome.update and loads(outcome.update))
 
     async def release(self) -> None:
         await self._report("release")

@@ -24,12 +24,16 @@ json_objects = st.dictionaries(st.text(), json_values)
 
 
 def test_numbers_keys_and_strings_are_kept_to_the_letter() -> None:
-    assert checked(ODD) == ODD
+    assert checked(ODD).text == ODD
     assert written(read(ODD)) == ODD
 
 
+def test_the_keys_at_the_top_are_counted() -> None:
+    assert checked('{"a":{"b":1,"c":2},"d":[]}').keys == 2
+
+
 def test_white_space_goes_around_the_parts_and_stays_in_strings() -> None:
-    assert checked(' {\n "a b" :\t[ 1 , "x , \\" y" ] }\r\n') == '{"a b":[1,"x , \\" y"]}'
+    assert checked(' {\n "a b" :\t[ 1 , "x , \\" y" ] }\r\n').text == '{"a b":[1,"x , \\" y"]}'
 
 
 def test_a_program_gets_ints_exact_floats_and_decimals() -> None:
@@ -49,7 +53,7 @@ def test_a_program_gets_ints_exact_floats_and_decimals() -> None:
 @given(json_objects)
 def test_what_a_program_gives_comes_back(values: dict[str, object]) -> None:
     text = dumps(values)
-    assert checked(text) == text
+    assert checked(text).text == text
     assert json.dumps(loads(text)) == json.dumps(json.loads(json.dumps(values)))
     assert written(read(text)) == text
 
@@ -110,7 +114,7 @@ def test_what_is_no_object_is_refused_with_the_reason(text: str, problem: str) -
 
 def test_the_longest_number_and_a_long_text_of_digits_are_taken() -> None:
     text = '{"a":' + "1" * LONGEST_NUMBER + ',"b":"' + "1" * 10_000 + '"}'
-    assert checked(text) == text
+    assert checked(text).text == text
     assert written(read(text)) == text
     assert dumps(loads(text)) == text
 

@@ -74,7 +74,7 @@ def saying(update: Json | None) -> str:
     messages = update.get("messages")
     said = messages if isinstance(messages, list) else [] if messages is None else [messages]
     texts = [in_line(f"{who}: {text}") for who, text in map(message_row, said)]
-    texts += [f"{in_line(key)}: {in_line(value)}" for key, value in sorted(update.items()) if key != "messages"]
+    texts += [f"{in_line(key)}: {in_line(value)}" for key, value in update.items() if key != "messages"]
     return "; ".join(texts)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from doubletext import types
+from doubletext import jsontext, types
 from doubletext.cli.render.tables import fields, listing
 from doubletext.cli.render.text import Json, as_json, in_line, message_row
 from doubletext.errors import DoubletextError, InvalidField
@@ -27,7 +27,7 @@ class Show:
     def one(self, resource: Json) -> None:
         """Print one resource: a JSON document, or one line for each field that is not empty."""
         if self.for_script:
-            click.echo(json.dumps(resource, sort_keys=True))
+            click.echo(jsontext.shown(resource, ascii=True))
         else:
             self._fields(resource)
 
@@ -77,7 +77,7 @@ class Show:
     def _values(self, values: Json) -> None:
         messages = values.get("messages")
         conversation = messages if isinstance(messages, list) else []
-        rest = {key: value for key, value in sorted(values.items()) if key != "messages" or value is not conversation}
+        rest = {key: value for key, value in values.items() if key != "messages" or value is not conversation}
         for rows in (
             [message_row(message) for message in conversation],
             [(in_line(key), as_json(value)) for key, value in rest.items()],

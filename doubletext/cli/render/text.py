@@ -1,9 +1,10 @@
 """Make text safe for a terminal: no control character of text from others reaches the terminal."""
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
+
+from doubletext import jsontext
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -29,8 +30,8 @@ def in_line(value: object) -> str:
 
 
 def as_json(value: object) -> str:
-    """Return a value as one line of JSON for a person. Keys are sorted, because protobuf does not keep their order."""
-    return printable(json.dumps(value, ensure_ascii=False, sort_keys=True), _UNSAFE_IN_LINE)
+    """Return a value as one line of JSON for a person."""
+    return printable(jsontext.shown(value), _UNSAFE_IN_LINE)
 
 
 def message_row(message: object) -> tuple[str, str]:
@@ -39,7 +40,7 @@ def message_row(message: object) -> tuple[str, str]:
         return "?", as_json(message)
     content = message.get("content", "")
     said = printable(content) if isinstance(content, str) else in_line(content)
-    more = {key: value for key, value in sorted(message.items()) if key not in ("role", "type", "content", "id")}
+    more = {key: value for key, value in message.items() if key not in ("role", "type", "content", "id")}
     lines = [said] if said else []
     lines += [f"{in_line(key)}: {in_line(value)}" for key, value in more.items() if value not in (None, "", [], {})]
     return in_line(message.get("role") or message.get("type") or "?"), "\n".join(lines)

@@ -8,18 +8,17 @@ refuses what it commits, and its thread waits for its end no longer than the ass
 """
 
 import asyncio
-import json
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import structlog
 
-from doubletext.claiming import Attempt, Failed, Outcome, Over, Start, Update
+from doubletext import jsontext
+from doubletext.claiming import Attempt, Failed, Outcome, Over, Start
 from doubletext.graph import Graph
 from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.dispatcher import RETRY_SECONDS, Dispatcher
-from doubletext_server.json_text import dump
 from doubletext_server.store.protocol import Store
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
@@ -164,25 +163,25 @@ class OwnLease:
         if record is None or isinstance(record, Tombstone) or record.input is None:
             raise Over
         names = {**_names(run), "assistant_id": run.assistant.assistant_id, "sequence": run.sequence}
-        metadata = json.loads(record.metadata or "{}")
+        metadata = jsontext.loads(record.metadata or "{}")
         return Start(
             {**names, "attempt": run.attempt, "metadata": metadata},
-            json.loads(record.input),
-            json.loads(run.assistant.config),
+            jsontext.loads(record.input),
+            jsontext.loads(run.assistant.config),
             raw.values,
         )
 
-    async def commit(self, update: Update) -> None:
-        await self._persist(commands.CommitStep(*_key(self._run), _text(update)))
+    async def commit(self, update: Json) -> None:
+        await self._persist(commands.CommitStep(*_key(self._run), _fitting(update)))
 
-    async def emit(self, channel: str, data: Update) -> None:
-        await self._persist(commands.PublishOutput(*_key(self._run), (Output(channel, _text(data)),)))
+    async def emit(self, channel: str, data: Json) -> None:
+        await self._persist(commands.PublishOutput(*_key(self._run), (Output(channel, _fitting(data)),)))
 
     async def finish(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failed):
             await self._persist(commands.FailRun(*_key(self._run), *outcome))
         else:
-            last = None if outcome.update is None else _text(outcome.update)
+            last = None if outcome.update is None else _fitting(outcome.update)
             await self._persist(commands.SucceedRun(*_key(self._run), last))
 
     async def release(self) -> None:
@@ -208,9 +207,8 @@ def _names(run: Run) -> dict[str, str]:
     return {"run_id": run.run_id, "thread_id": run.thread_id}
 
 
-def _text(update: Update) -> Json:
-    text = dump(update.values)
-    size = len(text.encode())
+def _fitting(update: Json) -> Json:
+    size = len(update.encode())
     if size > LARGEST_UPDATE:
         raise ValueError(f"a graph's update may have {LARGEST_UPDATE} bytes as JSON; this one has {size}")
-    return text
+    return update

@@ -29,6 +29,7 @@ STATUS_OF: Final[dict[type[Refusal], tuple[grpc.StatusCode, str]]] = {
     refusals.RequestIdReused:   (C.INVALID_ARGUMENT,    "REQUEST_ID_REUSED"),
     refusals.InvalidPageToken:  (C.INVALID_ARGUMENT,    "INVALID_PAGE_TOKEN"),
     refusals.EventsTrimmed:     (C.OUT_OF_RANGE,        "EVENTS_TRIMMED"),
+    refusals.ValueNotExact:     (C.OUT_OF_RANGE,        "VALUE_NOT_EXACT"),
     refusals.ThreadInFlight:    (C.FAILED_PRECONDITION, "THREAD_BUSY"),
     refusals.RunInFlight:       (C.FAILED_PRECONDITION, "RUN_IN_FLIGHT"),
     refusals.LeaseLost:         (C.FAILED_PRECONDITION, "LEASE_LOST"),

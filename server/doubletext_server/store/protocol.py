@@ -1,10 +1,10 @@
 """What the service asks of a store, whatever keeps the rows. tests/contract holds each implementation to it."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
+from doubletext.jsontext import loads, read, written
 from doubletext_server.clock import Clock
 from doubletext_server.store.rows import Rows
 from doubletext_statemachine.commands import Command
@@ -44,7 +44,7 @@ class State:
     step: int
     run_id: str | None
     create_time: int
-    values: dict[str, Any]
+    values: Json
 
 
 @dataclass(slots=True, frozen=True)
@@ -55,10 +55,18 @@ class RawState:
     snapshot: Json | None
     updates: list[tuple[Json, Reducers, int]]
 
+    def text(self) -> Json:
+        """The state as it is stored and sent."""
+        return written(self._folded(read)) if self.updates else self.snapshot or "{}"
+
     def values(self) -> dict[str, Any]:
-        """Fold the updates over the snapshot: a new object each time."""
-        values = json.loads(self.snapshot) if self.snapshot else {}
-        return fold(values, (Change(json.loads(update), reducers, rules) for update, reducers, rules in self.updates))
+        """The state for a program: a new object each time."""
+        return self._folded(loads)
+
+    def _folded(self, read: Callable[[Json], dict[str, Any]]) -> dict[str, Any]:
+        """Fold the updates over the snapshot."""
+        values = read(self.snapshot) if self.snapshot else {}
+        return fold(values, (Change(read(update), reducers, rules) for update, reducers, rules in self.updates))
 
 
 @dataclass(slots=True, frozen=True)

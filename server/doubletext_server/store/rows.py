@@ -9,6 +9,7 @@ from dataclasses import astuple, dataclass, field, fields
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
+from doubletext import jsontext
 from doubletext_statemachine.commands import AdmitRun, Command, UpdateThread
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import (
@@ -184,7 +185,7 @@ def read_step_reducers(text: str | None) -> Reducers:
 
 
 def read_change(update: str, reducers: str | None, rules: int) -> Change:
-    return Change(json.loads(update), read_step_reducers(reducers), rules)
+    return Change(jsontext.read(update), read_step_reducers(reducers), rules)
 
 
 def thread_row(thread: Thread) -> Row:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from uuid6 import uuid7
 
+from doubletext.jsontext import canonical
 from doubletext_server.engine.changes import Changes
 from doubletext_server.store.protocol import LARGEST_PAGE, RunRecord, Store
 from doubletext_server.usecases.digests import digest
@@ -78,7 +79,6 @@ class Admissions:
         timeout = fields.duration("timeout", new.timeout_us, least_us=1)
         fields.check()
         creates = bool(create_thread)
-        content = (assistant_id, input, metadata, strategy, creates, delay, timeout)
         return commands.AdmitRun(
             thread_id=thread_id,
             run_id=str(uuid7()),
@@ -90,7 +90,9 @@ class Admissions:
             default_strategy=self._default_strategy,
             max_queued_runs=self._max_queued_runs,
             request_id=request_id,
-            digest=digest(*content) if request_id is not None else "",
+            digest=""
+            if request_id is None
+            else digest(assistant_id, canonical(input), canonical(metadata), strategy, creates, delay, timeout),
             create_thread=creates,
             delay=delay,
             timeout=timeout,

@@ -115,7 +115,7 @@ class Runs:
         except (ThreadNotFound, StepNotFound):
             found = None
         if found is None:  # the thread was deleted; a later thread with this id is another thread
-            return State(run.thread_id, 0, None, run.create_time, {})
+            return State(run.thread_id, 0, None, run.create_time, "{}")
         return state
 
     async def cancel(

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import structlog
 
+from doubletext.graph import LONGEST_CHANNEL
+from doubletext.jsontext import canonical
 from doubletext_server.clock import SECOND_US, Clock
 from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.dispatcher import Dispatcher
@@ -159,6 +161,9 @@ class Workers:
     async def publish_output(self, lease: LeaseKey | None, outputs: Sequence[NewOutput]) -> None:
         fields = Fields()
         key = _key(fields, lease)
+        for index, output in enumerate(outputs):
+            if (size := len(output.channel)) > LONGEST_CHANNEL:
+                fields.wrong(f"outputs[{index}].channel", f"has {size} characters; it may have {LONGEST_CHANNEL}")
         published = tuple(
             Output(output.channel, fields.json(f"outputs[{index}].data", output.data))
             for index, output in enumerate(outputs)
@@ -189,7 +194,9 @@ class Workers:
         if isinstance(outcome, Failure):
             command = commands.FailRun(thread_id, *key, *outcome, digest("error", *outcome), by_worker=True)
         else:
-            command = commands.SucceedRun(thread_id, *key, update, digest("success", update), by_worker=True)
+            command = commands.SucceedRun(
+                thread_id, *key, update, digest("success", update and canonical(update)), by_worker=True
+            )
         decision = await self._changes.change(command)
         assert isinstance(decision.run, Run)
         found = await self._store.run(key.run_id)

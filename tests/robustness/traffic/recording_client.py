@@ -20,6 +20,7 @@ from doubletext import (
 )
 from doubletext.calls import Connection
 from doubletext.errors import from_rpc_error
+from doubletext.structs import to_struct
 from doubletext.types import Event
 from doubletext.v1 import resources_pb2 as resources
 from doubletext.v1 import thread_service_pb2
@@ -232,7 +233,7 @@ class Caller:
 
     @call
     async def commit_step(self, thread_id: str, lease: worker.Lease, text: str, expected_step: int) -> None:
-        update = convert.struct({"messages": [{"role": "assistant", "content": text}]})
+        update = to_struct({"messages": [{"role": "assistant", "content": text}]})
         request = worker.CommitStepRequest(lease=lease, update=update, expected_step=expected_step)
         answer = await answered(WorkerServiceStub(self.client.channel).CommitStep(request))
         assert answer.step == expected_step
@@ -240,7 +241,7 @@ class Caller:
 
     @call
     async def publish(self, lease: worker.Lease, outputs: int) -> None:
-        output = resources.Output(channel="progress", data=convert.struct({"text": "x"}))
+        output = resources.Output(channel="progress", data=to_struct({"text": "x"}))
         request = worker.PublishOutputRequest(lease=lease, outputs=[output] * outputs)
         await answered(WorkerServiceStub(self.client.channel).PublishOutput(request))
 

@@ -8,6 +8,7 @@ from doubletext.v1.run_service_pb2_grpc import RunServiceServicer
 from doubletext_server.grpc.edge import RpcContext
 from doubletext_server.grpc.wire import reading, writing
 from doubletext_server.grpc.wire.enums import CANCEL_ACTION, RUN_STATUS
+from doubletext_server.grpc.wire.objects import chosen, exactly
 from doubletext_server.usecases.runs import Runs
 
 
@@ -16,27 +17,32 @@ class RunService(RunServiceServicer):
         self._runs = runs
 
     async def CreateRun(self, request: pb.CreateRunRequest, context: RpcContext) -> pb.CreateRunResponse:
-        return writing.created_run(request, await self._runs.create(reading.new_run(request)))
+        admission = await self._runs.create(reading.new_run(request))
+        return writing.created_run(request, admission, chosen(request, context))
 
     async def GetRun(self, request: pb.GetRunRequest, context: RpcContext) -> pb.GetRunResponse:
-        return writing.found_run(await self._runs.get(request.run_id, request.thread_id))
+        record = await self._runs.get(request.run_id, request.thread_id)
+        return writing.found_run(record, exactly(request, context))
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: RpcContext) -> pb.ListRunsResponse:
         statuses = reading.filters(request.statuses, RUN_STATUS)
-        metadata = reading.json_object(request.metadata, "metadata")
+        metadata = reading.json_object(request, "metadata")
         page = reading.page(request)
         listing = await self._runs.list(request.thread_id, statuses, metadata, page, oldest_first=request.oldest_first)
-        return pb.ListRunsResponse(runs=map(writing.run, listing.items), next_page_token=listing.next_page_token)
+        put = chosen(request, context)
+        runs = [writing.run(run, put) for run in listing.items]
+        return pb.ListRunsResponse(runs=runs, next_page_token=listing.next_page_token)
 
     async def JoinRun(self, request: pb.JoinRunRequest, context: RpcContext) -> pb.JoinRunResponse:
         wait = reading.duration(request, "wait")
-        return writing.joined_run(*await self._runs.join(request.run_id, request.thread_id, wait))
+        run, state = await self._runs.join(request.run_id, request.thread_id, wait)
+        return writing.joined_run(run, state, exactly(request, context))
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: RpcContext) -> pb.CancelRunResponse:
         action = reading.enum(request.action, CANCEL_ACTION)
         wait = reading.duration(request, "wait")
         run = await self._runs.cancel(request.run_id, request.thread_id, action, wait)
-        return pb.CancelRunResponse(run=writing.run(run))
+        return pb.CancelRunResponse(run=writing.run(run, chosen(request, context)))
 
     async def DeleteRun(self, request: pb.DeleteRunRequest, context: RpcContext) -> pb.DeleteRunResponse:
         await self._runs.delete(request.run_id, request.thread_id)
@@ -44,7 +50,8 @@ class RunService(RunServiceServicer):
 
     async def WatchRun(self, request: pb.WatchRunRequest, context: RpcContext) -> AsyncIterator[pb.WatchRunResponse]:
         watch = self._runs.watch(request.run_id, request.thread_id, request.after_sequence)
+        event_of_run = writing.EVENT_OF_RUN[chosen(request, context)]
         async with aclosing(await watch) as pages:
             async for page in pages:
-                for response in page.converted(writing.event_of_run):
+                for response in page.converted(event_of_run):
                     yield response

@@ -7,6 +7,7 @@ from doubletext.v1 import worker_service_pb2 as pb
 from doubletext.v1.worker_service_pb2_grpc import WorkerServiceServicer
 from doubletext_server.grpc.edge import RpcContext
 from doubletext_server.grpc.wire import reading, writing
+from doubletext_server.grpc.wire.objects import chosen
 from doubletext_server.usecases.workers import Workers
 
 
@@ -17,7 +18,9 @@ class WorkerService(WorkerServiceServicer):
     async def ClaimRun(self, request: pb.ClaimRunRequest, context: RpcContext) -> pb.ClaimRunResponse:
         wait = reading.duration(request, "wait")
         assignment = await self._workers.claim(request.worker_id, request.graphs, wait)
-        return pb.ClaimRunResponse(assignment=writing.assignment(assignment) if assignment else None)
+        if assignment is None:
+            return pb.ClaimRunResponse()
+        return pb.ClaimRunResponse(assignment=writing.assignment(assignment, chosen(request, context)))
 
     async def CommitStep(self, request: pb.CommitStepRequest, context: RpcContext) -> pb.CommitStepResponse:
         update = reading.given_object(request, "update")
@@ -42,7 +45,7 @@ class WorkerService(WorkerServiceServicer):
 
     async def FinishRun(self, request: pb.FinishRunRequest, context: RpcContext) -> pb.FinishRunResponse:
         run = await self._workers.finish(reading.lease(request), reading.outcome(request))
-        return pb.FinishRunResponse(run=writing.run(run))
+        return pb.FinishRunResponse(run=writing.run(run, chosen(request, context)))
 
     async def ReleaseRun(self, request: pb.ReleaseRunRequest, context: RpcContext) -> pb.ReleaseRunResponse:
         await self._workers.release(reading.lease(request))

@@ -11,13 +11,13 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 
+from doubletext import jsontext
 from doubletext.structs import from_struct
 from doubletext.v1 import assistant_service_pb2 as assistant_pb
 from doubletext.v1 import run_service_pb2 as run_pb
 from doubletext.v1 import worker_service_pb2 as worker_pb
 from doubletext_server.clock import SECOND_US
 from doubletext_server.grpc.wire.enums import IF_THREAD_NOT_EXISTS, REDUCER, STRATEGY, IfThreadNotExists
-from doubletext_server.json_text import dump
 from doubletext_server.usecases.admission import NewRun
 from doubletext_server.usecases.assistants import NewAssistant
 from doubletext_server.usecases.leases import LeaseKey
@@ -25,6 +25,7 @@ from doubletext_server.usecases.limits import MOST_OUTPUTS, MOST_REDUCERS, MOST_
 from doubletext_server.usecases.paging import PageRequest
 from doubletext_server.usecases.validation import Fields
 from doubletext_server.usecases.values import EMPTY, Given, JsonObject, Unreadable
+from doubletext_server.usecases.values import json_object as of_text
 from doubletext_server.usecases.workers import Failure, NewOutput, Success
 
 E = TypeVar("E", bound=Enum)
@@ -34,13 +35,26 @@ LEAST_BYTES: Final = 4
 UNSPECIFIED_FILTER: Final = Unreadable("is UNSPECIFIED; leave the list empty for all")
 
 
-def json_object(value: Struct, field: str) -> JsonObject:
+def json_object(request: Any, name: str, field: str = "") -> JsonObject:
+    """Return an object that the request has as `name`, a Struct, or as JSON text beside it; empty when it has neither.
+
+    `field` is its path, where that is not its name.
+    """
+    field = field or name
+    if not (text := getattr(request, f"{name}_json")):
+        return _of_struct(getattr(request, name), field)
+    if request.HasField(name):
+        return JsonObject("{}", 0, f"{field} and {field}_json are both given; give one of them")
+    return of_text(text, f"{field}_json")
+
+
+def _of_struct(value: Struct, field: str) -> JsonObject:
     if not (keys := len(value.fields)):
         return EMPTY
     if value.ByteSize() >= LEAST_BYTES * MOST_VALUES and _has_more_values(value, MOST_VALUES):
         return JsonObject("{}", keys, f"{field} has more than {MOST_VALUES} values")
     try:
-        return JsonObject(dump(from_struct(value, field)), keys)
+        return JsonObject(jsontext.written(from_struct(value, field), sort=True), keys)
     except ValueError as error:
         return JsonObject("{}", keys, str(error))
 
@@ -65,9 +79,11 @@ def _has_more_values(value: Struct, most: int) -> bool:
     return left < 0
 
 
-def given_object(request: Message, name: str, field: str = "") -> JsonObject | None:
-    """Return a field of the request, or None when it is absent. `field` is its path, where that is not its name."""
-    return json_object(getattr(request, name), field or name) if request.HasField(name) else None
+def given_object(request: Any, name: str, field: str = "") -> JsonObject | None:
+    """Return an object as `json_object` does, or None when it is absent."""
+    if request.HasField(name) or getattr(request, f"{name}_json"):
+        return json_object(request, name, field)
+    return None
 
 
 def given(request: Any, name: str) -> Any:
@@ -121,8 +137,8 @@ def new_run(request: run_pb.CreateRunRequest) -> NewRun:
     return NewRun(
         thread_id=request.thread_id,
         assistant_id=request.assistant_id,
-        input=json_object(request.input, "input"),
-        metadata=json_object(request.metadata, "metadata"),
+        input=json_object(request, "input"),
+        metadata=json_object(request, "metadata"),
         strategy=enum(request.multitask_strategy, STRATEGY),
         request_id=request.request_id if request.HasField("request_id") else None,
         create_thread=_creates_thread(request.if_thread_not_exists),
@@ -141,8 +157,8 @@ def new_assistant(request: assistant_pb.CreateAssistantRequest) -> NewAssistant:
     return NewAssistant(
         graph=request.graph,
         assistant_id=given(request, "assistant_id"),
-        metadata=json_object(request.metadata, "metadata"),
-        config=json_object(request.config, "config"),
+        metadata=json_object(request, "metadata"),
+        config=json_object(request, "config"),
         reducers={key: enum(number, REDUCER) for key, number in request.reducers.items()},
         max_attempts=given(request, "max_attempts"),
         stop_grace_us=duration(request, "stop_grace"),
@@ -153,7 +169,7 @@ def new_assistant(request: assistant_pb.CreateAssistantRequest) -> NewAssistant:
 def outputs(request: worker_pb.PublishOutputRequest) -> list[NewOutput]:
     _most("outputs", request.outputs, MOST_OUTPUTS, "outputs")
     return [
-        NewOutput(output.channel, json_object(output.data, f"outputs[{index}].data"))
+        NewOutput(output.channel, json_object(output, "data", f"outputs[{index}].data"))
         for index, output in enumerate(request.outputs)
     ]
 

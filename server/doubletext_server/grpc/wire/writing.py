@@ -2,29 +2,35 @@
 
 The most frequent answers are written in place, inside their response. A message that is passed to the constructor of
 another message is copied.
+
+`put` says how users' objects are put into an answer: see wire.objects.
 """
 
-import json
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from doubletext.structs import fill_struct
 from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as run_pb
 from doubletext.v1 import thread_service_pb2 as thread_pb
 from doubletext.v1 import worker_service_pb2 as worker_pb
 from doubletext_server.clock import SECOND_US
 from doubletext_server.grpc.wire.enums import REDUCER, RUN_STATUS, STRATEGY, THREAD_STATUS
+from doubletext_server.grpc.wire.objects import Put, as_struct_or_text, as_text
 from doubletext_server.store.protocol import EventRecord, RunRecord, State, ThreadRecord
 from doubletext_server.usecases.admission import Admission
 from doubletext_server.usecases.leases import LeaseKey, Renewal, Stop
 from doubletext_server.usecases.workers import Assignment
-from doubletext_statemachine.model import Assistant, Json, RunChanged, StepCommitted, Tombstone
+from doubletext_statemachine.model import Assistant, RunChanged, StepCommitted, Tombstone
+
+T = TypeVar("T")
 
 
-def thread(record: ThreadRecord) -> pb.Thread:
+def thread(record: ThreadRecord, put: Put) -> pb.Thread:
     thread, strategy = record.thread, record.thread.default_strategy
     message = pb.Thread(
         thread_id=thread.thread_id,
@@ -34,27 +40,27 @@ def thread(record: ThreadRecord) -> pb.Thread:
         active_run_id=record.active_run_id or "",
         queued_runs=record.queued_runs,
     )
-    _set_object(message.metadata, thread.metadata)
+    put(message, "metadata", thread.metadata)
     _set_time(message.create_time, thread.create_time)
     _set_time(message.update_time, thread.update_time)
     return message
 
 
-def run(found: RunRecord | Tombstone) -> pb.Run:
+def run(found: RunRecord | Tombstone, put: Put) -> pb.Run:
     """Return a run, or what is left of a run that was rolled back."""
     if isinstance(found, Tombstone):
         return _deleted_run(found)
     message = pb.Run()
-    _write_run(message, found)
+    _write_run(message, found, put)
     return message
 
 
-def _write_run(message: pb.Run, record: RunRecord) -> None:
+def _write_run(message: pb.Run, record: RunRecord, put: Put) -> None:
     _write_run_without_objects(message, record)
     if record.input is not None:
-        _set_object(message.input, record.input)
+        put(message, "input", record.input)
     if record.metadata is not None:
-        _set_object(message.metadata, record.metadata)
+        put(message, "metadata", record.metadata)
 
 
 def _write_run_without_objects(message: pb.Run, record: RunRecord) -> None:
@@ -95,11 +101,14 @@ def _deleted_run(tombstone: Tombstone) -> pb.Run:
     return message
 
 
-def created_run(request: run_pb.CreateRunRequest, admission: Admission) -> run_pb.CreateRunResponse:
-    """Return the answer about a new run. Its objects are copied from the request, which is faster than parsing them."""
-    response = run_pb.CreateRunResponse(superseded=map(run, admission.superseded))
+def created_run(request: run_pb.CreateRunRequest, admission: Admission, put: Put) -> run_pb.CreateRunResponse:
+    """Return the answer about a new run. Structs are copied from the request, which is faster than parsing them."""
+    response = run_pb.CreateRunResponse(superseded=[run(each, put) for each in admission.superseded])
     if admission.repeated or isinstance(admission.run, Tombstone):
-        response.run.CopyFrom(run(admission.run))
+        response.run.CopyFrom(run(admission.run, put))
+        return response
+    if put is as_text:
+        _write_run(response.run, admission.run, put)
         return response
     _write_run_without_objects(response.run, admission.run)
     _copy_object(response.run.input, request.input)
@@ -107,41 +116,40 @@ def created_run(request: run_pb.CreateRunRequest, admission: Admission) -> run_p
     return response
 
 
-def found_run(record: RunRecord) -> run_pb.GetRunResponse:
+def found_run(record: RunRecord, put: Put) -> run_pb.GetRunResponse:
     response = run_pb.GetRunResponse()
-    _write_run(response.run, record)
+    _write_run(response.run, record, put)
     return response
 
 
-def joined_run(record: RunRecord, state: State) -> run_pb.JoinRunResponse:
+def joined_run(record: RunRecord, state: State, put: Put) -> run_pb.JoinRunResponse:
     response = run_pb.JoinRunResponse()
-    _write_run(response.run, record)
-    _write_state(response.state, state)
+    _write_run(response.run, record, put)
+    _write_state(response.state, state, put)
     return response
 
 
-def state(state: State) -> pb.State:
+def state(state: State, put: Put) -> pb.State:
     message = pb.State()
-    _write_state(message, state)
+    _write_state(message, state, put)
     return message
 
 
-def _write_state(message: pb.State, state: State) -> None:
+def _write_state(message: pb.State, state: State, put: Put) -> None:
     message.thread_id = state.thread_id
     message.step = state.step
     message.run_id = state.run_id or ""
-    message.values.SetInParent()
-    fill_struct(message.values, state.values)
+    put(message, "values", state.values)
     _set_time(message.create_time, state.create_time)
 
 
-def assignment(assignment: Assignment) -> worker_pb.Assignment:
+def assignment(assignment: Assignment, put: Put) -> worker_pb.Assignment:
     run_ = assignment.record.run
     return worker_pb.Assignment(
         lease=_lease(LeaseKey(run_.run_id, run_.epoch), run_.lease_expires),
-        run=run(assignment.record),
-        assistant=assistant(run_.assistant),
-        state=state(assignment.state),
+        run=run(assignment.record, put),
+        assistant=assistant(run_.assistant, put),
+        state=state(assignment.state, put),
     )
 
 
@@ -163,15 +171,24 @@ def stop(stop: Stop) -> worker_pb.Stop:
     return message
 
 
-def event_of_thread(thread_id: str, record: EventRecord) -> thread_pb.WatchThreadResponse:
-    return thread_pb.WatchThreadResponse(event=event(thread_id, record))
+def _event_of_thread(put: Put, thread_id: str, record: EventRecord) -> thread_pb.WatchThreadResponse:
+    return thread_pb.WatchThreadResponse(event=event(thread_id, record, put))
 
 
-def event_of_run(thread_id: str, record: EventRecord) -> run_pb.WatchRunResponse:
-    return run_pb.WatchRunResponse(event=event(thread_id, record))
+def _event_of_run(put: Put, thread_id: str, record: EventRecord) -> run_pb.WatchRunResponse:
+    return run_pb.WatchRunResponse(event=event(thread_id, record, put))
 
 
-def event(thread_id: str, record: EventRecord) -> pb.Event:
+def _both(convert: Callable[[Put, str, EventRecord], T]) -> dict[Put, Callable[[str, EventRecord], T]]:
+    """One function for each way to put objects, so that all readers of a page share what it returned."""
+    return {put: partial(convert, put) for put in (as_text, as_struct_or_text)}
+
+
+EVENT_OF_THREAD: Final = _both(_event_of_thread)
+EVENT_OF_RUN: Final = _both(_event_of_run)
+
+
+def event(thread_id: str, record: EventRecord, put: Put) -> pb.Event:
     event, kind = record.event, record.event.kind
     message = pb.Event(sequence=event.sequence, thread_id=thread_id, run_id=event.run_id or "")
     _set_time(message.time, record.time)
@@ -183,34 +200,28 @@ def event(thread_id: str, record: EventRecord) -> pb.Event:
     elif isinstance(kind, StepCommitted):
         message.step_committed.step = kind.step
         if record.data is not None:
-            _set_object(message.step_committed.update, record.data)
+            put(message.step_committed, "update", record.data)
     else:
         message.output.channel = kind.channel
         if record.data is not None:
-            _set_object(message.output.data, record.data)
+            put(message.output, "data", record.data)
     return message
 
 
-def assistant(assistant: Assistant) -> pb.Assistant:
+def assistant(assistant: Assistant, put: Put) -> pb.Assistant:
     message = pb.Assistant(
         assistant_id=assistant.assistant_id,
         graph=assistant.graph,
         reducers={key: REDUCER[reducer] for key, reducer in assistant.reducers.items()},
         max_attempts=assistant.max_attempts,
     )
-    _set_object(message.metadata, assistant.metadata)
-    _set_object(message.config, assistant.config)
+    put(message, "metadata", assistant.metadata)
+    put(message, "config", assistant.config)
     _set_duration(message.stop_grace, assistant.stop_grace)
     if assistant.run_timeout is not None:
         _set_duration(message.run_timeout, assistant.run_timeout)
     _set_time(message.create_time, assistant.create_time)
     return message
-
-
-def _set_object(target: Struct, text: Json) -> None:
-    target.SetInParent()
-    if text != "{}":
-        fill_struct(target, json.loads(text))
 
 
 def _copy_object(target: Struct, source: Struct) -> None:

@@ -1,10 +1,10 @@
 """Each snapshot must be the fold of the steps up to its own."""
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+from doubletext import jsontext
 from doubletext_server.store.check.report import Kind, Report
 from doubletext_server.store.rows import read_change
 from doubletext_statemachine.state import Change, fold
@@ -25,7 +25,7 @@ def check_snapshots(connection: sqlite3.Connection, report: Report, thread_id: s
             continue
         try:
             fold(values, _updates(connection, thread_id, at, step))
-            if not _same(json.loads(body), values):
+            if jsontext.canonical(body) != jsontext.canonical(jsontext.written(values)):
                 report.add(Kind.SNAPSHOT, f"{where}: it is not what the steps up to there amount to")
         except (ValueError, AttributeError) as error:
             report.add(Kind.SNAPSHOT, f"{where}: it, or a step up to there, cannot be read: {error}")
@@ -39,8 +39,3 @@ def _updates(connection: sqlite3.Connection, thread_id: str, after: int, up_to: 
         (thread_id, after, up_to),
     )
     return (read_change(*row) for row in rows)
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Compare the values as JSON text, because in Python True equals 1."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

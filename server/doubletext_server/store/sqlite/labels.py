@@ -10,18 +10,16 @@ import sqlite3
 from hashlib import blake2b
 from typing import Any, Final
 
+from doubletext import jsontext
 from doubletext_server.store.rows import Row
 from doubletext_statemachine.model import Json
 
 EMPTY: Final[Json] = "{}"
 
-_text: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
-_values: Final = json.JSONDecoder(parse_int=float).decode  # all numbers are doubles, so that 1.0 is 1
-
 
 def of(metadata: Json) -> list[str]:
     """The labels of a JSON object, one for each of its keys."""
-    return [_label(key, value) for key, value in _values(metadata).items()]
+    return [_label(key, value) for key, value in jsontext.by_value(metadata).items()]
 
 
 def as_json(metadata: Json) -> str:
@@ -30,7 +28,7 @@ def as_json(metadata: Json) -> str:
 
 
 def _label(key: str, value: Any) -> str:
-    return blake2b(_text([key, value]).encode(), digest_size=16).hexdigest()
+    return blake2b(jsontext.in_ascii([key, value]).encode(), digest_size=16).hexdigest()
 
 
 def add_thread(connection: sqlite3.Connection, row: Row) -> None:

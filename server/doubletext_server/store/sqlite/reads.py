@@ -1,11 +1,11 @@
 """Readings of the database, each a function of one connection whose transaction the caller holds."""
 
-import json
 import sqlite3
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+from doubletext import jsontext
 from doubletext_server.store.protocol import LARGEST_PAGE, EventRecord, Page, RawState, RunRecord, State, ThreadRecord
 from doubletext_server.store.rows import (
     GIVEN,
@@ -120,7 +120,7 @@ def state(thread_id: str, step: int | None, connection: sqlite3.Connection) -> t
             "SELECT run_id, create_time FROM steps WHERE thread_id = ? AND step = ?", (thread_id, at)
         ).fetchone() or (None, create_time)
     raw = _raw(snapshot, updates)
-    return State(thread_id, at, run_id, made, raw.values()), raw
+    return State(thread_id, at, run_id, made, raw.text()), raw
 
 
 def start_of(
@@ -155,7 +155,7 @@ def states(thread_id: str, limit: int, after: list[Any] | None, connection: sqli
     last_step, _ = require_thread(connection, thread_id)
     newest = min(after[0] - 1, last_step) if after else last_step
     oldest = max(newest - limit, 0) + 1
-    values = _raw(*_stored(connection, thread_id, oldest - 1)).values()
+    values = jsontext.read(_raw(*_stored(connection, thread_id, oldest - 1)).text())
     steps = connection.execute(
         "SELECT step, run_id, create_time, body, reducers, rules FROM steps "
         "WHERE thread_id = ? AND step BETWEEN ? AND ? ORDER BY step",
@@ -165,11 +165,11 @@ def states(thread_id: str, limit: int, after: list[Any] | None, connection: sqli
     size = 0
     for step, run_id, create_time, *change in steps:
         fold(values, [read_change(*change)])
-        texts.append((step, run_id, create_time, text := json.dumps(values)))
+        texts.append((step, run_id, create_time, text := jsontext.written(values)))
         size += len(text)
         while size - len(texts[0][3]) >= LARGEST_PAGE:
             size -= len(texts.popleft()[3])
-    found = [State(thread_id, step, run_id, made, json.loads(text)) for step, run_id, made, text in reversed(texts)]
+    found = [State(thread_id, step, run_id, made, text) for step, run_id, made, text in reversed(texts)]
     return Page(found, [found[-1].step] if found and found[-1].step > 1 else None)
 
 

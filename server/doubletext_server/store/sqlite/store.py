@@ -5,7 +5,6 @@ up nobody who reads something small.
 """
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -267,14 +266,13 @@ class SqliteStore:
     async def _snapshot(self, thread_id: str) -> None:
         try:
             state, raw = await self.scans.run(partial(reads.state, thread_id, None))
-            body = await asyncio.to_thread(json.dumps, state.values, separators=(",", ":"), ensure_ascii=False)
-            replaces = 2 * len(body) >= 3 * len(raw.snapshot or "")
-            await self.writer.run(partial(_add_snapshot, state, body, replaces))
+            replaces = 2 * len(state.values) >= 3 * len(raw.snapshot or "")
+            await self.writer.run(partial(_add_snapshot, state, replaces))
         except Exception as error:  # noqa: BLE001 - the next reading tries again
             log.warning("no snapshot was made", thread_id=thread_id, error=str(error))
 
 
-def _add_snapshot(state: State, body: str, replaces: bool, connection: sqlite3.Connection) -> None:
+def _add_snapshot(state: State, replaces: bool, connection: sqlite3.Connection) -> None:
     """Unless the step was cut off, or its thread deleted, meanwhile: the number may be another step's by now.
 
     replaces: the newest one before it goes
@@ -282,7 +280,7 @@ def _add_snapshot(state: State, body: str, replaces: bool, connection: sqlite3.C
     added = connection.execute(
         "INSERT OR IGNORE INTO snapshots (thread_id, step, body) SELECT thread_id, step, ? FROM steps "
         "WHERE thread_id = ? AND step = ? AND run_id IS ? AND create_time = ?",
-        (body, state.thread_id, state.step, state.run_id, state.create_time),
+        (state.values, state.thread_id, state.step, state.run_id, state.create_time),
     ).rowcount
     if added and replaces:
         connection.execute(

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
+from doubletext.jsontext import canonical
 from doubletext_server.store.rows import RUN, TOMBSTONE, read_run, read_tombstone
 from doubletext_server.store.sqlite import queue
 from doubletext_server.store.sqlite.sql import listed
@@ -67,10 +68,17 @@ def _repeated(connection: sqlite3.Connection, command: AdmitRun) -> Repeated | N
 
 
 def _committed_update(connection: sqlite3.Connection, command: CommitStep) -> Json | None:
-    """The update of the run's step of the number expected; its input, being the step after `base_step`, is none."""
+    """The update of the run's step of the number expected; its input, being the step after `base_step`, is none.
+
+    An update that equals the command's is returned as the command spells it.
+    """
     row = connection.execute(
         "SELECT body FROM steps JOIN runs USING (run_id) "
         "WHERE steps.thread_id = ? AND step = ? AND run_id = ? AND step > base_step + 1",
         (command.thread_id, command.expected_step, command.run_id),
     ).fetchone()
-    return row and str(row[0])
+    if row is None:
+        return None
+    committed = str(row[0])
+    same = committed == command.update or canonical(committed) == canonical(command.update)
+    return command.update if same else committed
