@@ -7,6 +7,9 @@ import { loadSync } from '@grpc/proto-loader';
 
 const PROTOS = fileURLToPath(new URL('../../protos', import.meta.url));
 const FILES = ['doubletext/v1/assistant_service.proto', 'doubletext/v1/worker_service.proto'];
+/** Asks for JSON as text: `x_json` instead of the Struct `x`. */
+const AS_TEXT = new grpc.Metadata();
+AS_TEXT.set('doubletext-json', 'text');
 const { UNAVAILABLE, DEADLINE_EXCEEDED, FAILED_PRECONDITION, ALREADY_EXISTS } = grpc.status;
 
 export class Service {
@@ -26,7 +29,7 @@ export class Service {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       const cancel = () => pending.cancel();
-      const pending = stub[method](request, { deadline: Date.now() + seconds * 1000 }, (error, response) => {
+      const pending = stub[method](request, AS_TEXT, { deadline: Date.now() + seconds * 1000 }, (error, response) => {
         signal?.removeEventListener('abort', cancel);
         if (error) reject(error);
         else resolve(response);

@@ -5,7 +5,6 @@ import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
 import { countdown } from './countdown.js';
 import { Service, backoff, lost, passing, taken } from './service.js';
-import { fromStruct, toStruct } from './struct.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -41,14 +40,14 @@ async function execute({ lease, run, state }) {
   const unwatch = watch(lease, stop);
   const signal = AbortSignal.any([stop.signal, closing.signal]);
   try {
-    const input = fromStruct(run.input);
+    const input = JSON.parse(run.input_json);
     let step = run.last_step;
-    for await (const update of countdown({ run, input, state: fromStruct(state.values), signal })) {
+    for await (const update of countdown({ run, input, state: JSON.parse(state.values_json), signal })) {
       signal.throwIfAborted();
       // With its number, a step whose answer was lost can be sent again without being made twice.
       const { step: made } = await service.insist(
         'CommitStep',
-        { lease, update: toStruct(update), expected_step: ++step },
+        { lease, update_json: JSON.stringify(update), expected_step: ++step },
         signal,
       );
       log(run.run_id, `step ${made}`);

@@ -32,6 +32,15 @@ def test_a_thread_is_created_shown_listed_and_deleted(verbs: Verbs) -> None:
     assert verbs.error("thread", "get", name, code=Exit.NOT_FOUND)["reason"] == "THREAD_NOT_FOUND"
 
 
+def test_numbers_and_the_order_of_keys_are_kept(verbs: Verbs, thread_id: str) -> None:
+    given = '{"z": [9007199254740993, 1e400, 1.0e5, -0], "a": "é"}'
+    as_ascii = given.replace("é", "\\u00e9")
+    run_id = verbs.json("run", "create", thread_id, "echo", "--input", given, "--join")["run"]["run_id"]
+    assert f'"input": {as_ascii}' in verbs("run", "get", run_id, "--json").stdout
+    assert f'"values": {as_ascii[:-1]}' in verbs("thread", "state", thread_id, "--json").stdout
+    assert "[9007199254740993, 1e400, 1.0e5, -0]" in verbs("thread", "state", thread_id).stdout
+
+
 def test_threads_and_runs_are_listed_by_metadata(verbs: Verbs, thread_id: str) -> None:
     created = verbs.json("thread", "create", "--metadata", '{"team": "north", "open": true}')["thread_id"]
     for pairs, found in (
