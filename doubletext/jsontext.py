@@ -30,6 +30,7 @@ EXACT_INTEGERS: Final = 2**53
 _LONG_NUMBER: Final = re.compile(rf"[-+.eE0-9]{{{LONGEST_NUMBER + 1}}}")
 _MINUS_ZERO: Final = re.compile(r"-0(?![.0-9eE])")
 _STRINGS_AND_SPACES: Final = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\n\r]+')
+_NESTED: Final = frozenset((dict, list))
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -65,15 +66,33 @@ def checked(text: Text) -> Checked:
     Raises ValueError for anything but one JSON object, for a key that an object has twice, for more than DEEPEST levels
     or MOST_VALUES values, and for a number of more than LONGEST_NUMBER characters.
     """
-    if not isinstance(found := _parsed(text), dict):
+    outside = _outside_strings(text)
+    if not isinstance(found := _parsed(text, outside), dict):
         raise ValueError(f"is {_kind(found)}; it must be an object")
-    _measure(found)
-    return Checked(_STRINGS_AND_SPACES.sub(r"\1", text), len(found))
+    if _keys(found) != outside.count(":"):
+        _SEEKING_TWICE(text)
+    return Checked(text if outside.split() == [outside] else _compact(text), len(found))
 
 
-def _parsed(text: Text) -> Any:
+def _outside_strings(text: Text) -> Text:
+    """What a text has beside its strings; of a text that is no JSON, anything."""
+    if "\\" in text:
+        text = text.replace("\\\\", "").replace('\\"', "")
+    return "".join(text.split('"')[::2])
+
+
+def _compact(text: Text) -> Text:
+    if "\\" in text:
+        return _STRINGS_AND_SPACES.sub(r"\1", text)
+    parts = text.split('"')
+    parts[::2] = ["".join(part.split()) for part in parts[::2]]
+    return '"'.join(parts)
+
+
+def _parsed(text: Text, outside: Text) -> Any:
+    long = len(outside) > LONGEST_NUMBER and _LONG_NUMBER.search(outside)
     try:
-        return (_STRICT if _LONG_NUMBER.search(text) else _QUICK)(text)
+        return (_MEASURING_NUMBERS if long else _QUICK)(text)
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
     except json.JSONDecodeError as error:
@@ -84,9 +103,10 @@ def _kind(value: Any) -> str:
     return "a list" if isinstance(value, list) else "null" if value is None else "neither an object nor a list"
 
 
-def _measure(value: dict[str, Any]) -> None:
+def _keys(value: dict[str, Any]) -> int:
+    """Count the keys of an object and of all in it. Raises ValueError for too many values or levels."""
     level: list[Any] = [value]
-    depth, values = 0, 0
+    depth, values, keys = 0, 0, 0
     while level:
         depth += 1
         if depth > DEEPEST:
@@ -94,13 +114,19 @@ def _measure(value: dict[str, Any]) -> None:
         below: list[Any] = []
         for each in level:
             values += len(each)
-            below += [item for item in (each.values() if type(each) is dict else each) if type(item) in (dict, list)]
+            if type(each) is dict:
+                keys += len(each)
+                below += [item for item in each.values() if type(item) in _NESTED]
+            else:
+                below += [item for item in each if type(item) in _NESTED]
         if values > MOST_VALUES:
             raise ValueError(f"has more than {MOST_VALUES} values")
         level = below
+    return keys
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises ValueError for a key that an object has twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         keys: set[str] = set()
@@ -130,8 +156,9 @@ def _decoder(
     ).decode
 
 
-_QUICK: Final = _decoder(str, str, unique=True)
-_STRICT: Final = _decoder(_short_number, _short_number, unique=True)
+_QUICK: Final = _decoder(str, str)
+_MEASURING_NUMBERS: Final = _decoder(_short_number, _short_number)
+_SEEKING_TWICE: Final = _decoder(str, str, unique=True)
 
 
 def read(text: Text) -> dict[str, Any]:
