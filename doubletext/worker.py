@@ -54,6 +54,11 @@ FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 OBEY_SECONDS: Final = 1.0
 
+ONE_ANSWERS: Final = frozenset(
+    {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
+)
+"""Codes of failures that may be about one answer alone: one that is too large, or cannot be read."""
+
 log = structlog.get_logger("worker")
 
 
@@ -134,8 +139,8 @@ class Worker:
         )
         while True:
             await free.acquire()
-            claimed = await _insisting(stub.ClaimRun, request, CLAIM_SECONDS + CALL_SECONDS)
-            if not claimed.HasField("assignment"):
+            claimed = await self._claimed(stub, request)
+            if claimed is None or not claimed.HasField("assignment"):
                 free.release()
                 continue
             claim = Claim(stub, claimed.assignment, self._graphs[claimed.assignment.assistant.graph])
@@ -143,6 +148,17 @@ class Worker:
             self._claims[task] = claim
             task.add_done_callback(self._ended)
             task.add_done_callback(lambda _: free.release())
+
+    async def _claimed(self, stub: "WorkerServiceAsyncStub", request: pb.ClaimRunRequest) -> pb.ClaimRunResponse | None:
+        """Return the answer; None, after a pause, for one that this worker cannot take. The next may be another."""
+        try:
+            return await _insisting(stub.ClaimRun, request, CLAIM_SECONDS + CALL_SECONDS)
+        except DoubletextError as error:
+            if error.code not in ONE_ANSWERS:
+                raise
+            log.warning("a claim failed", error=str(error), seconds=LONGEST_PAUSE)
+            await asyncio.sleep(LONGEST_PAUSE)
+            return None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._claims[task]

@@ -158,7 +158,7 @@ class ThreadServiceServicer:
     def UpdateState(self, request, context):
         """UpdateState adds one step to the thread without a run, through an assistant's reducers. The step is on disk when the call
         answers. The call is refused while a run is in flight on the thread. It is not idempotent: a repeated call adds another
-        step.
+        step. The answer comes without the state's values where it would be over 64 MiB with them.
 
         Errors: FAILED_PRECONDITION THREAD_BUSY (`metadata` as for CreateRun); NOT_FOUND THREAD_NOT_FOUND,
         ASSISTANT_NOT_FOUND. Nothing is written then.

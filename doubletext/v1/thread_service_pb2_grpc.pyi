@@ -77,7 +77,7 @@ class ThreadServiceStub:
     UpdateState: _grpc.UnaryUnaryMultiCallable[_thread_service_pb2.UpdateStateRequest, _thread_service_pb2.UpdateStateResponse]
     """UpdateState adds one step to the thread without a run, through an assistant's reducers. The step is on disk when the call
     answers. The call is refused while a run is in flight on the thread. It is not idempotent: a repeated call adds another
-    step.
+    step. The answer comes without the state's values where it would be over 64 MiB with them.
 
     Errors: FAILED_PRECONDITION THREAD_BUSY (`metadata` as for CreateRun); NOT_FOUND THREAD_NOT_FOUND,
     ASSISTANT_NOT_FOUND. Nothing is written then.
@@ -140,7 +140,7 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     UpdateState: _aio.UnaryUnaryMultiCallable[_thread_service_pb2.UpdateStateRequest, _thread_service_pb2.UpdateStateResponse]  # type: ignore[assignment]
     """UpdateState adds one step to the thread without a run, through an assistant's reducers. The step is on disk when the call
     answers. The call is refused while a run is in flight on the thread. It is not idempotent: a repeated call adds another
-    step.
+    step. The answer comes without the state's values where it would be over 64 MiB with them.
 
     Errors: FAILED_PRECONDITION THREAD_BUSY (`metadata` as for CreateRun); NOT_FOUND THREAD_NOT_FOUND,
     ASSISTANT_NOT_FOUND. Nothing is written then.
@@ -248,7 +248,7 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_thread_service_pb2.UpdateStateResponse, _abc.Awaitable[_thread_service_pb2.UpdateStateResponse]]:
         """UpdateState adds one step to the thread without a run, through an assistant's reducers. The step is on disk when the call
         answers. The call is refused while a run is in flight on the thread. It is not idempotent: a repeated call adds another
-        step.
+        step. The answer comes without the state's values where it would be over 64 MiB with them.
 
         Errors: FAILED_PRECONDITION THREAD_BUSY (`metadata` as for CreateRun); NOT_FOUND THREAD_NOT_FOUND,
         ASSISTANT_NOT_FOUND. Nothing is written then.

@@ -110,7 +110,8 @@ class WorkerServiceServicer:
         the run is running under a new epoch. The run's input is then a step of `state`; it is applied once, however often the
         run is claimed. The first CommitStep makes the step after `run.last_step`. The call is not idempotent: when the caller
         hangs up, the server takes the claim back without using up an attempt. When only the answer is lost, the run can be
-        claimed again after the lease has expired, and an attempt is used up.
+        claimed again after the lease has expired, and an attempt is used up. A run whose assignment is over 64 MiB is not handed
+        out: it ends ERROR with the error type TOO_LARGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,7 +54,8 @@ class WorkerServiceStub:
     the run is running under a new epoch. The run's input is then a step of `state`; it is applied once, however often the
     run is claimed. The first CommitStep makes the step after `run.last_step`. The call is not idempotent: when the caller
     hangs up, the server takes the claim back without using up an attempt. When only the answer is lost, the run can be
-    claimed again after the lease has expired, and an attempt is used up.
+    claimed again after the lease has expired, and an attempt is used up. A run whose assignment is over 64 MiB is not handed
+    out: it ends ERROR with the error type TOO_LARGE.
     """
     CommitStep: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.CommitStepRequest, _worker_service_pb2.CommitStepResponse]
     """CommitStep commits one step of the run, through the assistant's reducers. The step is on disk when the call answers.
@@ -113,7 +114,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     the run is running under a new epoch. The run's input is then a step of `state`; it is applied once, however often the
     run is claimed. The first CommitStep makes the step after `run.last_step`. The call is not idempotent: when the caller
     hangs up, the server takes the claim back without using up an attempt. When only the answer is lost, the run can be
-    claimed again after the lease has expired, and an attempt is used up.
+    claimed again after the lease has expired, and an attempt is used up. A run whose assignment is over 64 MiB is not handed
+    out: it ends ERROR with the error type TOO_LARGE.
     """
     CommitStep: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.CommitStepRequest, _worker_service_pb2.CommitStepResponse]  # type: ignore[assignment]
     """CommitStep commits one step of the run, through the assistant's reducers. The step is on disk when the call answers.
@@ -175,7 +177,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         the run is running under a new epoch. The run's input is then a step of `state`; it is applied once, however often the
         run is claimed. The first CommitStep makes the step after `run.last_step`. The call is not idempotent: when the caller
         hangs up, the server takes the claim back without using up an attempt. When only the answer is lost, the run can be
-        claimed again after the lease has expired, and an attempt is used up.
+        claimed again after the lease has expired, and an attempt is used up. A run whose assignment is over 64 MiB is not handed
+        out: it ends ERROR with the error type TOO_LARGE.
         """
 
     @_abc_1.abstractmethod

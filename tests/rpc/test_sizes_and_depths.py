@@ -13,10 +13,14 @@ from doubletext.v1 import assistant_service_pb2 as apb
 from doubletext.v1 import resources_pb2 as pb
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
+from doubletext.v1 import worker_service_pb2 as wpb
 from doubletext_server.grpc.edge import LARGEST_REQUEST
+from doubletext_server.grpc.services import threads as thread_calls
+from doubletext_server.grpc.services import workers as worker_calls
 from tests.support.request_fields import fields, is_struct
-from tests.support.requests import HOUR, LONGEST, MIB, Scene, lists, objects
+from tests.support.requests import HOUR, LONGEST, MIB, Scene, lists, objects, workers
 from tests.support.rpcs import METHODS, call, refused
+from tests.support.server import Service
 
 
 async def test_what_is_just_within_the_limits_is_accepted(scene: Scene) -> None:
@@ -109,3 +113,31 @@ async def test_the_largest_request_is_taken_and_its_answer_fits_a_plain_channel(
     assert LARGEST_REQUEST - 16 <= request.ByteSize() <= LARGEST_REQUEST
     answer = await call(scene.service.channel, METHODS[method], request)
     assert text in str(answer)
+
+
+@pytest.mark.parametrize("text", [False, True])
+async def test_a_run_whose_assignment_is_too_large_ends_and_the_next_one_is_claimed(
+    service: Service, monkeypatch: pytest.MonkeyPatch, text: bool
+) -> None:
+    monkeypatch.setattr(worker_calls, "LARGEST_RESPONSE", 50_000)
+    await service.client.assistants.create("hand", assistant_id="hand")
+    await service.client.threads.create("large")
+    await service.client.threads.update_state("large", {"a": "x" * 60_000})
+    for thread_id in ("large", "small"):
+        await service.client.runs.create(thread_id, "hand", if_thread_not_exists="create")
+    request = wpb.ClaimRunRequest(worker_id="w", graphs=["hand"])
+    metadata = (("doubletext-json", "text"),) if text else None
+    claimed = await workers(service).ClaimRun(request, metadata=metadata)
+    assert claimed.assignment.run.thread_id == "small"
+    (run,) = [each async for each in service.client.runs.list("large")]
+    assert (run["status"], run["error"] and run["error"]["type"]) == ("error", "TOO_LARGE")
+
+
+async def test_an_update_by_hand_is_answered_when_the_state_is_too_large(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thread_calls, "LARGEST_RESPONSE", 50_000)
+    await service.client.threads.create("t")
+    for step in (1, 2):
+        state = await service.client.threads.update_state("t", {str(step): "x" * 30_000})
+        assert (state["step"], len(state["values"])) == (step, 1 if step == 1 else 0)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from doubletext_server.usecases.validation import Fields
 from doubletext_server.usecases.values import Given, JsonObject
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
-from doubletext_statemachine.errors import Refusal, ThreadNotFound
+from doubletext_statemachine.errors import LeaseLost, Refusal, ThreadNotFound, TooLarge
 from doubletext_statemachine.model import Output, Run
 
 log = structlog.get_logger("workers")
@@ -128,6 +129,15 @@ class Workers:
         if not isinstance(found, RunRecord) or state.step != run.last_step:
             return None
         return Assignment(replace(found, run=run, queue_position=0), state)
+
+    async def give_up(self, assignment: Assignment, why: TooLarge) -> None:
+        """End a run ERROR that was claimed and cannot be handed out."""
+        run = assignment.record.run
+        log.warning("a run cannot be handed to a worker", run_id=run.run_id, thread_id=run.thread_id, error=str(why))
+        with suppress(LeaseLost):  # it was stopped meanwhile
+            await self._changes.change(
+                commands.FailRun(run.thread_id, run.run_id, run.epoch, "TOO_LARGE", str(why), by_worker=True)
+            )
 
     def _take_back(self, claim: asyncio.Task[Decision]) -> None:
         async def take_back() -> None:

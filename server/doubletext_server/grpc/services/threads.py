@@ -6,7 +6,7 @@ from typing import Any
 
 from doubletext.v1 import thread_service_pb2 as pb
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceServicer
-from doubletext_server.grpc.edge import RpcContext
+from doubletext_server.grpc.edge import LARGEST_RESPONSE, RpcContext
 from doubletext_server.grpc.wire import reading, writing
 from doubletext_server.grpc.wire.enums import STRATEGY, THREAD_STATUS
 from doubletext_server.grpc.wire.objects import chosen, exactly
@@ -66,7 +66,11 @@ class ThreadService(ThreadServiceServicer):
     async def UpdateState(self, request: pb.UpdateStateRequest, context: RpcContext) -> pb.UpdateStateResponse:
         values = reading.given_object(request, "values")
         state = await self._threads.update_state(request.thread_id, values, reading.given(request, "assistant_id"))
-        return pb.UpdateStateResponse(state=writing.state(state, chosen(request, context)))
+        response = pb.UpdateStateResponse(state=writing.state(state, chosen(request, context)))
+        if response.ByteSize() > LARGEST_RESPONSE:  # the step is made, which the caller has to know
+            response.state.ClearField("values")
+            response.state.ClearField("values_json")
+        return response
 
     async def WatchThread(
         self, request: pb.WatchThreadRequest, context: RpcContext

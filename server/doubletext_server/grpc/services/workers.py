@@ -5,10 +5,11 @@ from contextlib import aclosing
 
 from doubletext.v1 import worker_service_pb2 as pb
 from doubletext.v1.worker_service_pb2_grpc import WorkerServiceServicer
-from doubletext_server.grpc.edge import RpcContext
+from doubletext_server.grpc.edge import LARGEST_RESPONSE, RpcContext
 from doubletext_server.grpc.wire import reading, writing
 from doubletext_server.grpc.wire.objects import chosen
 from doubletext_server.usecases.workers import Workers
+from doubletext_statemachine.errors import TooLarge
 
 
 class WorkerService(WorkerServiceServicer):
@@ -16,11 +17,13 @@ class WorkerService(WorkerServiceServicer):
         self._workers = workers
 
     async def ClaimRun(self, request: pb.ClaimRunRequest, context: RpcContext) -> pb.ClaimRunResponse:
-        wait = reading.duration(request, "wait")
-        assignment = await self._workers.claim(request.worker_id, request.graphs, wait)
-        if assignment is None:
-            return pb.ClaimRunResponse()
-        return pb.ClaimRunResponse(assignment=writing.assignment(assignment, chosen(request, context)))
+        wait, put = reading.duration(request, "wait"), chosen(request, context)
+        while (assignment := await self._workers.claim(request.worker_id, request.graphs, wait)) is not None:
+            response = pb.ClaimRunResponse(assignment=writing.assignment(assignment, put))
+            if (size := response.ByteSize()) <= LARGEST_RESPONSE:
+                return response
+            await self._workers.give_up(assignment, TooLarge(what="the assignment", size=size, limit=LARGEST_RESPONSE))
+        return pb.ClaimRunResponse()
 
     async def CommitStep(self, request: pb.CommitStepRequest, context: RpcContext) -> pb.CommitStepResponse:
         update = reading.given_object(request, "update")
