@@ -9,7 +9,7 @@ import pkgutil
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from functools import cache
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import grpc
 
@@ -55,7 +55,21 @@ Out = TypeVar("Out")
 
 def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
     """Return a channel that retries what is safe to retry, as service_config.json says."""
-    options = [
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, _options(target))
+    return grpc.aio.secure_channel(target, credentials, _options(target))
+
+
+def open_threads_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    """Return a channel of its own for calls from a thread, whatever the event loop does."""
+    options = [*_options(target), ("grpc.use_local_subchannel_pool", 1)]
+    if credentials is None:
+        return grpc.insecure_channel(target, options)
+    return grpc.secure_channel(target, credentials, options)
+
+
+def _options(target: str) -> list[tuple[str, Any]]:
+    return [
         ("grpc.service_config", _service_config()),
         ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER),
         ("grpc.max_reconnect_backoff_ms", _LONGEST_BACKOFF_MS),
@@ -64,9 +78,6 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> gr
         # What listens on this machine is reached directly, whatever http_proxy says.
         ("grpc.enable_http_proxy", int(not is_loopback(target))),
     ]
-    if credentials is None:
-        return grpc.aio.insecure_channel(target, options)
-    return grpc.aio.secure_channel(target, credentials, options)
 
 
 def is_loopback(target: str) -> bool:

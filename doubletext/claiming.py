@@ -115,7 +115,7 @@ class Attempt:
 
     async def _executed(self) -> Outcome | None:
         """How the graph ended; None once the lease is over."""
-        self._executing = executing = asyncio.create_task(self._execute())
+        self._executing = executing = asyncio.create_task(self._execute(), name=f"graph {self._graph.name}")
         try:
             await asyncio.wait([executing])
         finally:

@@ -12,14 +12,15 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc
 import structlog
 
 from doubletext import convert
-from doubletext.calls import call_once, open_channel
+from doubletext.calls import call_once, open_channel, open_threads_channel
 from doubletext.claiming import Attempt, Failed, Outcome, Over, Start
 from doubletext.errors import (
     AssistantExists,
@@ -38,6 +39,7 @@ from doubletext.v1 import worker_service_pb2 as pb
 from doubletext.v1.assistant_service_pb2 import CreateAssistantRequest
 from doubletext.v1.assistant_service_pb2_grpc import AssistantServiceStub
 from doubletext.v1.worker_service_pb2_grpc import WorkerServiceStub
+from doubletext.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from doubletext.v1.assistant_service_pb2_grpc import AssistantServiceAsyncStub
@@ -53,6 +55,7 @@ CALL_SECONDS: Final = 10.0
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 OBEY_SECONDS: Final = 1.0
+BEAT_TIMEOUT: Final = 2.0
 
 ONE_ANSWERS: Final = frozenset(
     {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
@@ -105,6 +108,8 @@ class Worker:
 
         Waits, with growing pauses, for a server that is not there. Raises DoubletextError for what waiting can't cure.
         """
+        keeper = LeaseKeeper(self._address, self._credentials, self._claims)
+        keeper.start()
         async with open_channel(self._address, self._credentials) as channel:
             serving = asyncio.create_task(self._serve(channel))
             stopping = asyncio.create_task(self._stopping.wait())
@@ -117,6 +122,7 @@ class Worker:
                 stopping.cancel()
                 await asyncio.wait([serving, stopping])
                 left = await self._drain()
+                keeper.stop()
             return left
 
     async def _serve(self, channel: grpc.aio.Channel) -> None:
@@ -197,6 +203,35 @@ class Worker:
         return bool(left)
 
 
+class LeaseKeeper:
+    """Keeps the leases of all claims alive while the event loop is blocked, from a thread that no graph can stop."""
+
+    def __init__(
+        self, address: str, credentials: grpc.ChannelCredentials | None, claims: "Mapping[asyncio.Task[None], Claim]"
+    ) -> None:
+        self._address = address
+        self._credentials = credentials
+        self._claims = claims
+        self._channel: grpc.Channel | None = None
+        self._watchdog = Watchdog(self._beat)
+
+    def start(self) -> None:
+        self._watchdog.start()
+
+    def stop(self) -> None:
+        self._watchdog.stop()
+        if self._channel is not None:
+            self._channel.close()
+
+    def _beat(self) -> None:
+        if self._channel is None:
+            self._channel = open_threads_channel(self._address, self._credentials)
+        stub = WorkerServiceStub(self._channel)
+        for claim in list(self._claims.values()):
+            with suppress(grpc.RpcError):  # what became of the lease is for the loop to find out
+                stub.Heartbeat(pb.HeartbeatRequest(lease=claim.lease), timeout=BEAT_TIMEOUT)
+
+
 class Claim:
     """A claimed run, until it is finished, handed back, or no longer ours: its attempt, and the watch of its lease."""
 
@@ -207,6 +242,10 @@ class Claim:
         names = {"run_id": self._run.run_id, "thread_id": self._run.thread_id, "epoch": assignment.lease.epoch}
         self._attempt = Attempt(graph, self._lease, names)
         self._log = log.bind(**names)
+
+    @property
+    def lease(self) -> pb.Lease:
+        return self._lease.lease
 
     async def run(self) -> None:
         self._log.info("started", graph=self._graph.name, attempt=self._run.attempt)
@@ -257,7 +296,7 @@ class WorkerLease:
     def __init__(self, stub: "WorkerServiceAsyncStub", assignment: pb.Assignment) -> None:
         self._stub = stub
         self._assignment = assignment
-        self._lease = assignment.lease
+        self.lease = assignment.lease
         self._next_step = assignment.run.last_step + 1
 
     async def start(self) -> Start:
@@ -274,29 +313,29 @@ class WorkerLease:
         return Start(facts, convert.values(run, "input"), config, lambda: convert.values(assignment.state, "values"))
 
     async def commit(self, update: Text) -> None:
-        request = pb.CommitStepRequest(lease=self._lease, update_json=update, expected_step=self._next_step)
+        request = pb.CommitStepRequest(lease=self.lease, update_json=update, expected_step=self._next_step)
         await _insisting(self._stub.CommitStep, request)
         self._next_step += 1
 
     async def emit(self, channel: str, data: Text) -> None:
         output = resources.Output(channel=channel, data_json=data)
-        await _insisting(self._stub.PublishOutput, pb.PublishOutputRequest(lease=self._lease, outputs=[output]))
+        await _insisting(self._stub.PublishOutput, pb.PublishOutputRequest(lease=self.lease, outputs=[output]))
 
     async def finish(self, outcome: Outcome) -> None:
-        request = pb.FinishRunRequest(lease=self._lease)
+        request = pb.FinishRunRequest(lease=self.lease)
         if isinstance(outcome, Failed):
             request.error.CopyFrom(resources.RunError(type=outcome.type, message=outcome.message))
         else:
             request.success.CopyFrom(pb.Success(update_json=outcome.update or ""))
         finished = await _insisting(self._stub.FinishRun, request)
-        log.info("finished", run_id=self._lease.run_id, status=convert.RUN_STATUS.name(finished.run.status))
+        log.info("finished", run_id=self.lease.run_id, status=convert.RUN_STATUS.name(finished.run.status))
 
     async def release(self) -> None:
-        await _insisting(self._stub.ReleaseRun, pb.ReleaseRunRequest(lease=self._lease))
+        await _insisting(self._stub.ReleaseRun, pb.ReleaseRunRequest(lease=self.lease))
 
     async def watch(self) -> AsyncIterator[pb.Stop]:
         """Keep the lease alive while this is read. Yields the stop of the attempt, if it is stopped."""
-        async for response in self._stub.WatchLease(pb.WatchLeaseRequest(lease=self._lease)):
+        async for response in self._stub.WatchLease(pb.WatchLeaseRequest(lease=self.lease)):
             yield response.stop
 
 

@@ -14,6 +14,7 @@ from doubletext.v1.assistant_service_pb2_grpc import add_AssistantServiceService
 from doubletext.v1.run_service_pb2_grpc import add_RunServiceServicer_to_server
 from doubletext.v1.thread_service_pb2_grpc import add_ThreadServiceServicer_to_server
 from doubletext.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
+from doubletext.watchdog import Watchdog
 from doubletext_server.address import CannotListen, host_and_port, taken
 from doubletext_server.config import Config
 from doubletext_server.engine.changes import Changes
@@ -99,6 +100,7 @@ class App:
         self.runs = Runs(store, self.changes, self.hub, events, config.default_strategy, config.max_queued_runs)
         self.workers = Workers(store, self.changes, self.hub, self.dispatcher, held, store.clock, config.lease_us)
         self.edge = Edge(config.limits, self.metrics.refused if self.metrics is not None else None)
+        self._watchdog = Watchdog()
         self.health = health.aio.HealthServicer()
         self.server = self._make_server()
 
@@ -122,6 +124,7 @@ class App:
             undo.pop_all()
         app.executor.start(app.changes)
         app.retention.start(app.changes)
+        app._watchdog.start()
         app._listening = asyncio.create_task(app._keep_listening())
         app.edge.closed = None
         await app._set_health(health_pb2.HealthCheckResponse.SERVING)
@@ -218,6 +221,7 @@ class App:
         """
         log.info("draining")
         self._listening.cancel()
+        self._watchdog.stop()
         self.edge.closed = "stopping"
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         self.hub.close()
