@@ -325,7 +325,9 @@ class _RunReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunReason.V
     RUN_REASON_THREAD_DELETED: _RunReason.ValueType  # 5
     """The run's thread was deleted: status DELETED."""
     RUN_REASON_RELEASED: _RunReason.ValueType  # 6
-    """The run's executor handed it back: status PENDING."""
+    """The run's executor handed it back, or died while it executed other runs too, any of which may have killed it: status
+    PENDING. No attempt was used up.
+    """
     RUN_REASON_LEASE_LOST: _RunReason.ValueType  # 7
     """The run's executor died or fell silent, and an attempt is left: status PENDING."""
 
@@ -350,7 +352,9 @@ RUN_REASON_MAX_ATTEMPTS: RunReason.ValueType  # 4
 RUN_REASON_THREAD_DELETED: RunReason.ValueType  # 5
 """The run's thread was deleted: status DELETED."""
 RUN_REASON_RELEASED: RunReason.ValueType  # 6
-"""The run's executor handed it back: status PENDING."""
+"""The run's executor handed it back, or died while it executed other runs too, any of which may have killed it: status
+PENDING. No attempt was used up.
+"""
 RUN_REASON_LEASE_LOST: RunReason.ValueType  # 7
 """The run's executor died or fell silent, and an attempt is left: status PENDING."""
 Global___RunReason: _TypeAlias = RunReason  # noqa: Y015

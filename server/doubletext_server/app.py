@@ -1,7 +1,7 @@
 """The composition root: it constructs the parts of the server, and starts and stops them in order."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final, cast
 
@@ -23,6 +23,7 @@ from doubletext_server.engine.eventlog import EventLog
 from doubletext_server.engine.executor import Executor
 from doubletext_server.engine.leases import HeldLeases
 from doubletext_server.engine.retention import Retention
+from doubletext_server.engine.suspects import Suspects, judge
 from doubletext_server.engine.waiting import Hub
 from doubletext_server.grpc.accepting import Server
 from doubletext_server.grpc.edge import Edge
@@ -78,13 +79,15 @@ class App:
         self.config = config
         self.store = store
         self.hub = Hub()
-        self.dispatcher = Dispatcher(store.clock)
-        self.executor = Executor(store, self.dispatcher, config.graphs)
+        self.suspects = Suspects()
+        self.dispatcher = Dispatcher(store.clock, self.suspects)
+        self.executor = Executor(store, self.dispatcher, self.suspects, config.graphs)
         self.retention = Retention(store, store.clock, config.keep)
         self.metrics = self._make_metrics() if config.metrics is not None else None
         held = HeldLeases()
         listeners = [
-            # The executor comes first: it must know its run before the dispatcher can offer the thread's next claim.
+            self.suspects.on_commit,
+            # The executor comes before the dispatcher, which can offer the thread's next claim: it must know its run.
             self.executor.on_commit,
             self.dispatcher.on_commit,
             held.on_commit,
@@ -209,10 +212,27 @@ class App:
 
     async def _recover(self) -> None:
         """Hand back the runs that an earlier process executed itself, and set the timers of all threads."""
+        running = await self.store.running()
+        for run in running:
+            self.suspects.started(run)
+        own = {run.run_id: run.thread_id for run in running if run.worker_id is None}
+        spared = await self._spared(own) if own else {}
         threads = await self.store.unsettled()
-        await asyncio.gather(*(self.changes.change(Recover(thread_id)) for thread_id in threads))
+        await asyncio.gather(*(self.changes.change(Recover(id, spared.get(id))) for id in threads))
         if threads:
             log.info("recovered", threads=len(threads))
+
+    async def _spared(self, own: Mapping[str, str]) -> dict[str, str]:
+        """Find out which run killed the server's process before. Returns the runs that are not charged, by thread.
+
+        own: the runs that it executed then, with their threads
+        """
+        verdict = judge(own, await self.store.suspects())
+        await self.store.suspect(verdict.suspects)
+        self.suspects.suspect(verdict.suspects, verdict.at_once)
+        facts = {"runs": len(own), "suspects": len(verdict.suspects), "charged": verdict.charged}
+        log.warning("the server's process ended with runs in execution", **facts)
+        return {thread_id: run_id for run_id, thread_id in own.items() if run_id != verdict.charged}
 
     async def stop(self) -> bool:
         """Shut down: refuse new calls, end the waiting calls, hand back the runs that execute here, close the file.

@@ -167,9 +167,19 @@ class DeleteRun(RunCommand):
 
 @dataclass(slots=True, frozen=True)
 class Tick(Command):
-    """Time has passed: end what is over."""
+    """Time has passed: end what is over.
+
+    spared  the run that is not charged an attempt if its lease is over: another run may have killed their worker
+    """
+
+    spared: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class Recover(Command):
-    """The server's process has ended, and every attempt that it executed itself. Workers keep their leases."""
+    """The server's process has ended, and every attempt that it executed itself. Workers keep their leases.
+
+    spared  as in Tick
+    """
+
+    spared: str | None = None

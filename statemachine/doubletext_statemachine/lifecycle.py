@@ -133,6 +133,8 @@ TABLE: Final = (
                                                                                   attempts=-1, reason=R.RELEASED),
     Row(T.LOSE,      S.RUNNING, S.PENDING,     (lease_is_over, may_try_again),    reason=R.LEASE_LOST),
     Row(T.LOSE,      S.RUNNING, S.ERROR,       (lease_is_over, attempts_used_up), reason=R.MAX_ATTEMPTS),
+    # Its executor died, and another of that one's runs may be to blame.
+    Row(T.SPARE,     S.RUNNING, S.PENDING,     (lease_is_over,),                  attempts=-1, reason=R.RELEASED),
     Row(T.TIME_OUT,  S.RUNNING, S.TIMEOUT,     (time_is_up,),                     awaits=True, reason=R.TIMEOUT),
     Row(T.INTERRUPT, S.RUNNING, S.INTERRUPTED,                                    awaits=True),
     # A queued run has done nothing yet, and is stopped the same way: its input never reaches the state.

@@ -29,6 +29,7 @@ class Trigger(Enum):
     FAIL = "fail"
     RELEASE = "release"
     LOSE = "lose"
+    SPARE = "spare"
     TIME_OUT = "time_out"
     INTERRUPT = "interrupt"
     ROLL_BACK = "roll_back"

@@ -49,7 +49,7 @@ async def test_what_was_running_and_queued_goes_on_after_a_kill(tmp_path: Path) 
         async with process(db, *DIES) as server, Client(server.address, retry_for=0) as client:
             for thread_id in threads:
                 joined = await client.runs.join(thread_id, created[thread_id][turn - 1]["run_id"])
-                assert (joined["run"]["status"], joined["run"]["attempt"]) == ("success", 2)
+                assert (joined["run"]["status"], joined["run"]["attempt"]) == ("success", 1)
                 await at_step(client, created[thread_id][turn]["run_id"], turn * 4 + 3)
             await server.end(signal.SIGKILL)
     async with process(db, *DIES) as server, Client(server.address, retry_for=0) as client:

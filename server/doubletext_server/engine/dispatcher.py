@@ -12,6 +12,7 @@ import structlog
 from doubletext_server.clock import Clock
 from doubletext_server.engine.alarms import Alarms
 from doubletext_server.engine.changes import Changes
+from doubletext_server.engine.suspects import Suspects
 from doubletext_statemachine.commands import Tick
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import NotReady, Refusal
@@ -24,7 +25,11 @@ log = structlog.get_logger("dispatcher")
 
 
 class Dispatcher:
-    def __init__(self, clock: Clock) -> None:
+    """A thread whose next run is a suspect is offered when that one may be tried: see engine.suspects."""
+
+    def __init__(self, clock: Clock, suspects: Suspects) -> None:
+        self._suspects = suspects
+        self._suspended: dict[str, tuple[int, str, str]] = {}  # thread -> its turn, the graph, the suspect
         self._ready: dict[str, dict[str, int]] = {}  # graph -> thread -> the number of its turn
         self._graph_of: dict[str, str] = {}
         self._turns = 0
@@ -56,12 +61,37 @@ class Dispatcher:
             self._alarms.set(thread_id, upcoming.wake)
         else:
             self._alarms.clear(thread_id)
-        graph = upcoming.ready.assistant.graph if upcoming.ready else None
+        self._suspended.pop(thread_id, None)
+        ready = upcoming.ready
+        graph = ready.assistant.graph if ready else None
+        if ready and ready.run_id in self._suspects.runs:
+            self._suspects.waits(ready.run_id)
+            self._turns += 1
+            self._suspended[thread_id] = (self._turns, ready.assistant.graph, ready.run_id)
+            graph = None
         if graph != (known := self._graph_of.get(thread_id)):
             if known is not None:
                 self._forget(thread_id)
             if graph is not None:
                 self._offer(thread_id, graph)
+        if self._suspended:
+            self._offer_suspects()
+
+    def _offer_suspects(self) -> None:
+        for claimer, graphs in self._claimers.items():
+            if not claimer.done() and (found := self._first_suspect(graphs)) is not None:
+                claimer.set_result(self._hand_out(found[1]))
+
+    def _first_suspect(self, graphs: frozenset[str]) -> tuple[int, str] | None:
+        for thread_id, (turn, graph, run_id) in self._suspended.items():
+            if graph in graphs and self._suspects.may_be_tried(run_id):
+                return turn, thread_id
+        return None
+
+    def _hand_out(self, thread_id: str) -> str:
+        _, _, run_id = self._suspended.pop(thread_id)
+        self._suspects.tried(run_id)
+        return thread_id
 
     def _offer(self, thread_id: str, graph: str) -> None:
         for claimer, graphs in self._claimers.items():
@@ -87,8 +117,12 @@ class Dispatcher:
         if self._closed:
             raise NotReady(what="stopping")
         heads = [(turn, thread_id) for graph in graphs for thread_id, turn in self._first(graph)]
+        if self._suspended and (suspect := self._first_suspect(graphs)) is not None:
+            heads.append(suspect)
         if heads:
             _, thread_id = min(heads)
+            if thread_id in self._suspended:
+                return self._hand_out(thread_id)
             self._forget(thread_id)
             return thread_id
         claimer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -121,13 +155,14 @@ class Dispatcher:
 
     async def _tick(self, thread_id: str) -> None:
         try:
-            decision = await self._changes.change(Tick(thread_id))
+            with self._suspects.sparing(thread_id) as spared:
+                decision = await self._changes.change(Tick(thread_id, spared))
         except Refusal as refusal:
             log.warning("a timer will be tried again", thread_id=thread_id, error=str(refusal))
             self.retry(thread_id)
             return
         for run in decision.moved:
-            if run.reason in (Reason.LEASE_LOST, Reason.MAX_ATTEMPTS):
+            if run.reason in (Reason.LEASE_LOST, Reason.MAX_ATTEMPTS) or run.run_id == spared:
                 log.warning("a worker fell silent", worker_id=run.worker_id, run_id=run.run_id, attempt=run.attempt)
 
     async def close(self) -> None:

@@ -19,6 +19,7 @@ from doubletext.claiming import Attempt, Failed, Outcome, Over, Start
 from doubletext.graph import Graph
 from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.dispatcher import RETRY_SECONDS, Dispatcher
+from doubletext_server.engine.suspects import Suspects
 from doubletext_server.store.protocol import Store
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
@@ -42,7 +43,8 @@ class Live(NamedTuple):
 
 
 class Executor:
-    def __init__(self, store: Store, dispatcher: Dispatcher, graphs: Mapping[str, Graph]) -> None:
+    def __init__(self, store: Store, dispatcher: Dispatcher, suspects: Suspects, graphs: Mapping[str, Graph]) -> None:
+        self._suspects = suspects
         self._store = store
         self._dispatcher = dispatcher
         self._graphs = graphs
@@ -61,7 +63,7 @@ class Executor:
     def follow_up(self, thread_id: str, decision: Decision) -> commands.ClaimRun | None:
         """The claim of the run that a Decision makes ready, when it is to be executed here and at once."""
         ready = decision.upcoming.ready
-        if ready is None or ready.assistant.graph not in self._names:
+        if ready is None or ready.assistant.graph not in self._names or ready.run_id in self._suspects.runs:
             return None
         if self._serving is None or self._draining or len(self._tasks) >= SLOTS:
             return None

@@ -1,6 +1,6 @@
 """What the service asks of a store, whatever keeps the rows. tests/contract holds each implementation to it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
@@ -202,6 +202,15 @@ class Store(Protocol):
 
     async def still_active(self, thread_id: str) -> None:
         """Don't list the thread as inactive again before its time."""
+
+    async def running(self) -> list[Run]:
+        """The runs in execution."""
+
+    async def suspects(self) -> frozenset[str]:
+        """The ids that `suspect` was last called with."""
+
+    async def suspect(self, runs: Collection[str]) -> None:
+        """Keep the ids of runs that may have killed the server's process, in the place of those kept before."""
 
     async def unsettled(self) -> list[str]:
         """The threads that have runs in flight or await a stopped attempt."""

@@ -24,7 +24,7 @@ def tick(draft: Draft, command: commands.Tick) -> None:
     if time_is_up(move):
         draft.move(Trigger.TIME_OUT, run)
     elif run.worker_id is not None and lease_is_over(move):
-        _lose(draft, run)
+        _lose(draft, run, command.spared)
 
 
 def recover(draft: Draft, command: commands.Recover) -> None:
@@ -34,10 +34,13 @@ def recover(draft: Draft, command: commands.Recover) -> None:
         end_wait(draft)
     run = running_run(draft.view.runs)
     if run is not None and run.worker_id is None:  # mutant: restart
-        _lose(draft, run)
+        _lose(draft, run, command.spared)
 
 
-def _lose(draft: Draft, run: Run) -> None:
+def _lose(draft: Draft, run: Run, spared: str | None) -> None:
+    if run.run_id == spared:
+        draft.move(Trigger.SPARE, run)
+        return
     error: dict[str, Any] = {}
     if not may_try_again(Move(run, draft.view, draft.now)):
         message = f"started {run.attempt} times, and each time its executor died or fell silent"

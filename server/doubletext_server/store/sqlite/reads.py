@@ -23,7 +23,7 @@ from doubletext_server.store.rows import (
 from doubletext_server.store.sqlite import queue
 from doubletext_server.store.sqlite.sql import listed
 from doubletext_statemachine.errors import EventsTrimmed, StepNotFound, ThreadNotFound
-from doubletext_statemachine.model import Assistant, Json, Tombstone
+from doubletext_statemachine.model import Assistant, Json, Run, Tombstone
 from doubletext_statemachine.queue import in_order
 from doubletext_statemachine.state import fold
 from doubletext_statemachine.words import IN_FLIGHT, RunStatus, thread_status
@@ -202,6 +202,17 @@ def events(
 def in_flight(connection: sqlite3.Connection) -> dict[RunStatus, int]:
     counts = connection.execute("SELECT status, count(*) FROM runs WHERE end_time IS NULL GROUP BY status")
     return dict.fromkeys(IN_FLIGHT, 0) | {RunStatus(status): count for status, count in counts}
+
+
+def running(assistants: Assistants, connection: sqlite3.Connection) -> list[Run]:
+    rows = connection.execute(
+        f"SELECT {listed(RUN)} FROM runs INDEXED BY runs_in_flight WHERE end_time IS NULL AND status = 'running'"
+    )
+    return [read_run(row, assistants) for row in rows]
+
+
+def suspects(connection: sqlite3.Connection) -> frozenset[str]:
+    return frozenset(run_id for (run_id,) in connection.execute("SELECT run_id FROM suspects"))
 
 
 def unsettled(connection: sqlite3.Connection) -> list[str]:

@@ -6,7 +6,7 @@ up nobody who reads something small.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -25,14 +25,14 @@ from doubletext_server.store.protocol import (
     Transaction,
 )
 from doubletext_server.store.rows import ASSISTANT, Rows, assistant_row, read_assistant
-from doubletext_server.store.sqlite import lists, reads, schema, trim
+from doubletext_server.store.sqlite import lists, reads, schema, trim, writes
 from doubletext_server.store.sqlite.lane import Lane, read_batch, write_batch
 from doubletext_server.store.sqlite.sql import insert, listed
 from doubletext_server.store.sqlite.views import load_view
 from doubletext_server.store.sqlite.writes import write
 from doubletext_statemachine.commands import Command
 from doubletext_statemachine.errors import AssistantExists, AssistantNotFound
-from doubletext_statemachine.model import Assistant, Json, ThreadView, Tombstone
+from doubletext_statemachine.model import Assistant, Json, Run, ThreadView, Tombstone
 from doubletext_statemachine.words import TERMINAL, RunStatus, ThreadStatus
 
 SNAPSHOT_FROM: Final = 64 * 1024
@@ -207,6 +207,15 @@ class SqliteStore:
 
     async def events(self, thread_id: str, after: int, limit: int, run_id: str | None = None) -> list[EventRecord]:
         return await self.rows.run(partial(reads.events, thread_id, after, limit, run_id))
+
+    async def running(self) -> list[Run]:
+        return await self.rows.run(partial(reads.running, self._by_key))
+
+    async def suspects(self) -> frozenset[str]:
+        return await self.rows.run(reads.suspects)
+
+    async def suspect(self, runs: Collection[str]) -> None:
+        await self.writer.run(partial(writes.suspect, runs))
 
     async def unsettled(self) -> list[str]:
         return await self.rows.run(reads.unsettled)

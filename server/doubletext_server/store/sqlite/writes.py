@@ -1,6 +1,7 @@
 """Writing what was decided: the rows of store.rows, in SQL."""
 
 import sqlite3
+from collections.abc import Collection
 from typing import Final
 
 from doubletext_server.store.rows import (
@@ -114,3 +115,8 @@ def _cut(connection: sqlite3.Connection, thread_id: str, cut: Cut) -> None:
         "UPDATE runs SET base_step = ? WHERE thread_id = ? AND end_time >= ? AND base_step > ? AND last_step = 0",
         (cut.after, thread_id, cut.since, cut.after),
     )
+
+
+def suspect(runs: Collection[str], connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM suspects")
+    connection.executemany("INSERT INTO suspects (run_id) VALUES (?)", [(run_id,) for run_id in runs])
