@@ -28,15 +28,15 @@ TRIGGERS: Final = (
 # server's own attempt, that is: its lease both holds, and is over when its process is.
 # fmt: off
 LEGAL: Final = {
-    #               admit      claim      succeed    fail     release    lose       time_out   interrupt      roll_back  spare
-    "new":         ("pending", "-",       "-",       "-",     "-",       "-",       "-",       "-",           "-",       "-"),
-    "pending":     ("-",       "running", "-",       "-",     "-",       "-",       "-",       "interrupted", "deleted", "-"),
-    "running":     ("-",       "-",       "success", "error", "pending", "pending", "timeout", "interrupted", "deleted", "pending"),
-    "interrupted": ("-",       "-",       "-",       "-",     "-",       "-",       "-",       "-",           "-",       "-"),
-    "success":     ("-",       "-",       "-",       "-",     "-",       "-",       "-",       "-",           "-",       "-"),
-    "error":       ("-",       "-",       "-",       "-",     "-",       "-",       "-",       "-",           "-",       "-"),
-    "timeout":     ("-",       "-",       "-",       "-",     "-",       "-",       "-",       "-",           "-",       "-"),
-    "deleted":     ("-",       "-",       "-",       "-",     "-",       "-",       "-",       "-",           "-",       "-"),
+    #               admit   claim   succeed fail  release lose    time_out interrupt   roll_back spare
+    "new":         "pending -       -       -     -       -       -        -           -         -".split(),
+    "pending":     "-       running -       -     -       -       -        interrupted deleted   -".split(),
+    "running":     "-       -       success error pending pending timeout  interrupted deleted   pending".split(),
+    "interrupted": "-       -       -       -     -       -       -        -           -         -".split(),
+    "success":     "-       -       -       -     -       -       -        -           -         -".split(),
+    "error":       "-       -       -       -     -       -       -        -           -         -".split(),
+    "timeout":     "-       -       -       -     -       -       -        -           -         -".split(),
+    "deleted":     "-       -       -       -     -       -       -        -           -         -".split(),
 }
 # fmt: on
 CELLS: Final = [
@@ -67,10 +67,10 @@ def test_with_the_attempts_used_up_only_losing_a_running_run_ends_otherwise(
 # What becomes of a run that a worker executes, while its lease lasts and once it is over.
 # fmt: off
 EXECUTED_BY_A_WORKER: Final = {
-    #         admit claim succeed    fail       release    lose       time_out   interrupt      roll_back  spare
-    NOW + 1: ("-",  "-",  "success", "error",   "pending", "-",       "timeout", "interrupted", "deleted", "-"),
-    NOW:     ("-",  "-",  "refused", "refused", "refused", "pending", "timeout", "interrupted", "deleted", "pending"),
-    NOW - 1: ("-",  "-",  "refused", "refused", "refused", "pending", "timeout", "interrupted", "deleted", "pending"),
+    #         admit claim succeed fail    release lose    time_out interrupt   roll_back spare
+    NOW + 1: "-     -     success error   pending -       timeout  interrupted deleted   -".split(),
+    NOW:     "-     -     refused refused refused pending timeout  interrupted deleted   pending".split(),
+    NOW - 1: "-     -     refused refused refused pending timeout  interrupted deleted   pending".split(),
 }
 # fmt: on
 
