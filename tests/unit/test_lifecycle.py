@@ -12,33 +12,26 @@ from doubletext_statemachine.words import RunStatus, Strategy, Trigger
 from tests.unit.moves import NOW, a_run, move_of, other, outcome, status_named
 
 TRIGGERS: Final = (
-    "admit",
-    "claim",
-    "succeed",
-    "fail",
-    "release",
-    "lose",
-    "time_out",
-    "interrupt",
-    "roll_back",
+    *("admit", "claim", "succeed", "fail", "release", "lose", "time_out", "interrupt", "roll_back"),
     "spare",
 )
 
 # What each trigger does in each status when every guard holds and attempts are left; "-": there is no such move. Of the
 # server's own attempt, that is: its lease both holds, and is over when its process is.
 # fmt: off
-LEGAL: Final = {
+_LEGAL: Final = {
     #               admit   claim   succeed fail  release lose    time_out interrupt   roll_back spare
-    "new":         "pending -       -       -     -       -       -        -           -         -".split(),
-    "pending":     "-       running -       -     -       -       -        interrupted deleted   -".split(),
-    "running":     "-       -       success error pending pending timeout  interrupted deleted   pending".split(),
-    "interrupted": "-       -       -       -     -       -       -        -           -         -".split(),
-    "success":     "-       -       -       -     -       -       -        -           -         -".split(),
-    "error":       "-       -       -       -     -       -       -        -           -         -".split(),
-    "timeout":     "-       -       -       -     -       -       -        -           -         -".split(),
-    "deleted":     "-       -       -       -     -       -       -        -           -         -".split(),
+    "new":         "pending -       -       -     -       -       -        -           -         -",
+    "pending":     "-       running -       -     -       -       -        interrupted deleted   -",
+    "running":     "-       -       success error pending pending timeout  interrupted deleted   pending",
+    "interrupted": "-       -       -       -     -       -       -        -           -         -",
+    "success":     "-       -       -       -     -       -       -        -           -         -",
+    "error":       "-       -       -       -     -       -       -        -           -         -",
+    "timeout":     "-       -       -       -     -       -       -        -           -         -",
+    "deleted":     "-       -       -       -     -       -       -        -           -         -",
 }
 # fmt: on
+LEGAL: Final = {status: row.split() for status, row in _LEGAL.items()}
 CELLS: Final = [
     (status, trigger, result) for status, row in LEGAL.items() for trigger, result in zip(TRIGGERS, row, strict=True)
 ]
@@ -66,13 +59,14 @@ def test_with_the_attempts_used_up_only_losing_a_running_run_ends_otherwise(
 
 # What becomes of a run that a worker executes, while its lease lasts and once it is over.
 # fmt: off
-EXECUTED_BY_A_WORKER: Final = {
+_EXECUTED_BY_A_WORKER: Final = {
     #         admit claim succeed fail    release lose    time_out interrupt   roll_back spare
-    NOW + 1: "-     -     success error   pending -       timeout  interrupted deleted   -".split(),
-    NOW:     "-     -     refused refused refused pending timeout  interrupted deleted   pending".split(),
-    NOW - 1: "-     -     refused refused refused pending timeout  interrupted deleted   pending".split(),
+    NOW + 1: "-     -     success error   pending -       timeout  interrupted deleted   -",
+    NOW:     "-     -     refused refused refused pending timeout  interrupted deleted   pending",
+    NOW - 1: "-     -     refused refused refused pending timeout  interrupted deleted   pending",
 }
 # fmt: on
+EXECUTED_BY_A_WORKER: Final = {expires: row.split() for expires, row in _EXECUTED_BY_A_WORKER.items()}
 
 
 @pytest.mark.parametrize(
