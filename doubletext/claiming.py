@@ -4,13 +4,18 @@ The server's own executor and the worker share it. They differ in the Lease thro
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import structlog
 
 from doubletext import jsontext
 from doubletext.graph import Context, Graph, Json
+from doubletext.outputs import Outputs, Shown
+
+LARGEST_UPDATE: Final = (4 * 1024 - 64) * 1024
+"""Bytes of JSON that a graph may give at once: less than a request may have, so that a worker can send it."""
 
 log = structlog.get_logger("attempt")
 
@@ -57,8 +62,8 @@ class Lease(Protocol):
     async def commit(self, update: jsontext.Text) -> None:
         """Make the update the run's next step."""
 
-    async def emit(self, channel: str, data: jsontext.Text) -> None:
-        """Show the data to whoever watches the run."""
+    async def emit(self, shown: Sequence[Shown]) -> None:
+        """Show outputs to whoever watches the run: all of them `live_only`, or none."""
 
     async def finish(self, outcome: Outcome) -> None:
         """End the run."""
@@ -78,6 +83,7 @@ class Attempt:
         self._lease = lease
         self._names = names
         self._executing: asyncio.Task[Outcome] | None = None
+        self._outputs = Outputs(lease.emit)
         self._over = False
         self._abandoned = False
 
@@ -89,6 +95,7 @@ class Attempt:
     def stop(self) -> None:
         """Cancel the graph. The stop is acknowledged once its code is over."""
         self._over = True
+        self._outputs.drop()
         if self._executing is not None:
             self._executing.cancel()
 
@@ -131,7 +138,9 @@ class Attempt:
             start = await self._lease.start()
             context = Context(**start._asdict(), emit=self._emit)
             last = await self._graph.run(context, self._commit)
-            return Succeeded(None if last is None else checked(last))
+            outcome = Succeeded(None if last is None else checked(last))
+            await self._outputs.flush()
+            return outcome
         except (Over, asyncio.CancelledError):
             raise
         except BaseException as error:
@@ -139,13 +148,17 @@ class Attempt:
                 log.info("a stopped graph failed", error=repr(error), **self._names)
             else:
                 log.exception("a graph failed", graph=self._graph.name, **self._names)
+            with suppress(Exception):  # the outputs from before the failure
+                await self._outputs.flush()
             return Failed(*describe(error))
 
     async def _commit(self, update: Any) -> None:
-        await self._lease.commit(checked(update))
+        text = checked(update)
+        await self._outputs.flush()
+        await self._lease.commit(text)
 
-    async def _emit(self, channel: str, data: Json) -> None:
-        await self._lease.emit(channel, checked(data))
+    async def _emit(self, channel: str, data: Json, live_only: bool) -> None:
+        await self._outputs.add(Shown(channel, checked(data), live_only))
 
     async def _finish(self, outcome: Outcome) -> None:
         try:
@@ -160,7 +173,10 @@ def checked(update: Any) -> jsontext.Text:
     """What a graph gave as an update, as JSON text. Raises TypeError or ValueError that says what is wrong with it."""
     if not isinstance(update, Mapping):
         raise TypeError(f"a graph's update must be a dict, not {type(update).__name__}")
-    return jsontext.dumps(update)
+    text = jsontext.dumps(update)
+    if (size := len(text.encode())) > LARGEST_UPDATE:
+        raise ValueError(f"a graph's update may have {LARGEST_UPDATE} bytes as JSON; this one has {size}")
+    return text
 
 
 def describe(error: BaseException) -> tuple[str, str]:

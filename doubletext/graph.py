@@ -36,7 +36,7 @@ class Context:
         input: Json,
         config: Json,
         load_state: Callable[[], Json],
-        emit: Callable[[str, Json], Awaitable[None]],
+        emit: Callable[[str, Json, bool], Awaitable[None]],
     ) -> None:
         self.run = run
         self.input = input
@@ -56,14 +56,21 @@ class Context:
     def state(self) -> Json:
         return self._load_state()
 
-    async def emit(self, channel: str, data: Mapping[str, Any]) -> None:
-        """Show `data`, a JSON object, to all who watch the run. It is on disk, but it is not part of the state."""
+    async def emit(self, channel: str, data: Mapping[str, Any], *, live_only: bool = False) -> None:
+        """Show `data`, a JSON object, to all who watch the run. It is on disk soon, but it is not part of the state.
+
+        It may be called for every token: what is emitted within a few milliseconds shares a commit. All of it is on
+        disk before the next step and before the run's end.
+
+        live_only  shows it at once to those who watch the run with `live`, and to the others together with what is
+                   emitted within a tenth of a second
+        """
         if not isinstance(channel, str):
             raise TypeError(f"a channel is a text, not {channel!r}")
         if len(channel) > LONGEST_CHANNEL:
             raise ValueError(f"a channel may have {LONGEST_CHANNEL} characters; this one has {len(channel)}")
         channel.encode()  # half a surrogate pair cannot be sent
-        await self._emit(channel, dict(data))
+        await self._emit(channel, dict(data), live_only)
 
 
 class Graph:

@@ -34,6 +34,7 @@ from doubletext.errors import (
 )
 from doubletext.graph import Graph
 from doubletext.jsontext import Text
+from doubletext.outputs import Shown
 from doubletext.v1 import resources_pb2 as resources
 from doubletext.v1 import worker_service_pb2 as pb
 from doubletext.v1.assistant_service_pb2 import CreateAssistantRequest
@@ -317,9 +318,9 @@ class WorkerLease:
         await _insisting(self._stub.CommitStep, request)
         self._next_step += 1
 
-    async def emit(self, channel: str, data: Text) -> None:
-        output = resources.Output(channel=channel, data_json=data)
-        await _insisting(self._stub.PublishOutput, pb.PublishOutputRequest(lease=self.lease, outputs=[output]))
+    async def emit(self, shown: Sequence[Shown]) -> None:
+        outputs = [resources.Output(channel=each.channel, data_json=each.data) for each in shown]
+        await _insisting(self._stub.PublishOutput, pb.PublishOutputRequest(lease=self.lease, outputs=outputs))
 
     async def finish(self, outcome: Outcome) -> None:
         request = pb.FinishRunRequest(lease=self.lease)

@@ -1,7 +1,7 @@
 """An attempt, over a lease in memory: what becomes of a graph, however it ends, and what is reported of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from doubletext.claiming import Attempt, Failed, Outcome, Over, Start, describe
 from doubletext.graph import Context, Graph
 from doubletext.jsontext import Text, loads
+from doubletext.outputs import Shown
 
 
 class Refused(Exception):
@@ -35,8 +36,9 @@ class MemoryLease:
     async def commit(self, update: Text) -> None:
         await self._report("commit", loads(update))
 
-    async def emit(self, channel: str, data: Text) -> None:
-        await self._report("emit", channel, loads(data))
+    async def emit(self, shown: Sequence[Shown]) -> None:
+        for each in shown:
+            await self._report("emit", each.channel, loads(each.data))
 
     async def finish(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failed):

@@ -157,7 +157,7 @@ async def test_a_graph_gets_its_run_its_state_and_its_config(tmp_path: Path) -> 
         ("exits", "SystemExit", "3"),
         ("returns_text", "TypeError", "must be a dict"),
         ("returns_what_is_no_json", "TypeError", "object"),
-        ("returns_5_mib", "TooLarge", "limit"),
+        ("returns_5_mib", "ValueError", "may have"),
         ("returns_nothing", None, ""),
     ],
 )

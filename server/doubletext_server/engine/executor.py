@@ -8,7 +8,7 @@ refuses what it commits, and its thread waits for its end no longer than the ass
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +17,7 @@ import structlog
 from doubletext import jsontext
 from doubletext.claiming import Attempt, Failed, Outcome, Over, Start
 from doubletext.graph import Graph
+from doubletext.outputs import Shown
 from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.dispatcher import RETRY_SECONDS, Dispatcher
 from doubletext_server.engine.suspects import Suspects
@@ -29,8 +30,6 @@ from doubletext_statemachine.words import STOPPED, RunStatus
 
 SLOTS: Final = 1000
 """Runs in execution at once; further ones wait. Those of one commit are counted after it, and may exceed it."""
-
-LARGEST_UPDATE: Final = 4 * 1024 * 1024
 
 log = structlog.get_logger("executor")
 
@@ -174,16 +173,17 @@ class OwnLease:
         )
 
     async def commit(self, update: Json) -> None:
-        await self._persist(commands.CommitStep(*_key(self._run), _fitting(update)))
+        await self._persist(commands.CommitStep(*_key(self._run), update))
 
-    async def emit(self, channel: str, data: Json) -> None:
-        await self._persist(commands.PublishOutput(*_key(self._run), (Output(channel, _fitting(data)),)))
+    async def emit(self, shown: Sequence[Shown]) -> None:
+        outputs = tuple(Output(each.channel, each.data) for each in shown)
+        await self._persist(commands.PublishOutput(*_key(self._run), outputs))
 
     async def finish(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failed):
             await self._persist(commands.FailRun(*_key(self._run), *outcome))
         else:
-            last = None if outcome.update is None else _fitting(outcome.update)
+            last = None if outcome.update is None else outcome.update
             await self._persist(commands.SucceedRun(*_key(self._run), last))
 
     async def release(self) -> None:
@@ -207,10 +207,3 @@ def _key(run: Run) -> tuple[str, str, int]:
 
 def _names(run: Run) -> dict[str, str]:
     return {"run_id": run.run_id, "thread_id": run.thread_id}
-
-
-def _fitting(update: Json) -> Json:
-    size = len(update.encode())
-    if size > LARGEST_UPDATE:
-        raise ValueError(f"a graph's update may have {LARGEST_UPDATE} bytes as JSON; this one has {size}")
-    return update
