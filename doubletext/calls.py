@@ -148,7 +148,8 @@ class Connection:
             try:
                 async for response in stream:
                     yield response.event
-                    after_sequence, failures, until = response.event.sequence, 0, _now() + self._retry_for
+                    failures, until = 0, _now() + self._retry_for
+                    after_sequence = response.event.sequence or after_sequence  # a part has none
                 return
             except grpc.aio.AioRpcError as raised:
                 error = from_rpc_error(raised)

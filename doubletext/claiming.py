@@ -158,6 +158,8 @@ class Attempt:
         await self._lease.commit(text)
 
     async def _emit(self, channel: str, data: Json, live_only: bool) -> None:
+        if self._over:
+            raise Over
         await self._outputs.add(Shown(channel, checked(data), live_only))
 
     async def _finish(self, outcome: Outcome) -> None:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from doubletext import jsontext, types
@@ -138,6 +139,7 @@ def run(message: pb.Run) -> types.Run:
         "metadata": values(message, "metadata"),
         "sequence": message.sequence,
         "queue_position": message.queue_position,
+        "unserved": message.unserved,
         "attempt": message.attempt,
         "create_time": _time(message, "create_time"),
         "due_time": _time(message, "due_time"),
@@ -183,8 +185,21 @@ def event(message: pb.Event) -> types.Event:
         step = message.step_committed
         converted["step_committed"] = {"step": step.step, "update": values_or_none(step, "update")}
     elif kind == "output":
-        data = values_or_none(message.output, "data")
-        converted["output"] = {"channel": message.output.channel, "data": data}
+        converted["output"] = output(message.output)
+    return converted
+
+
+def output(message: pb.Output) -> types.Output:
+    converted: types.Output = {"channel": message.channel, "data": values_or_none(message, "data")}
+    if message.value_json or message.HasField("value"):
+        whole = pb.Output(data_json=f'{{"":{message.value_json}}}')
+        if not message.value_json:
+            whole = pb.Output(data=Struct(fields={"": message.value}))
+        converted["value"] = values(whole, "data")[""]
+    if message.part:
+        converted["part"] = message.part
+    if message.first_part:
+        converted["first_part"], converted["last_part"] = message.first_part, message.last_part
     return converted
 
 

@@ -130,18 +130,20 @@ class RunsClient:
         await self._server.call(self._stub.DeleteRun, pb.DeleteRunRequest(thread_id=thread_id or "", run_id=run_id))
 
     async def watch(
-        self, thread_id: str | None, run_id: str, *, after_sequence: int = 0
+        self, thread_id: str | None, run_id: str, *, after_sequence: int = 0, live: bool = False
     ) -> AsyncGenerator[types.Event, None]:
         """Iterate over the run's events, each once, up to the event that makes the run final.
 
         after_sequence  only events after this one; 0 for all of them
+        live            also what the run shows with `live_only`, at once: see types.Output
 
         When the connection breaks, the client connects again and goes on after the last event. Raises RunNotFound,
         RunRolledBack, and EventsTrimmed when some of these events are no longer kept.
         """
         events = self._server.watch(
             lambda after: self._stub.WatchRun(
-                pb.WatchRunRequest(thread_id=thread_id or "", run_id=run_id, after_sequence=after), metadata=AS_TEXT
+                pb.WatchRunRequest(thread_id=thread_id or "", run_id=run_id, after_sequence=after, live=live),
+                metadata=AS_TEXT,
             ),
             after_sequence,
         )

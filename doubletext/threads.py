@@ -118,17 +118,20 @@ class ThreadsClient:
         )
         return convert.state((await self._server.call(self._stub.UpdateState, request)).state)
 
-    async def watch(self, thread_id: str, *, after_sequence: int = 0) -> AsyncGenerator[types.Event, None]:
+    async def watch(
+        self, thread_id: str, *, after_sequence: int = 0, live: bool = False
+    ) -> AsyncGenerator[types.Event, None]:
         """Iterate over the thread's events, each once: first the events that exist, then each new one.
 
         after_sequence  only events after this one; 0 for all of them
+        live            also what runs show with `live_only`, at once: see types.Output
 
         When the connection breaks, the client connects again and goes on after the last event. Raises ThreadNotFound
         when the thread is deleted, and EventsTrimmed when some of these events are no longer kept.
         """
         events = self._server.watch(
             lambda after: self._stub.WatchThread(
-                pb.WatchThreadRequest(thread_id=thread_id, after_sequence=after), metadata=AS_TEXT
+                pb.WatchThreadRequest(thread_id=thread_id, after_sequence=after, live=live), metadata=AS_TEXT
             ),
             after_sequence,
         )

@@ -52,6 +52,7 @@ class Run(TypedDict):
     metadata: Json
     sequence: int  # the order in which the thread's runs were accepted: 1, 2, 3 …
     queue_position: int  # 1 for the next run to start; 0 for a run that is not pending
+    unserved: bool  # pending, and nobody is there who executes its graph
     attempt: int
     create_time: str | None
     due_time: str | None
@@ -107,10 +108,18 @@ class StepCommitted(TypedDict):
 
 
 class Output(TypedDict):
-    """What a run shows while it works."""
+    """What a run shows while it works.
+
+    What is `live_only` comes twice to those who watch with `live`: at once, with its number as `part`, and then
+    together with others, as the list `value` of the parts from `first_part` to `last_part`.
+    """
 
     channel: str
-    data: Json | None  # None once the run was rolled back
+    data: Json | None  # None once the run was rolled back, and where there is a value
+    value: NotRequired[Any]  # any other JSON value
+    part: NotRequired[int]
+    first_part: NotRequired[int]
+    last_part: NotRequired[int]
 
 
 class Event(TypedDict):

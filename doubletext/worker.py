@@ -320,7 +320,10 @@ class WorkerLease:
 
     async def emit(self, shown: Sequence[Shown]) -> None:
         outputs = [resources.Output(channel=each.channel, data_json=each.data) for each in shown]
-        await _insisting(self._stub.PublishOutput, pb.PublishOutputRequest(lease=self.lease, outputs=outputs))
+        await _insisting(
+            self._stub.PublishOutput,
+            pb.PublishOutputRequest(lease=self.lease, outputs=outputs, live_only=shown[0].live_only),
+        )
 
     async def finish(self, outcome: Outcome) -> None:
         request = pb.FinishRunRequest(lease=self.lease)

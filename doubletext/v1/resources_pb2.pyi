@@ -367,6 +367,7 @@ class Run(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     LAST_STEP_FIELD_NUMBER: _builtins.int
+    UNSERVED_FIELD_NUMBER: _builtins.int
     INPUT_JSON_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
@@ -390,6 +391,10 @@ class Run(_message.Message):
     """
     last_step: _builtins.int
     """The number of the newest step that this run made. The input is the run's first step. 0 when the run made no step."""
+    unserved: _builtins.bool
+    """The run is pending, and nobody is there to execute it: the server does not have its graph, and for a minute no worker has
+    asked for runs of it.
+    """
     input_json: _builtins.str
     """`input` as JSON text: see resources.proto."""
     metadata_json: _builtins.str
@@ -444,12 +449,13 @@ class Run(_message.Message):
         reason: _builtins.str = ...,
         timeout: _duration_pb2.Duration | None = ...,
         last_step: _builtins.int = ...,
+        unserved: _builtins.bool = ...,
         input_json: _builtins.str = ...,
         metadata_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "error", b"error", "input", b"input", "metadata", b"metadata", "start_time", b"start_time", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "attempt", b"attempt", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "error", b"error", "input", b"input", "input_json", b"input_json", "last_step", b"last_step", "metadata", b"metadata", "metadata_json", b"metadata_json", "multitask_strategy", b"multitask_strategy", "queue_position", b"queue_position", "reason", b"reason", "run_id", b"run_id", "sequence", b"sequence", "start_time", b"start_time", "status", b"status", "superseded_by", b"superseded_by", "thread_id", b"thread_id", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "attempt", b"attempt", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "error", b"error", "input", b"input", "input_json", b"input_json", "last_step", b"last_step", "metadata", b"metadata", "metadata_json", b"metadata_json", "multitask_strategy", b"multitask_strategy", "queue_position", b"queue_position", "reason", b"reason", "run_id", b"run_id", "sequence", b"sequence", "start_time", b"start_time", "status", b"status", "superseded_by", b"superseded_by", "thread_id", b"thread_id", "timeout", b"timeout", "unserved", b"unserved"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -699,20 +705,41 @@ Global___StepCommitted: _TypeAlias = StepCommitted  # noqa: Y015
 
 @_typing.final
 class Output(_message.Message):
-    """Output is what a run shows while it works, such as tokens or progress. It is not part of the state."""
+    """Output is what a run shows while it works, such as tokens or progress. It is not part of the state.
+
+    What was published with `live_only` goes at once, as an event without a sequence and with `part`, to those who watch with
+    `live`. What a run showed so within a tenth of a second on one channel is then kept as one Output, which everybody gets:
+    its `value` is the list of the data, and `first_part` and `last_part` say which parts these are.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHANNEL_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     DATA_JSON_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    VALUE_JSON_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    FIRST_PART_FIELD_NUMBER: _builtins.int
+    LAST_PART_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """At most 1024 characters."""
     data_json: _builtins.str
     """`data` as JSON text: see resources.proto."""
+    value_json: _builtins.str
+    """`value` as JSON text."""
+    part: _builtins.int
+    """The number of a part: the attempt's epoch times 2^32, plus 1, 2, 3 … The server sets this field and the next two."""
+    first_part: _builtins.int
+    """The parts that this output collects."""
+    last_part: _builtins.int
     @_builtins.property
     def data(self) -> _struct_pb2.Struct:
-        """Absent once the run was rolled back."""
+        """A JSON object. Absent once the run was rolled back, and where there is a `value`."""
+
+    @_builtins.property
+    def value(self) -> _struct_pb2.Value:
+        """Any other JSON value, in the place of `data`."""
 
     def __init__(
         self,
@@ -720,10 +747,15 @@ class Output(_message.Message):
         channel: _builtins.str = ...,
         data: _struct_pb2.Struct | None = ...,
         data_json: _builtins.str = ...,
+        value: _struct_pb2.Value | None = ...,
+        value_json: _builtins.str = ...,
+        part: _builtins.int = ...,
+        first_part: _builtins.int = ...,
+        last_part: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "data", b"data", "data_json", b"data_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "data", b"data", "data_json", b"data_json", "first_part", b"first_part", "last_part", b"last_part", "part", b"part", "value", b"value", "value_json", b"value_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -262,6 +262,11 @@ class PublishOutputRequest(_message.Message):
 
     LEASE_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    LIVE_ONLY_FIELD_NUMBER: _builtins.int
+    live_only: _builtins.bool
+    """Show the outputs at once to those who watch with `live`, and keep them as Output says. The call answers before they are
+    on disk; they are before the run's next step and before its end.
+    """
     @_builtins.property
     def lease(self) -> Global___Lease: ...
     @_builtins.property
@@ -271,10 +276,11 @@ class PublishOutputRequest(_message.Message):
         *,
         lease: Global___Lease | None = ...,
         outputs: _abc.Iterable[_resources_pb2.Output] | None = ...,
+        live_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "outputs", b"outputs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "live_only", b"live_only", "outputs", b"outputs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,6 +22,7 @@ from doubletext_server.engine.dispatcher import RETRY_SECONDS, Dispatcher
 from doubletext_server.engine.eventlog import EventLog
 from doubletext_server.engine.executor import Executor
 from doubletext_server.engine.leases import HeldLeases
+from doubletext_server.engine.live import LiveOutputs
 from doubletext_server.engine.retention import Retention
 from doubletext_server.engine.suspects import Suspects, judge
 from doubletext_server.engine.waiting import Hub
@@ -80,11 +81,11 @@ class App:
         self.store = store
         self.hub = Hub()
         self.suspects = Suspects()
-        self.dispatcher = Dispatcher(store.clock, self.suspects)
+        held = HeldLeases()
+        self.dispatcher = Dispatcher(store.clock, self.suspects, held, config.graphs)
         self.executor = Executor(store, self.dispatcher, self.suspects, config.graphs)
         self.retention = Retention(store, store.clock, config.keep)
         self.metrics = self._make_metrics() if config.metrics is not None else None
-        held = HeldLeases()
         listeners = [
             self.suspects.on_commit,
             # The executor comes before the dispatcher, which can offer the thread's next claim: it must know its run.
@@ -99,9 +100,22 @@ class App:
         self.dispatcher.start(self.changes)
         events = EventLog(store, self.hub)
         self.assistants = Assistants(store, store.clock)
-        self.threads = Threads(store, self.changes, events)
-        self.runs = Runs(store, self.changes, self.hub, events, config.default_strategy, config.max_queued_runs)
-        self.workers = Workers(store, self.changes, self.hub, self.dispatcher, held, store.clock, config.lease_us)
+        self.live = LiveOutputs(store, self.changes, held, store.clock)
+        self.changes.listeners.append(self.live.on_commit)
+        self.threads = Threads(store, self.changes, events, self.live)
+        self.runs = Runs(
+            store,
+            self.changes,
+            self.hub,
+            events,
+            self.live,
+            self.dispatcher.serves,
+            config.default_strategy,
+            config.max_queued_runs,
+        )
+        self.workers = Workers(
+            store, self.changes, self.hub, self.dispatcher, held, self.live, store.clock, config.lease_us
+        )
         self.edge = Edge(config.limits, self.metrics.refused if self.metrics is not None else None)
         self._watchdog = Watchdog()
         self.health = health.aio.HealthServicer()
@@ -125,7 +139,7 @@ class App:
             await app._add_own_assistants()
             await app._recover()
             undo.pop_all()
-        app.executor.start(app.changes)
+        app.executor.start(app.changes, app.live)
         app.retention.start(app.changes)
         app._watchdog.start()
         app._listening = asyncio.create_task(app._keep_listening())
@@ -188,7 +202,7 @@ class App:
             "watchers": lambda: self.hub.event_readers,
             "claimers": lambda: self.dispatcher.claimers,
         }
-        metrics = Metrics(waiting)
+        metrics = Metrics(waiting, lambda: self.dispatcher.unserved)
         self.store.observe(metrics.committed)
         return metrics
 
@@ -249,6 +263,7 @@ class App:
         left_behind = await self.executor.drain(GRAPHS_STOP_SECONDS)
         await self.server.stop(CALLS_STOP_SECONDS)
         await self.workers.close()
+        await self.live.close()
         await self.retention.close()
         await self.store.close()
         if self.metrics is not None:

@@ -191,8 +191,13 @@ class StepCommitted:
 
 @dataclass(slots=True, frozen=True)
 class Output:
+    """`part`: the number of one that is not kept yet. `first_part`, `last_part`: the parts that a kept one collects."""
+
     channel: str
     data: Json
+    part: int = 0
+    first_part: int = 0
+    last_part: int = 0
 
 
 @dataclass(slots=True, frozen=True)

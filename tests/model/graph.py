@@ -57,6 +57,7 @@ class Player:
                     yield content
                 elif word == "emit":
                     await ctx.emit("tokens", content)
+                    await ctx._emit.__self__._outputs.flush()  # type: ignore[attr-defined] # now, and not in a moment
                 elif word == "fail":
                     raise LookupError(content)
                 else:

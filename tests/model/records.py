@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
+from unittest.mock import ANY
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -183,6 +184,7 @@ def run_view(run: Run, position: int = 0) -> Json:
         "metadata": {} if gone else run.metadata,
         "sequence": run.sequence,
         "queue_position": position,
+        "unserved": ANY,  # depends on when a worker last asked, which the model does not know
         "attempt": run.attempt,
         "create_time": when(run.create_time),
         "due_time": when(run.due_time),
@@ -198,6 +200,7 @@ def run_view(run: Run, position: int = 0) -> Json:
 
 LEFT_OF_A_RUN: Final = ("run_id", "thread_id", "status", "create_time", "end_time", "superseded_by", "reason")
 EMPTY: Final[Json] = {
+    "unserved": False,
     "assistant_id": "",
     "multitask_strategy": "unspecified",
     "input": {},

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 import click
 
 from doubletext import types
+from doubletext.cli.commands.hints import hinted
 from doubletext.cli.exit_codes import Exit, ended
 from doubletext.cli.render.events import cause, end_of, piece, saying, what
 from doubletext.cli.render.show import Show
@@ -23,7 +24,7 @@ MEANT: Final[dict[str, Answer]] = {"c": "interrupt", "r": "rollback", "l": None}
 
 async def follow(client: Client, show: Show, created: types.CreatedRun) -> Exit:
     """Print what the run does until it ends. Return the exit code for its end, or STOPPED when it is left running."""
-    following = asyncio.create_task(_to_the_end(client, show, created))
+    following = asyncio.create_task(_with_hint(client, show, created))
     try:
         # Shielded: Ctrl-C cancels this task, and the stream goes on where it is after the question.
         run = await asyncio.shield(following)
@@ -46,6 +47,11 @@ def _go_on() -> None:
     task = asyncio.current_task()
     assert task is not None
     task.uncancel()
+
+
+async def _with_hint(client: Client, show: Show, created: types.CreatedRun) -> types.Run:
+    with hinted(client, created["thread_id"], created["run_id"]):
+        return await _to_the_end(client, show, created)
 
 
 async def _to_the_end(client: Client, show: Show, created: types.CreatedRun) -> types.Run:

@@ -10,6 +10,8 @@ from doubletext.cli.exit_codes import EPILOG, Exit, ended
 from doubletext.cli.options import Json, JsonObject, Seconds, filter_option, metadata_option, strategy_option
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from doubletext.cli.render.show import Show
     from doubletext.client import Client
 
@@ -84,10 +86,12 @@ async def _follow(client: "Client", show: "Show", created: types.CreatedRun) -> 
 
 async def _join(client: "Client", show: "Show", created: types.CreatedRun) -> Exit:
     """Wait for a run that was just created, and show it with the state that it left."""
+    from doubletext.cli.commands.hints import hinted
     from doubletext.errors import RunRolledBack
 
     try:
-        joined = await client.runs.join(created["thread_id"], created["run_id"])
+        with hinted(client, created["thread_id"], created["run_id"]):
+            joined = await client.runs.join(created["thread_id"], created["run_id"])
     except RunRolledBack as error:  # between the two calls
         show.error(error)
         return Exit.RUN_FAILED
@@ -112,7 +116,10 @@ async def run_get(client: "Client", show: "Show", run_id: str, thread_id: str | 
 @click.option("--wait", type=Seconds(), help="Show the run as it is after so long; without, there is no limit.")
 async def run_join(client: "Client", show: "Show", run_id: str, thread_id: str | None, wait: float | None) -> Exit:
     """Wait until a run is final; show it, and the thread's state as it left it."""
-    joined = await client.runs.join(thread_id, run_id, wait=wait)
+    from doubletext.cli.commands.hints import hinted
+
+    with hinted(client, thread_id, run_id):
+        joined = await client.runs.join(thread_id, run_id, wait=wait)
     show.joined(joined)
     return ended(joined["run"])
 
@@ -125,7 +132,13 @@ async def run_join(client: "Client", show: "Show", run_id: str, thread_id: str |
 async def run_list(client: "Client", show: "Show", thread_id: str, **given: Any) -> None:
     """List a thread's runs, newest first."""
     columns = ("sequence", "run_id", "status", "multitask_strategy", "queue_position", "superseded_by", "create_time")
-    await show.all(client.runs.list(thread_id, **given), columns)
+    runs = client.runs.list(thread_id, **given)
+    await show.all(runs if show.for_script else _named_if_unserved(runs), columns)
+
+
+async def _named_if_unserved(runs: "AsyncIterator[types.Run]") -> "AsyncIterator[dict[str, Any]]":
+    async for run in runs:
+        yield {**run, "status": f"{run['status']} (unserved)" if run["unserved"] else run["status"]}
 
 
 @client_command(run, "cancel")

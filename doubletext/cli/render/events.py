@@ -25,10 +25,21 @@ def short(run_id: str) -> str:
 def piece(event: types.Event) -> str | None:
     """Return the piece of text in an event, which is not safe to print. None for any other event."""
     output = event.get("output")
-    if output is None or output["channel"] not in JOINED or output["data"] is None:
+    if output is None or output["channel"] not in JOINED:
         return None
-    values = list(output["data"].values())
+    texts = [_text(data) for data in (output["value"] if "first_part" in output else [output["data"]])]
+    return None if None in texts else "".join(str(text) for text in texts)
+
+
+def _text(data: Json | None) -> str | None:
+    values = list(data.values()) if isinstance(data, dict) else []
     return values[0] if len(values) == 1 and isinstance(values[0], str) else None
+
+
+def shown(output: types.Output) -> str:
+    """Return what an output shows, as one line."""
+    value = output.get("value", output["data"])
+    return "rolled back" if value is None and "value" not in output else as_json(value)
 
 
 def end_of(event: types.Event) -> types.RunChanged | None:
@@ -45,8 +56,7 @@ def what(event: types.Event) -> str:
         update = event["step_committed"]["update"]
         return f"step {event['step_committed']['step']}  {'rolled back' if update is None else as_json(update)}"
     if "output" in event:
-        data = event["output"]["data"]
-        return f"{in_line(event['output']['channel'])}  {'rolled back' if data is None else as_json(data)}"
+        return f"{in_line(event['output']['channel'])}  {shown(event['output'])}"
     return "an event that this version does not know"
 
 

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from doubletext import types
-from doubletext.cli.render.events import BY_HAND, FINAL, piece, saying, short
-from doubletext.cli.render.text import as_json, in_line
+from doubletext.cli.render.events import BY_HAND, FINAL, piece, saying, short, shown
+from doubletext.cli.render.text import in_line
 
 # How many lanes of runs that ended are kept, and how much of what a run shows: no terminal has room for more.
 KEPT: Final = 500
@@ -57,8 +57,7 @@ class Lane:
             self._show(in_line(text), goes_on=True)
         elif "output" in event:
             output = event["output"]
-            data = "rolled back" if output["data"] is None else as_json(output["data"])
-            self._show(f"{in_line(output['channel'])}: {data}")
+            self._show(f"{in_line(output['channel'])}: {shown(output)}")
 
     def _show(self, text: str, *, goes_on: bool = False) -> None:
         before = self.shown if goes_on and self.in_text else ""

@@ -87,7 +87,7 @@ class Show:
                 self._print(fields(rows, self._width, styled=self.on_screen))
 
     def _fields(self, resource: Json) -> None:
-        rows = [(key, text) for key, value in resource.items() if (text := in_line(value))]
+        rows = [(key, text) for key, value in resource.items() if value is not False and (text := in_line(value))]
         if rows:
             self._print(fields(rows, self._width, styled=self.on_screen))
 

@@ -5,6 +5,8 @@ delay, a timeout, the end of a lease or of a grace.
 """
 
 import asyncio
+import time
+from collections.abc import Collection
 from typing import Final
 
 import structlog
@@ -12,6 +14,7 @@ import structlog
 from doubletext_server.clock import Clock
 from doubletext_server.engine.alarms import Alarms
 from doubletext_server.engine.changes import Changes
+from doubletext_server.engine.leases import HeldLeases
 from doubletext_server.engine.suspects import Suspects
 from doubletext_statemachine.commands import Tick
 from doubletext_statemachine.decisions import Decision
@@ -20,6 +23,10 @@ from doubletext_statemachine.queue import Upcoming
 from doubletext_statemachine.words import Reason
 
 RETRY_SECONDS: Final = 1.0
+SERVED_SECONDS: Final = 60.0
+"""A graph that a worker has asked for is taken to be served for so long."""
+UNSERVED_SECONDS: Final = 10.0
+"""After so long the log says that nobody executes a graph: workers may be about to start."""
 
 log = structlog.get_logger("dispatcher")
 
@@ -27,8 +34,12 @@ log = structlog.get_logger("dispatcher")
 class Dispatcher:
     """A thread whose next run is a suspect is offered when that one may be tried: see engine.suspects."""
 
-    def __init__(self, clock: Clock, suspects: Suspects) -> None:
+    def __init__(self, clock: Clock, suspects: Suspects, held: HeldLeases, own_graphs: Collection[str] = ()) -> None:
         self._suspects = suspects
+        self._held = held
+        self._own_graphs = frozenset(own_graphs)
+        self._asked: dict[str, float] = {}  # graph -> when a claimer last asked for it, the longest ago first
+        self._unserved: set[str] = set()  # graphs of which the log has said that nobody executes them
         self._suspended: dict[str, tuple[int, str, str]] = {}  # thread -> its turn, the graph, the suspect
         self._ready: dict[str, dict[str, int]] = {}  # graph -> thread -> the number of its turn
         self._graph_of: dict[str, str] = {}
@@ -42,6 +53,37 @@ class Dispatcher:
     def start(self, changes: Changes) -> None:
         """Let timers make changes. Call this before the first commit."""
         self._changes = changes
+
+    def serves(self, graph: str) -> bool:
+        """Whether somebody is there who executes the graph: the server itself, or a worker that has shown up lately."""
+        if graph in self._own_graphs or self._held.executes(graph):
+            return True
+        if any(graph in graphs for graphs in self._claimers.values()):
+            return True
+        return self._loop_time() - self._asked.get(graph, -SERVED_SECONDS) < SERVED_SECONDS
+
+    @property
+    def unserved(self) -> int:
+        """How many threads have a run next that nobody is there to execute. May be read on any thread."""
+        return sum(len(threads) for graph, threads in list(self._ready.items()) if not self.serves(graph))
+
+    def _note_asked(self, graphs: frozenset[str]) -> None:
+        now = self._loop_time()
+        for graph in graphs:
+            self._asked.pop(graph, None)
+            self._asked[graph] = now
+            self._unserved.discard(graph)
+        while self._asked and now - next(iter(self._asked.values())) >= SERVED_SECONDS:
+            del self._asked[next(iter(self._asked))]
+
+    @staticmethod
+    def _loop_time() -> float:
+        return time.monotonic()
+
+    def _say_if_unserved(self, graph: str) -> None:
+        if not self._closed and graph in self._ready and not self.serves(graph):
+            runs = len(self._ready[graph])
+            log.warning("nobody executes this graph; start a worker for it", graph=graph, threads_that_wait=runs)
 
     @property
     def claimers(self) -> int:
@@ -101,6 +143,9 @@ class Dispatcher:
         self._turns += 1
         self._graph_of[thread_id] = graph
         self._ready.setdefault(graph, {})[thread_id] = self._turns
+        if graph not in self._unserved and not self.serves(graph):
+            self._unserved.add(graph)
+            asyncio.get_running_loop().call_later(UNSERVED_SECONDS, self._say_if_unserved, graph)
 
     def _forget(self, thread_id: str) -> None:
         graph = self._graph_of.pop(thread_id)
@@ -116,6 +161,7 @@ class Dispatcher:
         """
         if self._closed:
             raise NotReady(what="stopping")
+        self._note_asked(graphs)
         heads = [(turn, thread_id) for graph in graphs for thread_id, turn in self._first(graph)]
         if self._suspended and (suspect := self._first_suspect(graphs)) is not None:
             heads.append(suspect)

@@ -20,6 +20,7 @@ from doubletext.graph import Graph
 from doubletext.outputs import Shown
 from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.dispatcher import RETRY_SECONDS, Dispatcher
+from doubletext_server.engine.live import LiveOutputs
 from doubletext_server.engine.suspects import Suspects
 from doubletext_server.store.protocol import Store
 from doubletext_statemachine import commands
@@ -54,9 +55,10 @@ class Executor:
         self._serving: asyncio.Task[None] | None = None
         self._draining = False
 
-    def start(self, changes: Changes) -> None:
+    def start(self, changes: Changes, live: LiveOutputs) -> None:
         """Claim and execute runs from now on."""
         self._changes = changes
+        self._outputs = live
         self._serving = asyncio.create_task(self._serve())
 
     def follow_up(self, thread_id: str, decision: Decision) -> commands.ClaimRun | None:
@@ -119,7 +121,7 @@ class Executor:
             self._run(self._release(run))
             return
         graph = self._graphs[run.assistant.graph]
-        attempt = Attempt(graph, OwnLease(run, self._store, self._changes), _names(run))
+        attempt = Attempt(graph, OwnLease(run, self._store, self._changes, self._outputs), _names(run))
         self._live[run.run_id] = Live(run, attempt)
         self._run(attempt.run())
 
@@ -153,8 +155,9 @@ class OwnLease:
 
     refusals: tuple[type[Exception], ...] = ()
 
-    def __init__(self, run: Run, store: Store, changes: Changes) -> None:
+    def __init__(self, run: Run, store: Store, changes: Changes, live: LiveOutputs) -> None:
         self._run = run
+        self._live = live
         self._store = store
         self._changes = changes
 
@@ -177,7 +180,14 @@ class OwnLease:
 
     async def emit(self, shown: Sequence[Shown]) -> None:
         outputs = tuple(Output(each.channel, each.data) for each in shown)
-        await self._persist(commands.PublishOutput(*_key(self._run), outputs))
+        command = commands.PublishOutput(*_key(self._run), outputs)
+        if not shown[0].live_only:
+            await self._persist(command)
+            return
+        try:
+            await self._live.publish(command)
+        except LeaseLost:
+            raise Over from None
 
     async def finish(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failed):
@@ -193,6 +203,7 @@ class OwnLease:
         """Commit, and while the database cannot be written, try again: the graph's work is not thrown away for that."""
         while True:
             try:
+                await self._live.keep(self._run.run_id)
                 await self._changes.change(command)
                 return
             except LeaseLost:

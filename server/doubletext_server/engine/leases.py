@@ -1,4 +1,6 @@
-"""The leases that workers hold. After a restart, a lease is listed once it was renewed."""
+"""The leases that are held, by workers and the server itself. After a restart, a worker's is listed once renewed."""
+
+from collections import Counter
 
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Run
@@ -8,6 +10,7 @@ from doubletext_statemachine.words import RunStatus
 class HeldLeases:
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}
+        self._graphs: Counter[str] = Counter()
 
     def run(self, run_id: str) -> Run | None:
         """Return a run that is under a lease, or None for a run whose lease is not known."""
@@ -16,7 +19,13 @@ class HeldLeases:
     def on_commit(self, thread_id: str, decision: Decision) -> None:
         """Take note of the runs under a lease, and of the times at which their leases expire."""
         for run in decision.moved:
-            if run.status is RunStatus.RUNNING and run.lease_expires is not None:
+            before = self._runs.pop(run.run_id, None)
+            if before is not None:
+                self._graphs[before.assistant.graph] -= 1
+            if run.status is RunStatus.RUNNING:
                 self._runs[run.run_id] = run
-            else:
-                self._runs.pop(run.run_id, None)
+                self._graphs[run.assistant.graph] += 1
+
+    def executes(self, graph: str) -> bool:
+        """Whether a run of the graph is in execution."""
+        return self._graphs[graph] > 0

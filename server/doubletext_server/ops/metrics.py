@@ -67,10 +67,11 @@ class Gap:
 class Metrics:
     """The metrics and the HTTP server for them.
 
-    waiting  for each kind of waiting call, a function that counts them; it is called on another thread than the loop's
+    waiting   for each kind of waiting call, a function that counts them; it is called on another thread than the loop's
+    unserved  counts the threads whose next run nobody is there to execute, on another thread too
     """
 
-    def __init__(self, waiting: Mapping[str, Callable[[], int]]) -> None:
+    def __init__(self, waiting: Mapping[str, Callable[[], int]], unserved: Callable[[], int]) -> None:
         self.registry = registry = CollectorRegistry()
         self._gaps: dict[str, Gap] = {}
         self._server: WSGIServer | None = None
@@ -96,6 +97,7 @@ class Metrics:
         self._commit = histogram("commit_seconds", "Time that a commit with its changes took")
         waiters = gauge("waiting", "Calls that are waiting", "kind")
 
+        gauge("threads_unserved", "Threads whose next run nobody is there to execute").set_function(unserved)
         for kind, count in waiting.items():
             waiters.labels(kind).set_function(count)
         for strategy in Strategy:

@@ -20,12 +20,16 @@ LARGEST_PAGE: Final = 2 * 1024 * 1024
 
 @dataclass(slots=True, frozen=True)
 class RunRecord:
-    """A run with what no decision depends on. `input` and `metadata` are None once the run is deleted."""
+    """A run with what no decision depends on. `input` and `metadata` are None once the run is deleted.
+
+    unserved  whether it waits for somebody who executes its graph; not the store's to say
+    """
 
     run: Run
     input: Json | None
     metadata: Json | None
     queue_position: int = 0
+    unserved: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -202,6 +206,9 @@ class Store(Protocol):
 
     async def still_active(self, thread_id: str) -> None:
         """Don't list the thread as inactive again before its time."""
+
+    async def last_part(self, run_id: str) -> int:
+        """The `last_part` of the run's newest output that collects parts, 0 for none."""
 
     async def running(self) -> list[Run]:
         """The runs in execution."""

@@ -260,7 +260,8 @@ def _event_row(thread_id: str, event: Event, now: int) -> Row:
     elif isinstance(kind, StepCommitted):
         named, step, body = "step_committed", kind.step, None
     else:
-        named, step, body = "output", None, json.dumps([kind.channel, kind.data])
+        parts = (kind.first_part, kind.last_part) if kind.first_part else ()
+        named, step, body = "output", None, json.dumps([kind.channel, kind.data, *parts])
     return (thread_id, event.sequence, event.run_id, now, named, step, body)
 
 
@@ -282,5 +283,5 @@ def read_event(row: Row) -> tuple[Event, str | None]:
         return Event(sequence, run_id, change), None
     if named == "step_committed":
         return Event(sequence, run_id, StepCommitted(step)), update
-    channel, data = json.loads(body)
-    return Event(sequence, run_id, Output(channel, data or "")), data
+    channel, data, *parts = json.loads(body)
+    return Event(sequence, run_id, Output(channel, data or "", 0, *parts)), data

@@ -5,12 +5,14 @@ for no thread.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from doubletext_server.clock import SECOND_US, rfc3339
 from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.eventlog import EventLog, EventPage
+from doubletext_server.engine.live import LiveOutputs
 from doubletext_server.engine.waiting import Hub
 from doubletext_server.store.protocol import RunRecord, State, Store
 from doubletext_server.usecases.admission import Admission, Admissions, NewRun
@@ -23,6 +25,8 @@ from doubletext_statemachine.errors import RunNotFound, RunRolledBack, StepNotFo
 from doubletext_statemachine.model import Run, Tombstone
 from doubletext_statemachine.words import TERMINAL, CancelAction, RunStatus, Strategy
 
+Record = TypeVar("Record", RunRecord, RunRecord | Tombstone)
+
 
 class Runs:
     def __init__(
@@ -31,23 +35,28 @@ class Runs:
         changes: Changes,
         hub: Hub,
         events: EventLog,
+        live: LiveOutputs,
+        serves: Callable[[str], bool],
         default_strategy: Strategy,
         max_queued_runs: int,
     ) -> None:
         self._store = store
         self._changes = changes
         self._hub = hub
+        self._live = live
+        self._serves = serves
         self._events = events
         self._admissions = Admissions(store, changes, default_strategy, max_queued_runs)
 
     async def create(self, new: NewRun) -> Admission:
-        return await self._admissions.admit(new)
+        admission = await self._admissions.admit(new)
+        return admission._replace(run=self._told(admission.run))
 
     async def get(self, run_id: str, thread_id: str = "") -> RunRecord:
         fields = Fields()
         _check_key(fields, run_id, thread_id)
         fields.check()
-        return await self._record(run_id, thread_id)
+        return self._told(await self._record(run_id, thread_id))
 
     async def list(
         self,
@@ -70,7 +79,8 @@ class Runs:
         binding = ("runs", thread_id, sorted(status.value for status in wanted), oldest_first, filters)
         pages = Pages(*binding, shape=(int,), most=1000, default=100)
         size, after = pages.read(fields, page)
-        return pages.listing(await self._store.runs(thread_id, wanted, oldest_first, size, after, filters))
+        listing = pages.listing(await self._store.runs(thread_id, wanted, oldest_first, size, after, filters))
+        return replace(listing, items=[self._told(record) for record in listing.items])
 
     async def join(
         self, run_id: str, thread_id: str = "", wait_us: Given[int | None] = None
@@ -86,7 +96,14 @@ class Runs:
                 record = await self._ended(record, ended, wait)
         if record.run.status is RunStatus.DELETED:
             return record, await self._left_by_deleted(record.run)
-        return await self._with_state(record.run)
+        found, state = await self._with_state(record.run)
+        return self._told(found), state
+
+    def _told(self, record: Record) -> Record:
+        """The record, with whether it waits for somebody who executes its graph."""
+        if not isinstance(record, RunRecord) or record.run.status is not RunStatus.PENDING:
+            return record
+        return record if self._serves(record.run.assistant.graph) else replace(record, unserved=True)
 
     async def _ended(self, record: RunRecord, ended: asyncio.Future[Run], wait_us: int | None) -> RunRecord:
         try:
@@ -159,14 +176,20 @@ class Runs:
             await self._record(run_id, thread_id)  # raises RunRolledBack if the run was rolled back meanwhile
             raise
 
-    async def watch(self, run_id: str, thread_id: str = "", after_sequence: int = 0) -> AsyncGenerator[EventPage, None]:
-        """Return a stream of the run's events after a sequence, up to the event that makes the run final."""
+    async def watch(
+        self, run_id: str, thread_id: str = "", after_sequence: int = 0, *, live: bool = False
+    ) -> AsyncGenerator[EventPage, None]:
+        """Return a stream of the run's events after a sequence, up to the event that makes the run final.
+
+        live: and of what it shows meanwhile
+        """
         fields = Fields()
         _check_key(fields, run_id, thread_id)
         fields.sequence("after_sequence", after_sequence)
         fields.check()
         record = await self._record(run_id, thread_id)
-        return self._events.of_run(record.run, after_sequence)
+        pages = self._events.of_run(record.run, after_sequence)
+        return self._live.watched(pages, record.run.thread_id, run_id) if live else pages
 
     async def _record(self, run_id: str, thread_id: str) -> RunRecord:
         return _existing(await self._find(run_id, thread_id), run_id, thread_id)

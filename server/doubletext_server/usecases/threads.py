@@ -7,6 +7,7 @@ from uuid6 import uuid7
 
 from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.eventlog import EventLog, EventPage
+from doubletext_server.engine.live import LiveOutputs
 from doubletext_server.store.protocol import State, Store, ThreadRecord
 from doubletext_server.usecases.assistants import existing
 from doubletext_server.usecases.limits import LONGEST_QUEUE, MOST_FILTERS
@@ -19,7 +20,8 @@ from doubletext_statemachine.words import Strategy, ThreadStatus
 
 
 class Threads:
-    def __init__(self, store: Store, changes: Changes, events: EventLog) -> None:
+    def __init__(self, store: Store, changes: Changes, events: EventLog, live: LiveOutputs) -> None:
+        self._live = live
         self._store = store
         self._changes = changes
         self._events = events
@@ -129,8 +131,10 @@ class Threads:
         decision = await self._changes.change(commands.UpdateState(thread_id, update, reducers))
         return await self._store.state(thread_id, decision.steps[-1].step)
 
-    async def watch(self, thread_id: str, after_sequence: int = 0) -> AsyncGenerator[EventPage, None]:
-        """Return a stream of the thread's events after a sequence.
+    async def watch(
+        self, thread_id: str, after_sequence: int = 0, *, live: bool = False
+    ) -> AsyncGenerator[EventPage, None]:
+        """Return a stream of the thread's events after a sequence. live: and of what its runs show meanwhile.
 
         The stream raises ThreadNotFound when the thread is deleted.
         """
@@ -138,7 +142,8 @@ class Threads:
         fields.id("thread_id", thread_id)
         fields.sequence("after_sequence", after_sequence)
         fields.check()
-        return self._events.of_thread(thread_id, after_sequence)
+        pages = self._events.of_thread(thread_id, after_sequence)
+        return self._live.watched(pages, thread_id, None) if live else pages
 
 
 def _limit(fields: Fields, max_queued_runs: int) -> int | None:

@@ -14,6 +14,7 @@ from doubletext_server.clock import SECOND_US, Clock
 from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.dispatcher import Dispatcher
 from doubletext_server.engine.leases import HeldLeases
+from doubletext_server.engine.live import LiveOutputs
 from doubletext_server.engine.waiting import Hub
 from doubletext_server.store.protocol import RunRecord, State, Store
 from doubletext_server.usecases.digests import digest
@@ -62,9 +63,11 @@ class Workers:
         hub: Hub,
         dispatcher: Dispatcher,
         held: HeldLeases,
+        live: LiveOutputs,
         clock: Clock,
         lease_us: int,
     ) -> None:
+        self._live = live
         self._store = store
         self._changes = changes
         self._dispatcher = dispatcher
@@ -166,9 +169,13 @@ class Workers:
         fields.check()
         thread_id = await self._leases.thread_of(key)
         command = commands.CommitStep(thread_id, *key, text, expected_step, by_worker=True)
+        await self._live.keep(key.run_id)
         return (await self._changes.change(command)).step
 
-    async def publish_output(self, lease: LeaseKey | None, outputs: Sequence[NewOutput]) -> None:
+    async def publish_output(
+        self, lease: LeaseKey | None, outputs: Sequence[NewOutput], *, live_only: bool = False
+    ) -> None:
+        """Add outputs. live_only: show them at once, and keep them a little later."""
         fields = Fields()
         key = _key(fields, lease)
         for index, output in enumerate(outputs):
@@ -180,7 +187,12 @@ class Workers:
         )
         fields.check()
         thread_id = await self._leases.thread_of(key)
-        await self._changes.change(commands.PublishOutput(thread_id, *key, published, by_worker=True))
+        command = commands.PublishOutput(thread_id, *key, published, by_worker=True)
+        if live_only:
+            await self._live.publish(command)
+        else:
+            await self._live.keep(key.run_id)
+            await self._changes.change(command)
 
     async def heartbeat(self, lease: LeaseKey | None) -> Renewal:
         return await self._leases.renew(_checked(lease))
@@ -207,6 +219,7 @@ class Workers:
             command = commands.SucceedRun(
                 thread_id, *key, update, digest("success", update and canonical(update)), by_worker=True
             )
+        await self._live.keep(key.run_id)
         decision = await self._changes.change(command)
         assert isinstance(decision.run, Run)
         found = await self._store.run(key.run_id)
@@ -217,6 +230,7 @@ class Workers:
         """Hand the run back to its place in the queue, or acknowledge that it was stopped."""
         key = _checked(lease)
         thread_id = await self._leases.thread_of(key)
+        await self._live.keep(key.run_id)
         await self._changes.change(commands.ReleaseRun(thread_id, *key, by_worker=True))
 
     async def close(self) -> None:

@@ -49,7 +49,7 @@ class RunService(RunServiceServicer):
         return pb.DeleteRunResponse()
 
     async def WatchRun(self, request: pb.WatchRunRequest, context: RpcContext) -> AsyncIterator[pb.WatchRunResponse]:
-        watch = self._runs.watch(request.run_id, request.thread_id, request.after_sequence)
+        watch = self._runs.watch(request.run_id, request.thread_id, request.after_sequence, live=request.live)
         event_of_run = writing.EVENT_OF_RUN[chosen(request, context)]
         async with aclosing(await watch) as pages:
             async for page in pages:

@@ -76,7 +76,8 @@ class ThreadService(ThreadServiceServicer):
         self, request: pb.WatchThreadRequest, context: RpcContext
     ) -> AsyncIterator[pb.WatchThreadResponse]:
         event_of_thread = writing.EVENT_OF_THREAD[chosen(request, context)]
-        async with aclosing(await self._threads.watch(request.thread_id, request.after_sequence)) as pages:
+        watch = self._threads.watch(request.thread_id, request.after_sequence, live=request.live)
+        async with aclosing(await watch) as pages:
             async for page in pages:
                 for response in page.converted(event_of_thread):
                     yield response

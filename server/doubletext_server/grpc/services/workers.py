@@ -33,7 +33,8 @@ class WorkerService(WorkerServiceServicer):
         )
 
     async def PublishOutput(self, request: pb.PublishOutputRequest, context: RpcContext) -> pb.PublishOutputResponse:
-        await self._workers.publish_output(reading.lease(request), reading.outputs(request))
+        outputs = reading.outputs(request)
+        await self._workers.publish_output(reading.lease(request), outputs, live_only=request.live_only)
         return pb.PublishOutputResponse()
 
     async def Heartbeat(self, request: pb.HeartbeatRequest, context: RpcContext) -> pb.HeartbeatResponse:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 
 from doubletext import jsontext
 from doubletext.misfits import Misfit
@@ -44,7 +44,12 @@ def as_struct_or_text(message: Message, name: str, text: Json) -> None:
         as_text(message, name, text)
 
 
-def _fill(target: Struct, text: Json) -> None:
+def _fill(target: Struct | Value, text: Json) -> None:
+    if isinstance(target, Value):
+        within = Struct()
+        _fill(within, f'{{"":{text}}}')
+        target.CopyFrom(within.fields[""])
+        return
     target.SetInParent()
     if text != "{}":
         fill_struct(target, jsontext.loads(text))

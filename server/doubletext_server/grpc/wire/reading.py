@@ -169,9 +169,23 @@ def new_assistant(request: assistant_pb.CreateAssistantRequest) -> NewAssistant:
 def outputs(request: worker_pb.PublishOutputRequest) -> list[NewOutput]:
     _most("outputs", request.outputs, MOST_OUTPUTS, "outputs")
     return [
-        NewOutput(output.channel, json_object(output, "data", f"outputs[{index}].data"))
-        for index, output in enumerate(request.outputs)
+        NewOutput(output.channel, _output(output, f"outputs[{index}]")) for index, output in enumerate(request.outputs)
     ]
+
+
+def _output(output: Any, place: str) -> JsonObject:
+    """Return what an output shows: an object as `data`, or any value as `value`."""
+    if not output.value_json and not output.HasField("value"):
+        return json_object(output, "data", f"{place}.data")
+    if output.data_json or output.HasField("data") or (output.value_json and output.HasField("value")):
+        return JsonObject("{}", 0, f"{place} has several of data, data_json, value and value_json; give one of them")
+    if output.value_json:
+        found = of_text(f'{{"":{output.value_json}}}', f"{place}.value_json")
+    else:
+        found = _of_struct(Struct(fields={"": output.value}), f"{place}.value")
+    if not found.fault and found.keys > 1:
+        return JsonObject("{}", 0, f"{place}.value_json is no JSON")
+    return found if found.fault else JsonObject(found.text[len('{"":') : -1], found.keys)
 
 
 def outcome(request: worker_pb.FinishRunRequest) -> Success | Failure | None:

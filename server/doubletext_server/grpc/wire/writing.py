@@ -73,6 +73,7 @@ def _write_run_without_objects(message: pb.Run, record: RunRecord) -> None:
     message.multitask_strategy = STRATEGY[run.strategy]
     message.sequence = run.sequence
     message.queue_position = record.queue_position
+    message.unserved = record.unserved
     message.attempt = run.attempt
     message.superseded_by = run.superseded_by or ""
     message.reason = run.reason.value if run.reason else ""
@@ -204,7 +205,12 @@ def event(thread_id: str, record: EventRecord, put: Put) -> pb.Event:
     else:
         message.output.channel = kind.channel
         if record.data is not None:
-            put(message.output, "data", record.data)
+            put(message.output, "data" if record.data.startswith("{") else "value", record.data)
+        message.output.part, message.output.first_part, message.output.last_part = (
+            kind.part,
+            kind.first_part,
+            kind.last_part,
+        )
     return message
 
 

@@ -204,6 +204,15 @@ def in_flight(connection: sqlite3.Connection) -> dict[RunStatus, int]:
     return dict.fromkeys(IN_FLIGHT, 0) | {RunStatus(status): count for status, count in counts}
 
 
+def last_part(run_id: str, connection: sqlite3.Connection) -> int:
+    row = connection.execute(
+        "SELECT json_extract(body, '$[3]') FROM events WHERE run_id = ? AND kind = 'output' "
+        "AND json_array_length(body) = 4 ORDER BY rowid DESC LIMIT 1",
+        (run_id,),
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def running(assistants: Assistants, connection: sqlite3.Connection) -> list[Run]:
     rows = connection.execute(
         f"SELECT {listed(RUN)} FROM runs INDEXED BY runs_in_flight WHERE end_time IS NULL AND status = 'running'"

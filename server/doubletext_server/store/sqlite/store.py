@@ -208,6 +208,9 @@ class SqliteStore:
     async def events(self, thread_id: str, after: int, limit: int, run_id: str | None = None) -> list[EventRecord]:
         return await self.rows.run(partial(reads.events, thread_id, after, limit, run_id))
 
+    async def last_part(self, run_id: str) -> int:
+        return await self.rows.run(partial(reads.last_part, run_id))
+
     async def running(self) -> list[Run]:
         return await self.rows.run(partial(reads.running, self._by_key))
 
