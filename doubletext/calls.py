@@ -9,10 +9,11 @@ import pkgutil
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from functools import cache
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import grpc
 
+from doubletext.channels import Channels
 from doubletext.errors import DoubletextError, Unavailable, from_rpc_error
 from doubletext.v1.resources_pb2 import Event
 
@@ -54,10 +55,17 @@ Out = TypeVar("Out")
 
 
 def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
-    """Return a channel that retries what is safe to retry, as service_config.json says."""
-    if credentials is None:
-        return grpc.aio.insecure_channel(target, _options(target))
-    return grpc.aio.secure_channel(target, credentials, _options(target))
+    """Return a channel that retries what is safe to retry, as service_config.json says. It opens as many connections as
+    its calls need."""
+
+    def connect(number: int) -> grpc.aio.Channel:
+        # Channels of a process share connections, unless they are told not to.
+        options = [*_options(target), *([("grpc.use_local_subchannel_pool", 1)] if number else [])]
+        if credentials is None:
+            return grpc.aio.insecure_channel(target, options)
+        return grpc.aio.secure_channel(target, credentials, options)
+
+    return cast("grpc.aio.Channel", Channels(connect))
 
 
 def open_threads_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:

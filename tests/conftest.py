@@ -1,5 +1,6 @@
 """Fixtures of all tests."""
 
+import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +18,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell starts what it puts in the background with Ctrl-C ignored, and every process started here inherits that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.umask(0o077)  # a database that others may read is refused
     config.pluginmanager.register(Reaper(config))
 
 

@@ -128,7 +128,7 @@ class App:
         Raises CannotListen, and CannotOpen for a database that cannot be used.
         """
         async with AsyncExitStack() as undo:
-            store = await open_store(config.db, config.clock)
+            store = await open_store(config.db, config.clock, config.db_mode)
             undo.push_async_callback(store.close)
             app = cls(config, store)
             undo.push_async_callback(app.server.stop, None)
@@ -149,14 +149,15 @@ class App:
         return app
 
     def _make_server(self) -> Server:
-        server = Server(transport_options(self.config.lease_us))
+        server = Server(transport_options(self.config.limits.streams))
         entrance = self.edge.before(cast("grpc.aio.Server", server))
         add_RunServiceServicer_to_server(RunService(self.runs), entrance)
         add_WorkerServiceServicer_to_server(WorkerService(self.workers), entrance)
         add_ThreadServiceServicer_to_server(ThreadService(self.threads), entrance)
         add_AssistantServiceServicer_to_server(AssistantService(self.assistants), entrance)
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
-        add_reflection(cast("grpc.aio.Server", server), (*SERVICES, health.SERVICE_NAME))
+        beside = self.edge.beside(cast("grpc.aio.Server", server))
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, beside)
+        add_reflection(beside, (*SERVICES, health.SERVICE_NAME))
         return server
 
     async def _listen(self) -> None:

@@ -20,6 +20,7 @@ class Config:
 
     listen            HOST:PORT; port 0 picks a free one
     db                the path of the database file
+    db_mode           the mode of the file: what others than its owner may do with it, at most
     graphs            the graphs that the server executes itself, by name
     default_strategy  the strategy of runs on threads without a default of their own
     max_queued_runs   how many runs may be pending on a thread without a limit of its own
@@ -39,3 +40,4 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     clock: Clock = system_clock
     metrics: str | None = None
+    db_mode: int = 0o600

@@ -1,5 +1,6 @@
 """Opening a database file: which are taken, whom they belong to while open, and the settings then in force."""
 
+import os
 import sqlite3
 import stat
 import subprocess
@@ -13,10 +14,11 @@ import pytest
 from doubletext_server.store.protocol import RunRecord
 from doubletext_server.store.sqlite import schema
 from doubletext_server.store.sqlite.lane import Lane
+from doubletext_server.store.sqlite.store import SqliteStore
 from doubletext_statemachine import commands
 from doubletext_statemachine.errors import NotReady
 from doubletext_statemachine.model import Run
-from tests.support.clock import SECOND
+from tests.support.clock import SECOND, ManualClock
 from tests.support.database_files import (
     a_foreign_database,
     an_empty_file,
@@ -54,6 +56,23 @@ async def test_a_new_file_is_created_for_its_owner_only(path: Path) -> None:
     assert query(path, "PRAGMA application_id") == schema.APPLICATION_ID
     assert query(path, "PRAGMA user_version") == len(schema.MIGRATIONS)
     await opens(path)
+
+
+async def test_a_file_that_others_may_read_is_refused_unless_told(path: Path) -> None:
+    await opens(path)
+    os.chmod(path, 0o644)
+    with pytest.raises(schema.CannotOpen, match=r"its mode is 644.*chmod 600 .*--db-mode 644"):
+        await opens(path)
+    await (await SqliteStore.open(str(path), ManualClock(), 0o644)).close()
+    os.chmod(path, 0o666)
+    with pytest.raises(schema.CannotOpen, match=r"chmod 644"):
+        await SqliteStore.open(str(path), ManualClock(), 0o644)
+
+
+async def test_a_new_file_gets_the_mode_that_was_asked_for(path: Path) -> None:
+    store = await SqliteStore.open(str(path), ManualClock(), 0o640)
+    assert {mode(path), mode(path.with_name(f"{path.name}-wal"))} == {0o640}
+    await store.close()
 
 
 async def test_an_empty_file_is_taken(path: Path) -> None:

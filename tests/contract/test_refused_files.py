@@ -150,4 +150,4 @@ async def test_a_file_beside_which_no_log_can_be_written_is_refused(reachable: P
     os.chmod(path, 0o666)
     os.chmod(reachable, 0o555)
     with as_nobody(), untouched(path):
-        assert "the database" in await refusal(path)
+        assert "the database" in await refusal(path, 0o666)

@@ -1,8 +1,11 @@
 """Where Prometheus asks: the port, from the server's start to its stop, and the list of all that it is told."""
 
 import asyncio
+import http.client
 import re
+import socket
 import sqlite3
+import threading
 import urllib.error
 from pathlib import Path
 from typing import Final
@@ -14,6 +17,7 @@ from doubletext.v1 import thread_service_pb2
 from doubletext_server.address import CannotListen
 from doubletext_server.app import App
 from doubletext_server.config import Config
+from doubletext_server.ops import scraping
 from tests.rpc.metered_server import played, scrape
 from tests.support.clock import ManualClock
 from tests.support.rpcs import METHODS, call
@@ -108,3 +112,22 @@ async def test_the_docs_list_each_metric_with_its_type_and_labels_and_no_other(t
     assert {name: listed[name][:2] for name in exposed} == exposed
     for name, (_, _, query) in listed.items():
         assert name in query
+
+
+async def test_callers_who_say_nothing_keep_no_scraper_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scraping._Handler, "timeout", 0.3)
+    async with played(tmp_path / "test.db", ManualClock()) as scene:
+        host, port = str(scene.service.app.metrics_address).rsplit(":", 1)
+        silent = [socket.create_connection((host, int(port))) for _ in range(60)]
+        threads = threading.active_count()
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    found = await asyncio.to_thread(scrape, str(scene.service.app.metrics_address))
+                    break
+                except (OSError, urllib.error.URLError, http.client.HTTPException):
+                    await asyncio.sleep(0.05)
+        assert found
+        assert threading.active_count() <= threads + scraping.THREADS
+        for each in silent:
+            each.close()

@@ -52,12 +52,12 @@ def no_thread_left() -> Iterator[None]:
         assert not thread.is_alive()
 
 
-async def refusal(path: Path) -> str:
+async def refusal(path: Path, mode: int = 0o600) -> str:
     """What opening the file is refused with. It lets go of the lock and of its threads."""
     with no_thread_left(), pytest.raises(schema.CannotOpen) as refused:
-        await opens(path)
+        await SqliteStore.open(str(path), ManualClock(), mode)
     if is_file(path):
-        schema.unlock_file(schema.lock_file(str(path)))
+        schema.unlock_file(schema.lock_file(str(path), mode))
     message = str(refused.value)
     assert str(path) in message
     assert "choose another --db" in message or "newer server" in message

@@ -16,7 +16,7 @@ def live(service: Service) -> Counter[str]:
     hub, executor = app.hub, app.executor
     held = {
         "calls in the room for calls": app.edge._calls.taken,
-        "calls in the room for waiting": app.edge._waiting.taken,
+        "calls in the room for waiting": app.edge._waiting.taken + app.edge._leases.taken,
         "joiners": hub.joiners,
         "watchers": hub.event_readers,
         "runs that are watched": len(hub._by_run),

@@ -7,8 +7,9 @@ not installed, the other commands work, and these say what is missing.
 import asyncio
 import gc
 import importlib.util
+import re
 import sys
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
@@ -40,10 +41,28 @@ def require_server() -> None:
         )
 
 
+class Mode(click.ParamType[int]):
+    """A file's mode, as chmod takes it in octal."""
+
+    name = "mode"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not re.fullmatch("0?6[0-7]{2}", str(value)):
+            self.fail(f"{value} is no mode of a file that its owner reads and writes, such as 600 or 640", param, ctx)
+        return int(value, 8)
+
+
 # The defaults and limits of these options are the server's own; `--help` shows them without importing the server.
 @click.command()
 @click.option("--listen", default="127.0.0.1:50051", show_default=True, metavar="HOST:PORT", help="Port 0 picks one.")
 @click.option("--db", required=True, metavar="PATH", help="The database file; made if it is not there.")
+@click.option(
+    "--db-mode",
+    type=Mode(),
+    default="600",
+    show_default=True,
+    help="What others may do with that file; one that lets them do more is refused.",
+)
 @click.option(
     "--graphs",
     multiple=True,
@@ -95,6 +114,7 @@ def require_server() -> None:
 def serve(
     listen: str,
     db: str,
+    db_mode: int,
     graphs: tuple[str, ...],
     default_strategy: str,
     max_queued_runs: int,
@@ -126,7 +146,7 @@ def serve(
             int(keep_days * DAY_US), keep_per_thread, int(thread_ttl_days * DAY_US) if thread_ttl_days else None
         )
         strategy, lease_us = Strategy(default_strategy), int(lease * 1_000_000)
-        config = Config(listen, db, known, strategy, max_queued_runs, lease_us, keep, metrics=metrics)
+        config = Config(listen, db, known, strategy, max_queued_runs, lease_us, keep, metrics=metrics, db_mode=db_mode)
         stop = asyncio.Event()
         process.run(_serve(config, stop), stop.set)
     except (CannotLoad, CannotListen, CannotOpen) as error:

@@ -132,4 +132,4 @@ class Suspects:
         try:
             yield run_id
         finally:
-            del self._sparing[thread_id]
+            self._sparing.pop(thread_id, None)

@@ -22,8 +22,13 @@ LARGEST_REQUEST: Final = (4 * 1024 - 16) * 1024
 LARGEST_RESPONSE: Final = 64 * 1024 * 1024
 """Bytes. What the Python client accepts."""
 MAY_BE_RETRIED: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
-WAITING: Final = frozenset({"JoinRun", "WatchRun", "WatchThread", "ClaimRun", "WatchLease"})
+WAITING: Final = frozenset({"JoinRun", "WatchRun", "WatchThread"})
 """RPCs that wait until something happens. A waiting call costs memory and nothing else."""
+LEASES: Final = frozenset({"ClaimRun", "WatchLease"})
+"""Those of workers have a room of their own, so that no number of waiting callers keeps runs from being executed."""
+LARGE_ANSWER: Final = 64 * 1024
+LARGEST_QUESTION: Final = 64 * 1024
+"""Bytes of a request to health or reflection."""
 
 log = structlog.get_logger("rpc")
 
@@ -33,10 +38,22 @@ RpcContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 @dataclass(frozen=True)
 class Limits:
-    """How many calls there may be at once: `calls` under way, and `waiting` for something to happen."""
+    """How much there may be at once.
+
+    calls    calls under way
+    waiting  calls that wait for something to happen
+    leases   claims that wait, and leases that are watched
+    others   calls to health and reflection
+    unread   bytes of large answers of reading calls that their callers have not read yet
+    streams  calls of one connection
+    """
 
     calls: int = 10_000
     waiting: int = 50_000
+    leases: int = 20_000
+    others: int = 1_000
+    unread: int = 256 * 1024 * 1024
+    streams: int = 256
 
 
 class Room:
@@ -48,16 +65,22 @@ class Room:
         self.taken = 0
 
     def __enter__(self) -> None:
-        if self.taken >= self.limit:
-            raise Overloaded(calls=self.taken, what=self.what, limit=self.limit)
-        self.taken += 1
+        self.take(1)
 
     def __exit__(self, *exc: object) -> None:
         self.taken -= 1
 
+    def take(self, size: int) -> None:
+        if self.taken + size > self.limit:
+            raise Overloaded(calls=self.taken, what=self.what, limit=self.limit)
+        self.taken += size
+
+    def give_back(self, size: int) -> None:
+        self.taken -= size
+
 
 class Edge:
-    """The guard around the handlers of this package. Health and reflection, of other packages, are not guarded.
+    """The guard around the handlers of this package, and a lighter one around those of health and reflection.
 
     closed      why every call is refused: "starting" or "stopping"; None while the server accepts calls
     on_failure  is called with the method and the error of each call that fails
@@ -68,10 +91,50 @@ class Edge:
         self._on_failure = on_failure
         self._calls = Room("calls under way", limits.calls)
         self._waiting = Room("calls that wait", limits.waiting)
+        self._leases = Room("claims and watched leases", limits.leases)
+        self._others = Room("calls to health and reflection", limits.others)
+        self._unread = Room("bytes of answers that were not read yet", limits.unread)
 
     def before(self, server: grpc.aio.Server) -> grpc.aio.Server:
         """What to add services to that are to be guarded."""
-        return cast("grpc.aio.Server", Entrance(self, server))
+        return cast("grpc.aio.Server", Entrance(self.guard, server))
+
+    def beside(self, server: grpc.aio.Server) -> grpc.aio.Server:
+        """What to add health and reflection to: they answer while the server is closed too."""
+        return cast("grpc.aio.Server", Entrance(self.count, server))
+
+    def count(self, method: str, handler: Any) -> Handler:
+        """Return a handler of another package that is counted, and whose requests are small."""
+
+        def read(data: bytes) -> Any:
+            if len(data) > LARGEST_QUESTION:
+                raise ValueError(f"a request to {method} has at most {LARGEST_QUESTION} bytes")
+            return handler.request_deserializer(data)
+
+        async def unary(request: Any, context: RpcContext) -> Any:
+            try:
+                with self._others:
+                    return await handler.unary_unary(request, context)
+            except Overloaded as error:
+                await self._fail(context, method, error)
+
+        async def stream(request: Any, context: RpcContext) -> None:
+            try:
+                with self._others:
+                    talk = (handler.stream_stream or handler.unary_stream)(request, context)
+                    if not hasattr(talk, "__aiter__"):
+                        await talk
+                        return
+                    async for message in talk:
+                        await context.write(message)
+            except Overloaded as error:
+                await self._fail(context, method, error)
+
+        if handler.request_streaming:
+            return grpc.stream_stream_rpc_method_handler(stream, read, handler.response_serializer)
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(stream, read, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(unary, read, handler.response_serializer)
 
     def guard(self, method: str, handler: Any) -> Handler:
         """Return the guarded handler of `/package.Service/Method`."""
@@ -86,13 +149,18 @@ class Edge:
                 return InvalidField([("request", f"is not the message that {method} takes")])
 
         write = handler.response_serializer
-        room = self._waiting if method.rpartition("/")[2] in WAITING else self._calls
+        name = method.rpartition("/")[2]
+        room = self._waiting if name in WAITING else self._leases if name in LEASES else self._calls
+        reads = name.startswith(("Get", "List", "Join"))
 
         async def unary(request: Any, context: RpcContext) -> bytes | None:
             try:
                 self._admit(request)
                 with room:
-                    return _fitting(write(await handler.unary_unary(request, context)))
+                    response = _fitting(write(await handler.unary_unary(request, context)))
+                if reads and len(response) > LARGE_ANSWER:
+                    self._count_unread(len(response), context)
+                return response
             except Exception as error:  # noqa: BLE001 - each becomes a status
                 await self._fail(context, method, error)
                 return None
@@ -110,6 +178,15 @@ class Edge:
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(stream, read, write)
         return grpc.unary_unary_rpc_method_handler(unary, read)
+
+    def _count_unread(self, size: int, context: RpcContext) -> None:
+        """gRPC keeps an answer, several times over, until its caller has read it or has gone. Raises Overloaded."""
+        self._unread.take(size)
+
+        def done(_: object) -> None:
+            self._unread.give_back(size)
+
+        context.add_done_callback(done)  # type: ignore[arg-type] # the stubs want a class of their own
 
     def _admit(self, request: Any) -> None:
         if self.closed is not None:
@@ -137,12 +214,12 @@ class Edge:
 class Entrance:
     """Takes a server's place in the generated add_…Servicer_to_server: what is added gets to the server guarded."""
 
-    def __init__(self, edge: Edge, server: grpc.aio.Server) -> None:
-        self._edge = edge
+    def __init__(self, guard: Callable[[str, Handler], Handler], server: grpc.aio.Server) -> None:
+        self._guard = guard
         self._server = server
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
-        guarded = {name: self._edge.guard(f"/{service}/{name}", handler) for name, handler in handlers.items()}
+        guarded = {name: self._guard(f"/{service}/{name}", handler) for name, handler in handlers.items()}
         self._server.add_registered_method_handlers(service, guarded)
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:

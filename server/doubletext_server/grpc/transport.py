@@ -8,10 +8,15 @@ PENDING_CALLS: Final = 1_000_000
 CONNECTIONS: Final = 10_000
 HANDSHAKE_MS: Final = 10_000
 LEAST_PING_INTERVAL_MS: Final = 5_000
+PING_AFTER_MS: Final = 10_000
+PING_TIMEOUT_MS: Final = 20_000
+CONNECTION_AGE_MS: Final = 3_600_000
+"""A connection that is so old takes no more calls. Those under way have as long again, then they end UNAVAILABLE. So a
+peer that reads nothing and answers pings is got rid of, and others connect anew."""
 
 
-def transport_options(lease_us: int) -> list[tuple[str, Any]]:
-    """Options for the server. `lease_us` is how long a lease lasts unless it is renewed, in microseconds."""
+def transport_options(streams: int) -> list[tuple[str, Any]]:
+    """Options for the server. `streams`: how many calls one connection may have at once."""
     return [
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", LARGEST_MESSAGE),
@@ -27,7 +32,10 @@ def transport_options(lease_us: int) -> list[tuple[str, Any]]:
         ("grpc.http2.min_ping_interval_without_data_ms", LEAST_PING_INTERVAL_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         # An open WatchLease keeps its lease alive as long as its worker answers pings. A worker that is stopped or cut
-        # off does not: its connection is closed before half a lease has passed.
-        ("grpc.keepalive_time_ms", lease_us // 4000),
-        ("grpc.http2.ping_timeout_ms", lease_us // 4000),
+        # off does not. A client that is only busy for some seconds must not lose its calls for that.
+        ("grpc.keepalive_time_ms", PING_AFTER_MS),
+        ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
+        ("grpc.max_concurrent_streams", streams),
+        ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
+        ("grpc.max_connection_age_grace_ms", CONNECTION_AGE_MS),
     ]

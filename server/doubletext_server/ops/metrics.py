@@ -8,14 +8,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from doubletext_server.address import host_and_port, taken
 from doubletext_server.grpc.errors import reason_of
+from doubletext_server.ops.scraping import Scraped
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Run, RunChanged
 from doubletext_statemachine.queue import NOTHING
@@ -74,7 +74,7 @@ class Metrics:
     def __init__(self, waiting: Mapping[str, Callable[[], int]], unserved: Callable[[], int]) -> None:
         self.registry = registry = CollectorRegistry()
         self._gaps: dict[str, Gap] = {}
-        self._server: WSGIServer | None = None
+        self._server: Scraped | None = None
 
         def counter(name: str, meaning: str, *labels: str) -> Counter:
             return Counter(f"doubletext_{name}", meaning, labels, registry=registry)
@@ -185,8 +185,7 @@ class Metrics:
         """Answer over HTTP until `close`. Return the address with the port that was chosen. Raises CannotListen."""
         host, port = host_and_port(address)
         try:
-            # On another thread, because the library looks up the host's name. It serves on a thread of its own.
-            server, _ = await asyncio.to_thread(start_http_server, port, host.strip("[]"), self.registry)
+            server = Scraped(host.strip("[]"), port, self.registry)
         except OSError:
             raise taken(address, "--metrics") from None
         self._server = server
@@ -194,5 +193,4 @@ class Metrics:
 
     async def close(self) -> None:
         if self._server is not None:
-            await asyncio.to_thread(self._server.shutdown)
-            self._server.server_close()
+            await asyncio.to_thread(self._server.stop)

@@ -5,6 +5,9 @@ from doubletext_server.store.protocol import Store
 from doubletext_server.store.sqlite.store import SqliteStore
 
 
-async def open_store(db: str, clock: Clock) -> Store:
-    """Open the SQLite file `db`, made if it is not there, until the store is closed. Raises schema.CannotOpen."""
-    return await SqliteStore.open(db, clock)
+async def open_store(db: str, clock: Clock, mode: int) -> Store:
+    """Open the SQLite file `db`, made if it is not there, until the store is closed. Raises schema.CannotOpen.
+
+    mode: what others may do with the file at most
+    """
+    return await SqliteStore.open(db, clock, mode)

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -31,21 +32,33 @@ class CannotOpen(Exception):
     """The file is not one that this server may use; the message says why and what to do."""
 
 
-def lock_file(path: str) -> int:
+def lock_file(path: str, mode: int = 0o600) -> int:
     """Lock the file for this process, and create it if it is not there. Returns the descriptor that holds the lock.
 
     The lock is flock's, which does not touch SQLite's own (fcntl). The descriptor must stay open until the last
     connection is closed: POSIX drops all of SQLite's locks when any descriptor of the file is closed.
     See docs/decisions/0009.
 
-    Raises CannotOpen when another process has locked the file, or when it cannot be opened.
+    mode  what others may do with the file, at most: a new file gets it, and SQLite's files beside it get the same
+
+    Raises CannotOpen when another process has locked the file, when it cannot be opened, and when others may do more.
     """
     if path == ":memory:" or path.startswith("file:"):
         raise CannotOpen(f"{path} is no file, and what was accepted would be lost with the server; choose another --db")
     try:
+        new = not os.path.exists(path)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if new:
+            os.fchmod(descriptor, mode)
     except OSError as error:
         raise CannotOpen(f"cannot open the database {path}: {error.strerror}; choose another --db") from error
+    found = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if found & 0o077 & ~mode:
+        os.close(descriptor)
+        raise CannotOpen(
+            f"others may read or write the database {path} (its mode is {found:03o}), and it holds conversations: "
+            f"run chmod {mode:03o} {path}, or say --db-mode {found:03o}"
+        )
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

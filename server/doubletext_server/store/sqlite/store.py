@@ -73,10 +73,10 @@ class SqliteStore:
         self.scans = Lane(partial(schema.connect, path, read_only=True), read_batch)
 
     @classmethod
-    async def open(cls, path: str, clock: Clock) -> "SqliteStore":
+    async def open(cls, path: str, clock: Clock, mode: int = 0o600) -> "SqliteStore":
         """Open or create the database file and hold it until `close`. Raises schema.CannotOpen."""
         store = cls(path, clock)
-        store._owned = schema.lock_file(path)
+        store._owned = schema.lock_file(path, mode)
         try:
             schema.prepare(path)
             await store.writer.open()
