@@ -12,13 +12,14 @@ import sys
 from array import array
 from collections import defaultdict
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import grpc
 
 from bench.calls import CALLS
 from bench.calls.requests import Call
 from bench.measured import LATENCY
+from doubletext.channels import Channels
 
 
 class Callers:
@@ -53,9 +54,17 @@ class Callers:
         return perf_counter() - began
 
 
+def _channel(address: str, *, many: bool) -> grpc.aio.Channel:
+    """many: for more calls at once than one connection may have"""
+    arguments = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+    if not many:
+        return grpc.aio.insecure_channel(address, arguments)
+    return cast("grpc.aio.Channel", Channels(lambda _: grpc.aio.insecure_channel(address, arguments)))
+
+
 async def main(address: str, name: str, options: dict[str, Any]) -> None:
     callers = Callers()
-    async with grpc.aio.insecure_channel(address, [("grpc.max_receive_message_length", -1)]) as channel:
+    async with _channel(address, many=name == "joiners") as channel:
         call = await CALLS[name](channel, callers.note, **options)
         out = sys.stdout.buffer
         out.write(b"ready\n")

@@ -2,15 +2,22 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from doubletext import Overloaded, TooLarge
+from doubletext import Client, Overloaded, TooLarge
+from doubletext.v1 import run_service_pb2 as rpb
+from doubletext.v1 import thread_service_pb2 as tpb
 from doubletext_server.grpc import edge
 from doubletext_server.grpc.edge import Limits
+from tests.support.rpcs import METHODS, call
 from tests.support.server import Service, gates, serving
+from tests.support.worker import claim, claimed
 
 
 async def test_a_burst_of_calls_is_answered_whole(service: Service) -> None:
@@ -68,3 +75,102 @@ async def test_an_answer_that_no_client_takes_is_refused_with_its_size(
         await service.client.threads.get_state(thread_id)
     await service.client.threads.update_state(thread_id, {"a": ""})
     assert len((await service.client.threads.get_state(thread_id))["values"]["b"]) == 90_000
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.005)
+
+
+async def test_waiting_callers_keep_no_worker_out(tmp_path: Path) -> None:
+    async with serving(tmp_path / "test.db", limits=Limits(waiting=1)) as service:
+        await service.client.assistants.create("hand", assistant_id="hand")
+        run = await service.client.runs.create("t", "hand", if_thread_not_exists="create")
+        joining = asyncio.create_task(service.client.runs.join("t", run["run_id"]))
+        await until(lambda: service.app.hub.joiners == 1)
+        with pytest.raises(Overloaded):
+            await service.client.runs.join("t", run["run_id"])
+        held = await claimed(service, "hand")
+        await held.succeed()
+        assert (await joining)["run"]["status"] == "success"
+
+
+async def test_claims_and_leases_have_a_room_of_their_own(tmp_path: Path) -> None:
+    async with serving(tmp_path / "test.db", limits=Limits(leases=1)) as service:
+        await service.client.assistants.create("hand", assistant_id="hand")
+        waiting = asyncio.create_task(claim(service, "hand", wait=30))
+        await until(lambda: service.app.dispatcher.claimers == 2)  # one of them is the server itself
+        with pytest.raises(grpc.aio.AioRpcError, match="1 claims and watched leases, its limit being 1"):
+            await claim(service, "hand")
+        await service.client.runs.create("t", "hand", if_thread_not_exists="create")
+        assert (await waiting) is not None
+
+
+async def test_large_answers_that_nobody_reads_are_bounded(tmp_path: Path) -> None:
+    """The callers' windows are shut: what they were answered waits in the server until they hang up."""
+    async with serving(tmp_path / "test.db", limits=Limits(unread=5_000_000)) as service:
+        thread_id = await service.thread()
+        await service.client.threads.update_state(thread_id, {"a": "x" * 2_000_000})
+        request = tpb.GetStateRequest(thread_id=thread_id)
+        for _ in range(6):  # answers that are read free what they took
+            await service.threads.GetState(request)
+        edge_ = service.app.edge
+        assert edge_._unread.taken == 0
+        edge_._unread.take(4_000_000)
+        with pytest.raises(Overloaded, match="bytes of answers that were not read yet"):
+            await service.client.threads.get_state(thread_id)
+        await service.client.threads.update_state(thread_id, {"b": 1})
+        edge_._unread.give_back(4_000_000)
+        await service.client.threads.get_state(thread_id)
+
+
+async def test_one_client_has_more_calls_than_one_connection(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path / "test.db", limits=Limits(streams=256)) as service,
+        Client(service.app.address) as client,
+    ):
+        thread_id = await service.thread()
+        run = await service.started(thread_id, "a", after={"0": "go"})
+        joins = [asyncio.create_task(client.runs.join(thread_id, run["run_id"])) for _ in range(600)]
+        await until(lambda: service.app.hub.joiners == 600)
+        gates["go"].set()
+        assert {joined["run"]["status"] for joined in await asyncio.gather(*joins)} == {"success"}
+
+
+async def test_one_connection_has_no_more_calls_than_it_may(tmp_path: Path) -> None:
+    async with serving(tmp_path / "test.db", limits=Limits(streams=10)) as service:
+        thread_id = await service.thread()
+        run = await service.started(thread_id, "a", after={"0": "go"})
+        async with grpc.aio.insecure_channel(service.app.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            await call(channel, METHODS["GetRun"], rpb.GetRunRequest(run_id=run["run_id"]))  # learns of the limit
+            request = rpb.JoinRunRequest(run_id=run["run_id"])
+            joins = [call(channel, METHODS["JoinRun"], request) for _ in range(30)]
+            done, _ = await asyncio.wait([asyncio.ensure_future(each) for each in joins], timeout=0.5)
+            assert not done
+            assert service.app.hub.joiners == 10
+            for each in joins:
+                each.cancel()
+
+
+async def test_health_and_reflection_are_counted(tmp_path: Path) -> None:
+    async with serving(tmp_path / "test.db", limits=Limits(others=3)) as service:
+        stub = health_pb2_grpc.HealthStub(service.channel)
+        watches = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(3)]
+        for watch in watches:
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.aio.AioRpcError, match="calls to health and reflection"):
+            await stub.Check(health_pb2.HealthCheckRequest())
+        for watch in watches:
+            watch.cancel()
+        await until(lambda: not service.app.edge._others.taken)
+        assert (await stub.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_question_to_reflection_is_short(service: Service) -> None:
+    talk: Any = service.channel.stream_stream(
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", request_serializer=lambda data: data
+    )
+    stream = talk()
+    await stream.write(b"x" * 100_000)
+    assert await stream.code() is not grpc.StatusCode.OK
