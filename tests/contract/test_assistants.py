@@ -8,7 +8,7 @@ import pytest
 from doubletext_statemachine import errors
 from doubletext_statemachine.model import Assistant
 from doubletext_statemachine.words import Reducer
-from tests.support.store import Hand
+from tests.support.store import MARKER, Hand, SqliteHand, everything
 
 
 async def test_an_assistant_is_read_as_it_was_added_also_after_reopening(hand: Hand) -> None:
@@ -54,3 +54,24 @@ async def test_a_deleted_assistant_is_gone_but_its_runs_keep_it(hand: Hand) -> N
     await hand.reopen()
     assert (hand.store.assistant("a"), hand.store.assistants()) == (None, [])
     assert (await hand.claim()).assistant == hand.assistant
+
+
+async def test_what_a_deleted_assistant_held_goes_once_no_run_in_flight_has_it(sqlite: SqliteHand) -> None:
+    held = await sqlite.store.add_assistant(Assistant(0, "b", "g", 0, '{"m":1}', f'{{"c":"{MARKER}"}}'))
+    idle = await sqlite.store.add_assistant(Assistant(0, "c", "g", 0, '{"m":1}', f'{{"c":"{MARKER}"}}'))
+    await sqlite.create()
+    await sqlite.admit("r", assistant=held)
+    await sqlite.admit("s", assistant=idle)
+    await sqlite.cancel("s")
+    for name in "bc":
+        await sqlite.store.delete_assistant(name)
+    for _ in range(2):
+        configs = {row[0]: row[5] for row in everything(sqlite.path)["assistants"] if row[0] in (held.key, idle.key)}
+        assert configs == {held.key: held.config, idle.key: "{}"}
+        assert (await sqlite.record("r")).run.assistant == held
+        assert (await sqlite.record("s")).run.assistant == replace(idle, metadata="{}", config="{}", reducers={})
+        await sqlite.reopen()
+    await sqlite.cancel("r")
+    await sqlite.reopen()
+    assert (await sqlite.record("r")).run.assistant.config == "{}"
+    assert MARKER not in str(everything(sqlite.path))

@@ -4,14 +4,17 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from doubletext import jsontext, types
-from doubletext.cli.render.tables import fields, listing
+from doubletext.cli.render.tables import Listing, fields
 from doubletext.cli.render.text import Json, as_json, in_line, message_row
 from doubletext.errors import DoubletextError, InvalidField
+
+ROWS_AT_ONCE: Final = 100
+"""As many as a page has."""
 
 
 class Show:
@@ -54,13 +57,19 @@ class Show:
             self._values(state["values"])
 
     async def all(self, resources: AsyncIterator[Any], columns: tuple[str, ...]) -> None:
-        """Print a list: one JSON object per line as they come, or one table."""
+        """Print a list as it comes: one JSON object per line, or a table in parts."""
         if self.for_script:
             async for resource in resources:
                 self.one(resource)
             return
-        rows = [[in_line(resource[column]) for column in columns] async for resource in resources]
-        self._print(listing(columns, rows, styled=self.on_screen))
+        table, rows = Listing(columns, styled=self.on_screen), []
+        async for resource in resources:
+            rows.append([in_line(resource[column]) for column in columns])
+            if len(rows) == ROWS_AT_ONCE:
+                self._print(table.lines(rows))
+                rows.clear()
+        if lines := table.lines(rows):
+            self._print(lines)
 
     def error(self, error: DoubletextError) -> None:
         """Print an error on stderr: one line, or one JSON object."""

@@ -27,17 +27,29 @@ def fields(rows: Sequence[tuple[str, str]], width: int | None, *, styled: bool) 
     return [line.rstrip() for line in lines]
 
 
-def listing(columns: Sequence[str], rows: Iterable[Sequence[str]], *, styled: bool) -> list[str]:
-    """Return a line of the columns' names, and one line for each row.
+class Listing:
+    """A table whose rows come in several parts. Rows are not wrapped, so that ids can be copied."""
 
-    Rows are not wrapped, so that ids can be copied.
-    """
-    rows = list(rows)
-    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
-    lines = [GAP.join(_cell(name, width, styled=styled) for name, width in zip(columns, widths, strict=True))]
-    for row in rows:
-        lines.append(GAP.join(_cell(text, width) for text, width in zip(row, widths, strict=True)))
-    return [line.rstrip() for line in lines]
+    def __init__(self, columns: Sequence[str], *, styled: bool) -> None:
+        self._widths = [cell_len(name) for name in columns]
+        self._columns: Sequence[str] | None = columns
+        self._styled = styled
+
+    def lines(self, rows: Iterable[Sequence[str]]) -> list[str]:
+        """Return one line for each row, and before the first ones a line of the columns' names.
+
+        Columns are as wide as all rows so far need.
+        """
+        rows = list(rows)
+        parts = zip(self._widths, *([cell_len(text) for text in row] for row in rows), strict=True)
+        self._widths = [max(widths) for widths in parts]
+        lines = [] if self._columns is None else [self._line(self._columns, styled=self._styled)]
+        self._columns = None
+        return [*lines, *map(self._line, rows)]
+
+    def _line(self, texts: Sequence[str], *, styled: bool = False) -> str:
+        cells = (_cell(text, width, styled=styled) for text, width in zip(texts, self._widths, strict=True))
+        return GAP.join(cells).rstrip()
 
 
 def _cell(text: str, width: int, *, styled: bool = False) -> str:

@@ -1,12 +1,12 @@
 """Create, read and delete assistants: graphs with a name and a configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from uuid6 import uuid7
 
 from doubletext_server.clock import Clock
-from doubletext_server.store.protocol import Page, Store
+from doubletext_server.store.protocol import LARGEST_PAGE, Page, Store
 from doubletext_server.usecases.limits import (
     LARGEST_CONFIG,
     LONGEST_GRACE_US,
@@ -90,14 +90,25 @@ class Assistants:
         found = [
             assistant for assistant in self._store.assistants() if after is None or assistant.assistant_id > after[0]
         ]
-        more = [found[size - 1].assistant_id] if len(found) > size else None
-        return pages.listing(Page(found[:size], more))
+        page_ = list(_fitting(found[:size]))
+        more = [page_[-1].assistant_id] if len(found) > len(page_) else None
+        return pages.listing(Page(page_, more))
 
     async def delete(self, assistant_id: str) -> None:
         fields = Fields()
         fields.id("assistant_id", assistant_id)
         fields.check()
         await self._store.delete_assistant(assistant_id)
+
+
+def _fitting(assistants: Iterable[Assistant]) -> Iterator[Assistant]:
+    """Yield assistants until they are enough for a page: see LARGEST_PAGE."""
+    size = 0
+    for assistant in assistants:
+        if size >= LARGEST_PAGE:
+            return
+        size += len(assistant.config) + len(assistant.metadata)
+        yield assistant
 
 
 def existing(store: Store, assistant_id: str) -> Assistant:

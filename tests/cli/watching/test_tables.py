@@ -2,7 +2,7 @@
 
 import pytest
 
-from doubletext.cli.render.tables import fields, listing, wrapped
+from doubletext.cli.render.tables import Listing, fields, wrapped
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,18 @@ def test_a_narrow_terminal_leaves_room_for_a_text_however_long_its_name() -> Non
     assert fields([("n" * 50, "two words and more")], 40, styled=False) == [f"{'n' * 50}  two words and more"]
 
 
-def test_a_row_of_a_listing_stays_whole_and_names_alone_are_bold() -> None:
-    assert listing(["id", "status"], [["a" * 300, ""], ["東", "x"]], styled=True) == [
+def test_a_row_of_a_Listing_stays_whole_and_names_alone_are_bold() -> None:
+    assert Listing(["id", "status"], styled=True).lines([["a" * 300, ""], ["東", "x"]]) == [
         f"\x1b[1mid\x1b[0m{' ' * 298}  \x1b[1mstatus\x1b[0m",
         "a" * 300,
         f"東{' ' * 298}  x",
     ]
+
+
+def test_a_table_in_parts_has_its_head_once_and_grows_wider() -> None:
+    table = Listing(["id", "status"], styled=False)
+    assert table.lines([["a", "x"]]) == ["id  status", "a   x"]
+    assert table.lines([["long", "y"]]) == ["long  y"]
+    assert table.lines([["b", "z"]]) == ["b     z"]
+    assert table.lines([]) == []
+    assert Listing(["id"], styled=False).lines([]) == ["id"]

@@ -82,6 +82,7 @@ class SqliteStore:
             await store.writer.open()
             await store.rows.open()
             await store.scans.open()
+            await store.writer.run(writes.pare_assistants)
             await store.rows.run(store._load_assistants)
             await store.rows.run(store._catch_up)
         except sqlite3.Error as error:
@@ -162,6 +163,12 @@ class SqliteStore:
                 raise AssistantNotFound(assistant_id=assistant_id)
 
         await self.writer.run(delete, then=lambda _: self._by_id.pop(assistant_id, None))
+        # After the commits of those who were admitted before: nothing reads what is pared of an assistant after them.
+        await self.writer.run(writes.pare_assistants, then=self._pared)
+
+    def _pared(self, keys: list[int]) -> None:
+        for key in keys:
+            self._by_key[key] = replace(self._by_key[key], metadata="{}", config="{}", reducers={})
 
     def assistant(self, assistant_id: str) -> Assistant | None:
         return self._by_id.get(assistant_id)

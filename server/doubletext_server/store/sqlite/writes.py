@@ -120,3 +120,16 @@ def _cut(connection: sqlite3.Connection, thread_id: str, cut: Cut) -> None:
 def suspect(runs: Collection[str], connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM suspects")
     connection.executemany("INSERT INTO suspects (run_id) VALUES (?)", [(run_id,) for run_id in runs])
+
+
+def pare_assistants(connection: sqlite3.Connection) -> list[int]:
+    """Empty the deleted assistants that no run in flight has, since finished runs need their ids alone.
+
+    Returns their keys.
+    """
+    pared = connection.execute(
+        "UPDATE assistants SET metadata = '{}', config = '{}', reducers = '{}' "
+        "WHERE delete_time IS NOT NULL AND metadata || config || reducers <> '{}{}{}' AND key NOT IN ("
+        "SELECT assistant_key FROM runs INDEXED BY runs_in_flight WHERE end_time IS NULL) RETURNING key"
+    )
+    return [key for (key,) in pared]
