@@ -25,6 +25,7 @@ from doubletext_server.engine.leases import HeldLeases
 from doubletext_server.engine.live import LiveOutputs
 from doubletext_server.engine.retention import Retention
 from doubletext_server.engine.suspects import Suspects, judge
+from doubletext_server.engine.tidying import Tidying
 from doubletext_server.engine.waiting import Hub
 from doubletext_server.grpc.accepting import Server
 from doubletext_server.grpc.edge import Edge
@@ -85,6 +86,7 @@ class App:
         self.dispatcher = Dispatcher(store.clock, self.suspects, held, config.graphs)
         self.executor = Executor(store, self.dispatcher, self.suspects, config.graphs)
         self.retention = Retention(store, store.clock, config.keep)
+        self.tidying = Tidying(store)
         self.metrics = self._make_metrics() if config.metrics is not None else None
         listeners = [
             self.suspects.on_commit,
@@ -94,6 +96,7 @@ class App:
             held.on_commit,
             self.hub.on_commit,
             self.retention.on_commit,
+            self.tidying.on_commit,
             *([self.metrics.on_commit] if self.metrics is not None else []),
         ]
         self.changes = Changes(store, listeners, self.executor.follow_up)
@@ -141,6 +144,7 @@ class App:
             undo.pop_all()
         app.executor.start(app.changes, app.live)
         app.retention.start(app.changes)
+        app.tidying.start()
         app._watchdog.start()
         app._listening = asyncio.create_task(app._keep_listening())
         app.edge.closed = None
@@ -266,6 +270,7 @@ class App:
         await self.workers.close()
         await self.live.close()
         await self.retention.close()
+        await self.tidying.close()
         await self.store.close()
         if self.metrics is not None:
             await self.metrics.close()

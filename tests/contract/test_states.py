@@ -174,11 +174,11 @@ def hold_snapshots(sqlite: SqliteHand, monkeypatch: pytest.MonkeyPatch) -> tuple
     writer: Any = sqlite.store.writer  # type: ignore[attr-defined]
     run = writer.run
 
-    async def held(work: Callable[..., Any], *more: Any) -> Any:
+    async def held(work: Callable[..., Any], *more: Any, **other: Any) -> Any:
         if getattr(getattr(work, "func", None), "__name__", "") == "_add_snapshot":
             entered.set()
             await go_on.wait()
-        return await run(work, *more)
+        return await run(work, *more, **other)
 
     monkeypatch.setattr(writer, "run", held)
     return entered, go_on

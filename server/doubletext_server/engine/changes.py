@@ -14,7 +14,7 @@ from doubletext_server.engine.busy import Busy
 from doubletext_server.store.protocol import Store, Transaction
 from doubletext_server.store.rows import rows
 from doubletext_statemachine.arbiter import decide, needs_idle
-from doubletext_statemachine.commands import ClaimRun, Command
+from doubletext_statemachine.commands import ClaimRun, Command, DeleteThread, ExpireThread
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import NotReady, Refusal
 from doubletext_statemachine.model import ThreadView
@@ -61,7 +61,10 @@ class Changes:
             decide(busy, command, max(self._now, self._store.clock()))  # refuses it
         self._busy.begin(thread_id)
         changed: Changed = await self._store.transact(
-            partial(self._change, command), partial(self._committed, thread_id), partial(self._failed, thread_id)
+            partial(self._change, command),
+            partial(self._committed, thread_id),
+            partial(self._failed, thread_id),
+            deletes=isinstance(command, (DeleteThread, ExpireThread)),
         )
         decision = changed.decisions[0]
         if decision.refusal is not None:

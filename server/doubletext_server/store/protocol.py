@@ -120,8 +120,10 @@ class Store(Protocol):
         work: Callable[[Transaction], T],
         committed: Callable[[T], object],
         failed: Callable[[BaseException], object],
+        *,
+        deletes: bool = False,
     ) -> T:
-        """Run `work` in a transaction, commit it, and return its value.
+        """Run `work` in a transaction, commit it, and return its value. deletes: it may delete a thread.
 
         Transactions are run one after the other, in the order in which they were asked for; those that wait together
         share a commit. `committed(value)` or `failed(error)` is called on the event loop before this returns, in the
@@ -209,6 +211,12 @@ class Store(Protocol):
 
     async def last_part(self, run_id: str) -> int:
         """The `last_part` of the run's newest output that collects parts, 0 for none."""
+
+    async def untidy(self) -> bool:
+        """Whether something that was deleted is still there."""
+
+    async def tidy(self) -> bool:
+        """Remove a slice of what was deleted and is still there. Returns whether more may be left."""
 
     async def running(self) -> list[Run]:
         """The runs in execution."""

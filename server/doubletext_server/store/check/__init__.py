@@ -31,6 +31,7 @@ def check(path: str) -> Report:
     report = Report()
     with visit(path) as connection:
         _require_version(connection, path)
+        _hide_what_is_deleted(connection)
         for name, part in PARTS.items():
             with _as_far_as_it_can_be_read(report, name):
                 part(connection, report)
@@ -43,6 +44,22 @@ def _as_far_as_it_can_be_read(report: Report, what: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         report.add(Kind.FILE, f"cannot check {what}: {error}")
+
+
+def _hide_what_is_deleted(connection: sqlite3.Connection) -> None:
+    """Let all parts see the file without the rows of deleted threads and of steps that were cut off, as readers do."""
+    for table in ("runs", "steps", "snapshots", "events", "tombstones", "requests", "run_labels"):
+        cut = ""
+        if table in ("steps", "snapshots"):
+            cut = (
+                " AND NOT EXISTS (SELECT 1 FROM main.cuts JOIN main.threads t USING (thread_id)"
+                " WHERE t.thread_id = x.thread_id AND x.step > t.last_step)"
+            )
+        if connection.execute("SELECT 1 FROM doomed UNION ALL SELECT 1 FROM cuts").fetchone() is not None:
+            connection.execute(
+                f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} x "
+                f"WHERE thread_id NOT IN (SELECT thread_id FROM main.doomed){cut}"
+            )
 
 
 def _require_version(connection: sqlite3.Connection, path: str) -> None:
@@ -109,11 +126,13 @@ def _references(connection: sqlite3.Connection, report: Report) -> None:
     broken = connection.execute('SELECT DISTINCT "table", parent, fkid FROM pragma_foreign_key_check').fetchall()
     for table, parent, number in broken:
         column, key = connection.execute(
-            'SELECT "from", name FROM pragma_foreign_key_list(?) JOIN pragma_table_info(?) ON pk = 1 WHERE id = ?',
+            "SELECT \"from\", name FROM pragma_foreign_key_list(?, 'main') "
+            "JOIN pragma_table_info(?, 'main') ON pk = 1 WHERE id = ?",
             (table, parent, number),
         ).fetchone()
         for row in connection.execute(
-            f"SELECT {column}, count(*) FROM {table} WHERE {column} NOT IN (SELECT {key} FROM {parent}) GROUP BY 1"
+            f"SELECT {column}, count(*) FROM main.{table} "
+            f"WHERE {column} NOT IN (SELECT {key} FROM {parent} UNION ALL SELECT thread_id FROM doomed) GROUP BY 1"
         ):
             refer = f"{counted(row[1], 'row')} of {table} {'refers' if row[1] == 1 else 'refer'}"
             report.add(Kind.REFERENCE, f"{refer} to {column} {row[0]}, which is not in {parent}")

@@ -27,6 +27,16 @@ LARGEST_BATCH: Final = 256
 log = structlog.get_logger("store")
 
 
+class without_references:  # noqa: N801 - it is called as a function is
+    """Work that SQLite does not check for rows that refer to nothing."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    def __call__(self, connection: sqlite3.Connection) -> Any:
+        return self.work(connection)
+
+
 class Lane:
     """A connection on a thread of its own. `open` it; `close` it.
 
@@ -60,15 +70,18 @@ class Lane:
         work: Callable[[sqlite3.Connection], T],
         then: Callable[[T], object] | None = None,
         otherwise: Callable[[BaseException], object] | None = None,
+        *,
+        alone: bool = False,
     ) -> T:
-        """Run `work(connection)` on the lane and return its value.
+        """Run `work(connection)` on the lane and return its value. alone: in a batch of its own, without the checks of
+        references, which its rows may break for a while.
 
         `then(value)`, or `otherwise(error)`, is called on the event loop first, also when the caller is gone by then:
         cancelling the caller does not cancel the work. Raises what the work raised, or NotReady when the database
         cannot be read or written.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, then, otherwise, future))
+        self._waiting.append((without_references(work) if alone else work, then, otherwise, future))
         if self._pump is None:
             self._pump = asyncio.create_task(self._drain())
         try:
@@ -79,7 +92,8 @@ class Lane:
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
+                size = self._next_size()
+                batch, self._waiting = self._waiting[:size], self._waiting[size:]
                 self.batches += 1
                 try:
                     # The one protected method of aiosqlite in use: its public ones are a hop for each statement.
@@ -94,6 +108,13 @@ class Lane:
                     _settle(otherwise if isinstance(outcome, BaseException) else then, future, outcome)
         finally:
             self._pump = None
+
+    def _next_size(self) -> int:
+        """How many of those who wait go together: up to the next that goes alone."""
+        for place, (work, *_) in enumerate(self._waiting[:LARGEST_BATCH]):
+            if isinstance(work, without_references):
+                return max(place, 1)
+        return LARGEST_BATCH
 
     def _timed(self, connection: sqlite3.Connection, works: list[Work]) -> tuple[list[Any], float]:
         """The batch's outcomes, and the seconds it took on the lane's thread: hops and the loop's own work aside."""
@@ -141,6 +162,12 @@ def read_batch(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
 def write_batch(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
     """One transaction for all. A Refusal is one function's own affair, raised before it wrote anything; any other
     failure undoes the batch, and each function is then tried alone, so that none fails for another."""
+    if isinstance(batch[0], without_references):
+        connection.execute("PRAGMA foreign_keys = OFF")  # possible between transactions only
+        try:
+            return write_batch(connection, [batch[0].work])
+        finally:
+            connection.execute("PRAGMA foreign_keys = ON")
     try:
         connection.execute("BEGIN IMMEDIATE")  # mutant: commit-begin
     except sqlite3.Error as error:  # no function's fault: trying each alone would only make all wait so much longer

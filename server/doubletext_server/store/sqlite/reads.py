@@ -40,6 +40,8 @@ _THREAD_RECORD: Final = f"""
          ORDER BY end_time DESC, sequence DESC LIMIT 1)
     FROM threads"""
 _RUN_RECORD: Final = f"SELECT {listed(RUN + GIVEN)} FROM runs"
+_THERE: Final = "thread_id NOT IN (SELECT thread_id FROM doomed)"
+"""Of a row whose thread was not deleted. Rows of deleted threads are removed in slices."""
 _TOMBSTONE: Final = f"SELECT {listed(TOMBSTONE)} FROM tombstones"
 
 
@@ -57,19 +59,20 @@ def _thread_record(row: Row) -> ThreadRecord:
 
 
 def run(assistants: Assistants, now: int, run_id: str, connection: sqlite3.Connection) -> RunRecord | Tombstone | None:
-    row = connection.execute(f"{_RUN_RECORD} WHERE run_id = ?", (run_id,)).fetchone()
+    row = connection.execute(f"{_RUN_RECORD} WHERE run_id = ? AND {_THERE}", (run_id,)).fetchone()
     if row is not None:
         record = run_record(row, assistants)
         if record.run.status is not RunStatus.PENDING:
             return record
         return RunRecord(record.run, record.input, record.metadata, queue.position(connection, record.run, now))
-    row = connection.execute(f"{_TOMBSTONE} WHERE run_id = ?", (run_id,)).fetchone()
+    row = connection.execute(f"{_TOMBSTONE} WHERE run_id = ? AND {_THERE}", (run_id,)).fetchone()
     return row and read_tombstone(row)
 
 
 def thread_of(run_id: str, connection: sqlite3.Connection) -> str | None:
     row = connection.execute(
-        "SELECT thread_id FROM runs WHERE run_id = ?1 UNION ALL SELECT thread_id FROM tombstones WHERE run_id = ?1 "
+        f"SELECT thread_id FROM runs WHERE run_id = ?1 AND {_THERE} "
+        f"UNION ALL SELECT thread_id FROM tombstones WHERE run_id = ?1 AND {_THERE} "
         # A deleted record's, whose stopped attempt is still awaited.
         "UNION ALL SELECT thread_id FROM threads WHERE stopping_until IS NOT NULL AND stopping_run_id = ?1",
         (run_id,),
@@ -177,16 +180,19 @@ def events(
     thread_id: str, after: int, limit: int, run_id: str | None, connection: sqlite3.Connection
 ) -> list[EventRecord]:
     """A step's event gets its update from the step, as long as it is still that run's."""
-    kept = connection.execute("SELECT first_event FROM threads WHERE thread_id = ?", (thread_id,)).fetchone()
-    if kept and after + 1 < kept[0]:
-        raise EventsTrimmed(thread_id=thread_id, after_sequence=after, oldest_sequence=kept[0])
+    kept = connection.execute("SELECT first_event, last_step FROM threads WHERE thread_id = ?", (thread_id,)).fetchone()
+    if kept is None:
+        return []
+    first, last_step = kept
+    if after + 1 < first:
+        raise EventsTrimmed(thread_id=thread_id, after_sequence=after, oldest_sequence=first)
     rows = connection.execute(
         "SELECT events.sequence, events.run_id, events.kind, events.step, events.body, steps.body, events.time "
         "FROM events LEFT JOIN steps ON steps.thread_id = events.thread_id AND steps.step = events.step "
-        "AND steps.run_id IS events.run_id "
+        "AND steps.run_id IS events.run_id AND steps.step <= ? "
         f"WHERE events.thread_id = ? AND events.sequence > ? {'AND events.run_id = ?' if run_id else ''} "
         "ORDER BY events.sequence LIMIT ?",
-        (thread_id, after, *([run_id] if run_id else []), limit),
+        (last_step, thread_id, after, *([run_id] if run_id else []), limit),
     )
     records: list[EventRecord] = []
     size = 0
@@ -200,7 +206,9 @@ def events(
 
 
 def in_flight(connection: sqlite3.Connection) -> dict[RunStatus, int]:
-    counts = connection.execute("SELECT status, count(*) FROM runs WHERE end_time IS NULL GROUP BY status")
+    counts = connection.execute(
+        f"SELECT status, count(*) FROM runs WHERE end_time IS NULL AND {_THERE} GROUP BY status"
+    )
     return dict.fromkeys(IN_FLIGHT, 0) | {RunStatus(status): count for status, count in counts}
 
 
@@ -215,7 +223,8 @@ def last_part(run_id: str, connection: sqlite3.Connection) -> int:
 
 def running(assistants: Assistants, connection: sqlite3.Connection) -> list[Run]:
     rows = connection.execute(
-        f"SELECT {listed(RUN)} FROM runs INDEXED BY runs_in_flight WHERE end_time IS NULL AND status = 'running'"
+        f"SELECT {listed(RUN)} FROM runs INDEXED BY runs_in_flight WHERE end_time IS NULL AND status = 'running' "
+        f"AND {_THERE}"
     )
     return [read_run(row, assistants) for row in rows]
 
@@ -226,7 +235,7 @@ def suspects(connection: sqlite3.Connection) -> frozenset[str]:
 
 def unsettled(connection: sqlite3.Connection) -> list[str]:
     rows = connection.execute(
-        "SELECT thread_id FROM runs WHERE end_time IS NULL "
+        f"SELECT thread_id FROM runs WHERE end_time IS NULL AND {_THERE} "
         "UNION SELECT thread_id FROM threads WHERE stopping_until IS NOT NULL"
     )
     return [thread_id for (thread_id,) in rows]

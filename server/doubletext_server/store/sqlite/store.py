@@ -25,7 +25,7 @@ from doubletext_server.store.protocol import (
     Transaction,
 )
 from doubletext_server.store.rows import ASSISTANT, Rows, assistant_row, read_assistant
-from doubletext_server.store.sqlite import lists, reads, schema, trim, writes
+from doubletext_server.store.sqlite import lists, reads, schema, tidy, trim, writes
 from doubletext_server.store.sqlite.lane import Lane, read_batch, write_batch
 from doubletext_server.store.sqlite.sql import insert, listed
 from doubletext_server.store.sqlite.views import load_view
@@ -114,11 +114,14 @@ class SqliteStore:
         work: Callable[[Transaction], T],
         committed: Callable[[T], object],
         failed: Callable[[BaseException], object],
+        *,
+        deletes: bool = False,
     ) -> T:
         def on_connection(connection: sqlite3.Connection) -> T:
             return work(SqliteTransaction(connection, self._by_key))
 
-        return await self.writer.run(on_connection, committed, failed)
+        # A thread's row goes before what refers to it, which may be too much for one commit: see `tidy`.
+        return await self.writer.run(on_connection, committed, failed, alone=deletes)
 
     async def settled(self) -> None:
         await self.writer.run(lambda connection: None)
@@ -229,6 +232,12 @@ class SqliteStore:
 
     async def unsettled(self) -> list[str]:
         return await self.rows.run(reads.unsettled)
+
+    async def untidy(self) -> bool:
+        return await self.rows.run(tidy.untidy)
+
+    async def tidy(self) -> bool:
+        return await self.writer.run(tidy.tidy)
 
     # Retention
 

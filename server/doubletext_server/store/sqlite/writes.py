@@ -18,7 +18,7 @@ from doubletext_server.store.rows import (
     Row,
     Rows,
 )
-from doubletext_server.store.sqlite import labels
+from doubletext_server.store.sqlite import labels, tidy
 from doubletext_server.store.sqlite.sql import insert, listed, placeholders, update
 from doubletext_statemachine.words import RunStatus, thread_status
 
@@ -43,7 +43,7 @@ def write(connection: sqlite3.Connection, rows: Rows) -> None:
     """Write what was decided, inside the caller's transaction."""
     if rows.deletes_thread:
         labels.remove_thread(connection, rows.thread_id)
-        connection.execute("DELETE FROM threads WHERE thread_id = ?", (rows.thread_id,))
+        tidy.delete_thread(connection, rows.thread_id)
         return
     _write_thread(connection, rows)
     for run in rows.moved:
@@ -58,15 +58,24 @@ def write(connection: sqlite3.Connection, rows: Rows) -> None:
     if rows.request is not None:
         connection.execute(ADD_REQUEST, rows.request)
     for step in rows.steps:
-        if step[-1] is None:
-            connection.execute(ADD_INPUT_STEP, (*step[:-1], step[STEP.index("run_id")]))
-        else:
-            connection.execute(ADD_STEP, step)
+        try:
+            _add_step(connection, step)
+        except sqlite3.IntegrityError:
+            if not tidy.replace_step(connection, rows.thread_id, step[STEP.index("step")]):
+                raise
+            _add_step(connection, step)
     connection.executemany(ADD_EVENT, rows.events)
     if rows.removes_run is not None:
         _delete_run(connection, rows.removes_run)
     if rows.finishes:
         _write_outcome(connection, rows.thread_id)
+
+
+def _add_step(connection: sqlite3.Connection, step: Row) -> None:
+    if step[-1] is None:
+        connection.execute(ADD_INPUT_STEP, (*step[:-1], step[STEP.index("run_id")]))
+    else:
+        connection.execute(ADD_STEP, step)
 
 
 def _write_thread(connection: sqlite3.Connection, rows: Rows) -> None:
@@ -75,6 +84,7 @@ def _write_thread(connection: sqlite3.Connection, rows: Rows) -> None:
             labels.remove_thread(connection, rows.thread_id)
         labels.add_thread(connection, rows.thread)
     if rows.creates_thread:
+        tidy.make_room(connection, rows.thread_id)
         created = rows.thread[THREAD.index("create_time")]
         connection.execute(ADD_THREAD, (*rows.thread, created, created))
         return
@@ -109,8 +119,7 @@ def _bury(connection: sqlite3.Connection, tombstone: Row) -> None:
 
 
 def _cut(connection: sqlite3.Connection, thread_id: str, cut: Cut) -> None:
-    for table in ("steps", "snapshots"):
-        connection.execute(f"DELETE FROM {table} WHERE thread_id = ? AND step > ?", (thread_id, cut.after))
+    tidy.cut_steps(connection, thread_id, cut.after)
     connection.execute(
         "UPDATE runs SET base_step = ? WHERE thread_id = ? AND end_time >= ? AND base_step > ? AND last_step = 0",
         (cut.after, thread_id, cut.since, cut.after),
