@@ -149,8 +149,19 @@ async def test_one_connection_has_no_more_calls_than_it_may(tmp_path: Path) -> N
             done, _ = await asyncio.wait([asyncio.ensure_future(each) for each in joins], timeout=0.5)
             assert not done
             assert service.app.hub.joiners == 10
-            for each in joins:
-                each.cancel()
+            gates["go"].set()
+            assert len(await asyncio.gather(*joins)) == 30
+
+
+async def test_no_call_fails_of_many_on_one_connection(service: Service) -> None:
+    """Nobody repeats them: a plain channel does not, and CreateThread is not safe to repeat."""
+    async with grpc.aio.insecure_channel(service.app.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+
+        async def caller() -> None:
+            for _ in range(4):
+                await call(channel, METHODS["CreateThread"], tpb.CreateThreadRequest())
+
+        await asyncio.gather(*(caller() for _ in range(600)))
 
 
 async def test_health_and_reflection_are_counted(tmp_path: Path) -> None:
