@@ -96,7 +96,7 @@ ADMITTED: Final = f"""
 
 def plant(path: Path, *groups: Group) -> Path:
     """Make the file, with these groups in it, and return its path."""
-    path.touch()
+    path.touch(0o600)  # the server takes no file that others may read
     prepare(str(path))
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         # It is thrown away if the machine goes down meanwhile; the server that opens it sets its own.

@@ -36,8 +36,8 @@ def transport_options(streams: int) -> list[tuple[str, Any]]:
         ("grpc.keepalive_time_ms", PING_AFTER_MS),
         ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
         ("grpc.max_concurrent_streams", streams),
-        # gRPC would refuse calls of a client that keeps to the limit, since it counts those that have just ended: a fifth
-        # of the calls of 256 callers on one connection failed.
+        # gRPC would refuse calls of a client that keeps to the limit, since it counts those that have just ended too:
+        # an eighth of the calls of 256 callers on one connection failed.
         ("grpc.http.overload_protection", 0),
         ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
         ("grpc.max_connection_age_grace_ms", CONNECTION_AGE_MS),
