@@ -9,7 +9,7 @@ Errors. Every error carries google.rpc.ErrorInfo with domain "doubletext", a rea
 RPC may also answer:
   INVALID_ARGUMENT   INVALID_FIELD  Fields break their rules. BadRequest lists all violations of the request.
   RESOURCE_EXHAUSTED TOO_LARGE      The request is over 4 MiB less 16 KiB, or the answer is over 64 MiB. QuotaFailure says
-                                    which. Over 32 MiB, gRPC itself refuses the request, without details.
+                                    which. Over 5 MiB, gRPC itself refuses the request, without details.
   RESOURCE_EXHAUSTED OVERLOADED     The server has as many calls under way, or as many waiting calls (JoinRun, the Watch
                                     RPCs, ClaimRun), as it accepts. QuotaFailure says which, RetryInfo when to retry.
   UNAVAILABLE        NOT_READY      The server is starting, is stopping, or cannot write at the moment. RetryInfo says

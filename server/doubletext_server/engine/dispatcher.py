@@ -55,10 +55,13 @@ class Dispatcher:
         self._changes = changes
 
     def serves(self, graph: str) -> bool:
-        """Whether somebody is there who executes the graph: the server itself, or a worker that has shown up lately."""
+        """Whether somebody is there who executes the graph: the server itself, or a worker that has shown up lately.
+
+        May be called on any thread.
+        """
         if graph in self._own_graphs or self._held.executes(graph):
             return True
-        if any(graph in graphs for graphs in self._claimers.values()):
+        if any(graph in graphs for graphs in list(self._claimers.values())):
             return True
         return self._loop_time() - self._asked.get(graph, -SERVED_SECONDS) < SERVED_SECONDS
 

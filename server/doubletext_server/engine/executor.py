@@ -8,7 +8,7 @@ refuses what it commits, and its thread waits for its end no longer than the ass
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -145,6 +145,7 @@ class Executor:
 
     async def _release(self, run: Run) -> None:
         try:
+            await self._outputs.keep(run.run_id)
             await self._changes.change(commands.ReleaseRun(*_key(run)))
         except Refusal as refusal:
             log.warning("a run was not handed back", run_id=run.run_id, error=str(refusal))
@@ -181,13 +182,10 @@ class OwnLease:
     async def emit(self, shown: Sequence[Shown]) -> None:
         outputs = tuple(Output(each.channel, each.data) for each in shown)
         command = commands.PublishOutput(*_key(self._run), outputs)
-        if not shown[0].live_only:
+        if shown[0].live_only:
+            await self._insist(lambda: self._live.publish(command))
+        else:
             await self._persist(command)
-            return
-        try:
-            await self._live.publish(command)
-        except LeaseLost:
-            raise Over from None
 
     async def finish(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failed):
@@ -200,12 +198,17 @@ class OwnLease:
         await self._persist(commands.AcknowledgeStop(*_key(self._run)))
 
     async def _persist(self, command: commands.LeaseCommand) -> None:
-        """Commit, and while the database cannot be written, try again: the graph's work is not thrown away for that."""
+        async def change() -> None:
+            await self._live.keep(self._run.run_id)
+            await self._changes.change(command)
+
+        await self._insist(change)
+
+    async def _insist(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Call, and while the database cannot be written, call again: the graph's work is not thrown away for that."""
         while True:
             try:
-                await self._live.keep(self._run.run_id)
-                await self._changes.change(command)
-                return
+                return await call()
             except LeaseLost:
                 raise Over from None
             except NotReady:

@@ -62,17 +62,17 @@ class LiveOutputs:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def publish(self, command: PublishOutput) -> None:
-        """Show the outputs. Raises LeaseLost."""
-        if not self._holds_lease(command):
-            await self._changes.change(replace(command, outputs=()))  # refuses it, unless the lease is not known here
+        """Show the outputs. Raises LeaseLost, and NotReady, before anything is shown."""
         shown = self._shown.get(command.run_id)
-        if shown is None or shown.command.epoch != command.epoch:
-            last = await self._store.last_part(command.run_id)
-            shown = self._shown.setdefault(command.run_id, _Shown(command, max(last, command.epoch * FIRST_OF_EPOCH)))
-        self._show(shown, command.outputs)
-        if shown.size >= MOST_BYTES or len(shown.outputs) >= MOST_PARTS:
+        if shown is not None and (shown.size >= MOST_BYTES or len(shown.outputs) >= MOST_PARTS):
             await self.keep(command.run_id)
-        elif shown.timer is None:
+        last = 0 if shown is not None else await self._store.last_part(command.run_id)
+        if not self._holds_lease(command):  # looked at last: the run may have been stopped meanwhile
+            await self._changes.change(replace(command, outputs=()))  # refuses it, unless the lease is not known here
+        if (shown := self._shown.get(command.run_id)) is None:
+            shown = self._shown[command.run_id] = _Shown(command, max(last, command.epoch * FIRST_OF_EPOCH))
+        self._show(shown, command.outputs)
+        if shown.timer is None:
             shown.timer = asyncio.get_running_loop().call_later(TOGETHER_SECONDS, self._keep_soon, command.run_id)
 
     def _holds_lease(self, command: PublishOutput) -> bool:
@@ -126,6 +126,7 @@ class LiveOutputs:
                 self._shown.pop(run_id, None)
             except NotReady:
                 shown.outputs = outputs + shown.outputs
+                shown.size = sum(len(output.data) for output in shown.outputs)
                 raise
 
     def on_commit(self, thread_id: str, decision: Decision) -> None:

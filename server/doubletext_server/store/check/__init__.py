@@ -48,6 +48,8 @@ def _as_far_as_it_can_be_read(report: Report, what: str) -> Iterator[None]:
 
 def _hide_what_is_deleted(connection: sqlite3.Connection) -> None:
     """Let all parts see the file without the rows of deleted threads and of steps that were cut off, as readers do."""
+    if connection.execute("SELECT 1 FROM doomed UNION ALL SELECT 1 FROM cuts").fetchone() is None:
+        return
     for table in ("runs", "steps", "snapshots", "events", "tombstones", "requests", "run_labels"):
         cut = ""
         if table in ("steps", "snapshots"):
@@ -55,11 +57,10 @@ def _hide_what_is_deleted(connection: sqlite3.Connection) -> None:
                 " AND NOT EXISTS (SELECT 1 FROM main.cuts JOIN main.threads t USING (thread_id)"
                 " WHERE t.thread_id = x.thread_id AND x.step > t.last_step)"
             )
-        if connection.execute("SELECT 1 FROM doomed UNION ALL SELECT 1 FROM cuts").fetchone() is not None:
-            connection.execute(
-                f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} x "
-                f"WHERE thread_id NOT IN (SELECT thread_id FROM main.doomed){cut}"
-            )
+        connection.execute(
+            f"CREATE TEMP VIEW {table} AS SELECT * FROM main.{table} x "
+            f"WHERE thread_id NOT IN (SELECT thread_id FROM main.doomed){cut}"
+        )
 
 
 def _require_version(connection: sqlite3.Connection, path: str) -> None:
