@@ -26,6 +26,7 @@ DoubletextError           any refusal or failure; raised itself for an error tha
 └── InternalError         a bug of the service
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
@@ -270,6 +271,8 @@ CLASS_OF_CODE: Final[dict[grpc.StatusCode, type[DoubletextError]]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
 }
 # fmt: on
+_LARGER_THAN_MAX: Final = re.compile(r"(?:SERVER: |CLIENT: )?Received message larger than max \((\d+) vs\. (\d+)\)")
+"""What gRPC itself says of a message that it does not read to its end."""
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> DoubletextError:
@@ -279,11 +282,16 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> DoubletextError:
     retry = _detail(status, error_details_pb2.RetryInfo)
     bad_request = _detail(status, error_details_pb2.BadRequest)
     ours = info is not None and info.domain == DOMAIN
-    kind = CLASS_OF_CODE.get(error.code(), DoubletextError)
+    kind, message = CLASS_OF_CODE.get(error.code(), DoubletextError), error.details() or error.code().name
     if info is not None and ours:
         kind = CLASS_OF.get(info.reason, kind)
+    elif (sizes := _LARGER_THAN_MAX.match(message)) is not None:
+        kind, (size, limit) = TooLarge, sizes.groups()
+        message = (
+            f"the message is {size} bytes, the limit being {limit}; store large things elsewhere and send a reference"
+        )
     return kind(
-        error.details() or error.code().name,
+        message,
         code=error.code(),
         reason=info.reason if info is not None and ours else "",
         metadata=info.metadata if info is not None and ours else None,

@@ -21,11 +21,13 @@ from doubletext import (
     StepNotFound,
     ThreadBusy,
     ThreadNotFound,
+    TooLarge,
     Unavailable,
     ValueNotExact,
     errors,
 )
 from tests.rpc.fake_server import status, throwaway
+from tests.support.server import Service
 
 
 @pytest.mark.parametrize("reason", errors.CLASS_OF)
@@ -113,3 +115,10 @@ async def test_nobody_there_is_unavailable() -> None:
         with pytest.raises(Unavailable) as caught:
             await client.threads.create()
     assert caught.value.reason == ""
+
+
+async def test_what_grpc_does_not_read_to_its_end_is_too_large(service: Service) -> None:
+    with pytest.raises(
+        TooLarge, match=r"the message is 6291\d+ bytes, the limit being \d+; store large things elsewhere"
+    ):
+        await service.client.threads.create(metadata={"a": "x" * 6 * 1024 * 1024})

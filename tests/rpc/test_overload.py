@@ -1,8 +1,11 @@
 """Overload: everything is bounded, and past a bound there is an answer that says which, and when to try again."""
 
 import asyncio
+import gc
 import threading
+import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from doubletext import Client, Overloaded, TooLarge
 from doubletext.v1 import run_service_pb2 as rpb
 from doubletext.v1 import thread_service_pb2 as tpb
+from doubletext_server.engine import executor
 from doubletext_server.grpc import edge
 from doubletext_server.grpc.edge import Limits
 from tests.support.rpcs import METHODS, call
 from tests.support.server import Service, gates, serving
+from tests.support.wire import Wire, framed
 from tests.support.worker import claim, claimed
 
 
@@ -108,21 +113,64 @@ async def test_claims_and_leases_have_a_room_of_their_own(tmp_path: Path) -> Non
 
 
 async def test_large_answers_that_nobody_reads_are_bounded(tmp_path: Path) -> None:
-    """The callers' windows are shut: what they were answered waits in the server until they hang up."""
     async with serving(tmp_path / "test.db", limits=Limits(unread=5_000_000)) as service:
         thread_id = await service.thread()
         await service.client.threads.update_state(thread_id, {"a": "x" * 2_000_000})
-        request = tpb.GetStateRequest(thread_id=thread_id)
+        unread = service.app.edge._unread
         for _ in range(6):  # answers that are read free what they took
-            await service.threads.GetState(request)
-        edge_ = service.app.edge
-        await until(lambda: edge_._unread.taken == 0)
-        edge_._unread.take(4_000_000)
-        with pytest.raises(Overloaded, match="bytes of answers that were not read yet"):
             await service.client.threads.get_state(thread_id)
+        await until(lambda: unread.taken == 0)
+        wire = await Wire.open(service.app.address, deaf=True)
+        request = tpb.GetStateRequest(thread_id=thread_id).SerializeToString()
+        for _ in range(2):
+            await wire.send(wire.begin(wire.headers("/doubletext.v1.ThreadService/GetState")), framed(request))
+        await until(lambda: unread.taken > 4_000_000)
+        async with Client(service.app.address, retry_for=0) as client:
+            with pytest.raises(Overloaded, match="bytes of answers that were not read yet"):
+                await client.threads.get_state(thread_id)
         await service.client.threads.update_state(thread_id, {"b": 1})
-        edge_._unread.give_back(4_000_000)
+        await wire.close()
+        await until(lambda: unread.taken == 0)
         await service.client.threads.get_state(thread_id)
+
+
+async def test_events_that_nobody_reads_are_bounded(tmp_path: Path) -> None:
+    async with serving(tmp_path / "test.db", limits=Limits(unread=5_000_000)) as service:
+        thread_id = await service.thread()
+        await service.client.threads.update_state(thread_id, {"a": "x" * 2_000_000})
+        unread = service.app.edge._unread
+        wire = await Wire.open(service.app.address, deaf=True)
+        request = tpb.WatchThreadRequest(thread_id=thread_id, after_sequence=0).SerializeToString()
+        path = wire.headers("/doubletext.v1.ThreadService/WatchThread")
+        streams = [wire.begin(path) for _ in range(3)]
+        for stream in streams:
+            await wire.send(stream, framed(request))
+        await until(lambda: sum(wire.reply_of(stream).done.is_set() for stream in streams) == 1)
+        assert {wire.reply_of(stream).status for stream in streams} == {
+            None,
+            grpc.StatusCode.RESOURCE_EXHAUSTED.value[0],
+        }
+        await wire.close()
+        await until(lambda: unread.taken == 0)
+
+
+async def test_no_refused_answer_stays_in_memory(tmp_path: Path) -> None:
+    async with serving(tmp_path / "test.db", limits=Limits(unread=1_000_000)) as service:
+        thread_id = await service.thread()
+        await service.client.threads.update_state(thread_id, {"a": "x" * 2_000_000})
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            async with Client(service.app.address, retry_for=0) as client:
+                for _ in range(10):
+                    with suppress(Overloaded):
+                        await client.threads.get_state(thread_id)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+        assert held < 6_000_000
 
 
 async def test_one_client_has_more_calls_than_one_connection(tmp_path: Path) -> None:
@@ -185,3 +233,19 @@ async def test_a_question_to_reflection_is_short(service: Service) -> None:
     stream = talk()
     await stream.write(b"x" * 100_000)
     assert await stream.code() is not grpc.StatusCode.OK
+
+
+async def test_runs_of_one_graph_without_end_keep_no_other_graph_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "SLOTS", 3)
+    async with serving(tmp_path / "test.db") as service:
+        threads = [await service.thread() for _ in range(6)]
+        held = [await service.started(thread, "a", after={"0": "go"}) for thread in threads[:3]]
+        waits = [await service.say(thread, "b") for thread in threads[3:]]
+        other = await service.client.runs.create(await service.thread(), "echo")
+        assert (await service.client.runs.join(None, other["run_id"]))["run"]["status"] == "success"
+        assert {(await service.client.runs.get(None, run["run_id"]))["status"] for run in waits} == {"pending"}
+        gates["go"].set()
+        ends = [(await service.client.runs.join(None, run["run_id"]))["run"]["status"] for run in (*held, *waits)]
+        assert ends == ["success"] * 6

@@ -9,6 +9,7 @@ from h2 import events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes
 
 Header = tuple[bytes, bytes]
 WINDOW: Final = 2**24
@@ -47,9 +48,12 @@ class Reply:
 
 
 class Wire:
-    """A connection. `open` it; `close` it."""
+    """A connection. `open` it; `close` it. One that is `deaf` never lets the server send what it was asked for."""
 
-    def __init__(self, address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, deaf: bool = False
+    ) -> None:
+        self._deaf = deaf
         self._authority = address.encode()
         self._reader, self._writer = reader, writer
         self._h2 = H2Connection(
@@ -60,10 +64,12 @@ class Wire:
         self.gone = False
 
     @classmethod
-    async def open(cls, address: str) -> "Wire":
+    async def open(cls, address: str, *, deaf: bool = False) -> "Wire":
         host, _, port = address.rpartition(":")
-        wire = cls(address, *await asyncio.open_connection(host, int(port)))
+        wire = cls(address, *await asyncio.open_connection(host, int(port)), deaf=deaf)
         wire._h2.initiate_connection()
+        if deaf:
+            wire._h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
         wire._h2.increment_flow_control_window(WINDOW)
         wire._flush()
         wire._reading = asyncio.create_task(wire._read())
@@ -95,7 +101,8 @@ class Wire:
         stream = self._h2.get_next_available_stream_id()
         self._replies[stream] = Reply()
         self._h2.send_headers(stream, list(headers), end_stream=end)
-        self._h2.increment_flow_control_window(WINDOW, stream)
+        if not self._deaf:
+            self._h2.increment_flow_control_window(WINDOW, stream)
         self._flush()
         return stream
 
@@ -120,6 +127,10 @@ class Wire:
         self._h2.reset_stream(stream, error_code=8)
         self._replies[stream].done.set()
         self._flush()
+
+    def reply_of(self, stream: int) -> Reply:
+        """What has come so far."""
+        return self._replies[stream]
 
     async def reply(self, stream: int) -> Reply:
         async with asyncio.timeout(SECONDS):

@@ -8,6 +8,7 @@ refuses what it commits, and its thread waits for its end no longer than the ass
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -29,8 +30,9 @@ from doubletext_statemachine.errors import LeaseLost, NotReady, Refusal
 from doubletext_statemachine.model import Json, Output, Run, Tombstone
 from doubletext_statemachine.words import STOPPED, RunStatus
 
-SLOTS: Final = 1000
-"""Runs in execution at once; further ones wait. Those of one commit are counted after it, and may exceed it."""
+SLOTS: Final = 5000
+"""Runs of one graph in execution at once; further ones wait, and keep no other graph's waiting. Those of one commit are
+counted after it, and may exceed it."""
 
 log = structlog.get_logger("executor")
 
@@ -50,8 +52,10 @@ class Executor:
         self._graphs = graphs
         self._names = frozenset(graphs)
         self._live: dict[str, Live] = {}
-        self._tasks: set[asyncio.Task[None]] = set()  # claims and attempts; each takes a slot
-        self._slot_freed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()  # claims, attempts, and what hands back
+        self._claims = 0  # each may become a run of any graph
+        self._executing: Counter[str] = Counter()  # by their graphs
+        self._other_graphs = asyncio.Event()  # others may have a slot than when it was last asked for them
         self._serving: asyncio.Task[None] | None = None
         self._draining = False
 
@@ -66,27 +70,54 @@ class Executor:
         ready = decision.upcoming.ready
         if ready is None or ready.assistant.graph not in self._names or ready.run_id in self._suspects.runs:
             return None
-        if self._serving is None or self._draining or len(self._tasks) >= SLOTS:
+        if self._serving is None or self._draining or not self._has_slot(ready.assistant.graph):
             return None
         return commands.ClaimRun(thread_id, self._names)
 
+    def _has_slot(self, graph: str) -> bool:
+        return self._executing[graph] + self._claims < SLOTS
+
     async def _serve(self) -> None:
         while True:
-            while len(self._tasks) >= SLOTS:
-                self._slot_freed.clear()
-                await self._slot_freed.wait()
+            self._other_graphs.clear()
+            free = frozenset(filter(self._has_slot, self._names))
             try:
-                thread_id = await self._dispatcher.next(self._names)
+                thread_id = await self._next(free)
             except NotReady:
                 return
-            self._run(self._claim(thread_id))
+            if thread_id is not None:
+                self._claims += 1
+                self._run(self._claim(thread_id, free))
 
-    async def _claim(self, thread_id: str) -> None:
+    async def _next(self, graphs: frozenset[str]) -> str | None:
+        """The next thread of these graphs; None once it is others that have a slot."""
+        offered = asyncio.create_task(self._dispatcher.next(graphs))
+        others = asyncio.create_task(self._other_graphs.wait())
         try:
-            await self._changes.change(commands.ClaimRun(thread_id, self._names))
+            await asyncio.wait([offered, others], return_when=asyncio.FIRST_COMPLETED)
+            return offered.result() if offered.done() else None
+        finally:
+            offered.cancel()
+            others.cancel()
+
+    async def _claim(self, thread_id: str, graphs: frozenset[str]) -> None:
+        try:
+            await self._changes.change(commands.ClaimRun(thread_id, graphs))
         except Refusal as refusal:
             log.warning("a claim will be tried again", thread_id=thread_id, error=str(refusal))
             self._dispatcher.retry(thread_id)
+        finally:
+            self._note_full()
+            self._claims -= 1
+
+    def _ended(self, graph: str) -> None:
+        self._note_full()
+        self._executing[graph] -= 1
+
+    def _note_full(self) -> None:
+        """Ask for other graphs from now on, if one has no slot, or is to have one again."""
+        if not all(map(self._has_slot, self._names)):
+            self._other_graphs.set()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -96,7 +127,6 @@ class Executor:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._slot_freed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("an attempt failed", exc_info=error)
 
@@ -123,7 +153,9 @@ class Executor:
         graph = self._graphs[run.assistant.graph]
         attempt = Attempt(graph, OwnLease(run, self._store, self._changes, self._outputs), _names(run))
         self._live[run.run_id] = Live(run, attempt)
-        self._run(attempt.run())
+        self._executing[graph.name] += 1
+        self._note_full()
+        self._run(attempt.run()).add_done_callback(lambda _: self._ended(graph.name))
 
     async def drain(self, seconds: float) -> bool:
         """Claim no more, hand back what runs, and wait so long for the graphs to obey. Returns whether some do not."""

@@ -4,7 +4,8 @@ room for the call, and a failure becomes a status.
 Each handler is wrapped when its service is added. An interceptor would cost one more coroutine for each call.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
@@ -15,6 +16,7 @@ from grpc_status import rpc_status
 from uuid6 import uuid7
 
 from doubletext_server.grpc.errors import internal, status_of
+from doubletext_server.grpc.freed import Freed
 from doubletext_statemachine.errors import InvalidField, NotReady, Overloaded, Refusal, TooLarge
 
 LARGEST_REQUEST: Final = (4 * 1024 - 16) * 1024
@@ -44,7 +46,7 @@ class Limits:
     waiting  calls that wait for something to happen
     leases   claims that wait, and leases that are watched
     others   calls to health and reflection
-    unread   bytes of large answers of reading calls that their callers have not read yet
+    unread   bytes of large answers and messages that their callers have not read yet
     streams  calls of one connection
     """
 
@@ -70,6 +72,15 @@ class Room:
     def __exit__(self, *exc: object) -> None:
         self.taken -= 1
 
+    @contextmanager
+    def of(self, size: int) -> Iterator[None]:
+        """Room for so much, while the block lasts."""
+        self.take(size)
+        try:
+            yield
+        finally:
+            self.give_back(size)
+
     def take(self, size: int) -> None:
         if self.taken + size > self.limit:
             raise Overloaded(calls=self.taken, what=self.what, limit=self.limit)
@@ -93,6 +104,7 @@ class Edge:
         self._waiting = Room("calls that wait", limits.waiting)
         self._leases = Room("claims and watched leases", limits.leases)
         self._others = Room("calls to health and reflection", limits.others)
+        self._freed = Freed()
         self._unread = Room("bytes of answers that were not read yet", limits.unread)
 
     def before(self, server: grpc.aio.Server) -> grpc.aio.Server:
@@ -151,16 +163,13 @@ class Edge:
         write = handler.response_serializer
         name = method.rpartition("/")[2]
         room = self._waiting if name in WAITING else self._leases if name in LEASES else self._calls
-        reads = name.startswith(("Get", "List", "Join"))
+        answered = self._count_unread if name.startswith(("Get", "List", "Join")) else _uncounted
 
         async def unary(request: Any, context: RpcContext) -> bytes | None:
             try:
                 self._admit(request)
                 with room:
-                    response = _fitting(write(await handler.unary_unary(request, context)))
-                if reads and len(response) > LARGE_ANSWER:
-                    self._count_unread(len(response), context)
-                return response
+                    return answered(_fitting(write(await handler.unary_unary(request, context))), context)
             except Exception as error:  # noqa: BLE001 - each becomes a status
                 await self._fail(context, method, error)
                 return None
@@ -170,8 +179,10 @@ class Edge:
                 self._admit(request)
                 with room:
                     async for message in handler.unary_stream(request, context):
-                        if not await _sent(context, message):
-                            return
+                        size = message.ByteSize()
+                        with self._unread.of(size if size > LARGE_ANSWER else 0):
+                            if not await _sent(context, message):
+                                return
             except Exception as error:  # noqa: BLE001 - each becomes a status
                 await self._fail(context, method, error)
 
@@ -179,14 +190,26 @@ class Edge:
             return grpc.unary_stream_rpc_method_handler(stream, read, write)
         return grpc.unary_unary_rpc_method_handler(unary, read)
 
-    def _count_unread(self, size: int, context: RpcContext) -> None:
-        """gRPC keeps an answer, several times over, until its caller has read it or has gone. Raises Overloaded."""
-        self._unread.take(size)
+    def _count_unread(self, response: bytes, context: RpcContext) -> bytes:
+        """Return the response. gRPC keeps it, several times over, until its caller has read it or has gone.
+
+        Raises Overloaded.
+        """
+        size = len(response)
+        if size <= LARGE_ANSWER:
+            return response
+        try:
+            self._unread.take(size)
+        except Overloaded:
+            self._freed.add(size)
+            raise
 
         def done(_: object) -> None:
             self._unread.give_back(size)
+            self._freed.add(size)
 
         context.add_done_callback(done)  # type: ignore[arg-type] # the stubs want a class of their own
+        return response
 
     def _admit(self, request: Any) -> None:
         if self.closed is not None:
@@ -201,6 +224,8 @@ class Edge:
         abort sends no headers, and a client's transport retries by itself only after an answer without headers (gRPC's
         proposal A6). See docs/decisions/0041.
         """
+        if isinstance(error, Refusal):  # its frames hold the answer that was refused, and are in a cycle with an abort
+            error.__traceback__ = None
         if self._on_failure is not None:
             self._on_failure(method, error)
         status = rpc_status.to_status(_status(method, error))
@@ -224,6 +249,10 @@ class Entrance:
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """The same handlers once more, without their names."""
+
+
+def _uncounted(response: bytes, context: RpcContext) -> bytes:
+    return response
 
 
 async def _sent(context: RpcContext, message: Any) -> bool:

@@ -23,6 +23,8 @@ Then: TypeAlias = Callable[[Any], object] | None
 RunBatch: TypeAlias = Callable[[sqlite3.Connection, list[Work]], list[Any]]
 
 LARGEST_BATCH: Final = 256
+LONGEST_READ: Final = 0.05
+"""Seconds after which what a batch has read is answered, before it reads on: whole states may be large."""
 
 log = structlog.get_logger("store")
 
@@ -40,7 +42,8 @@ class without_references:  # noqa: N801 - it is called as a function is
 class Lane:
     """A connection on a thread of its own. `open` it; `close` it.
 
-    run_batch  runs on the lane's thread and returns, for each function, its value or the exception to raise
+    run_batch  runs on the lane's thread and returns, for each function, its value or the exception to raise; those for
+               which it returns nothing come with the next batch
     observe    called on the event loop after each batch, before its callers are answered: how many functions it had,
                and how many seconds it took
     batches    how many there have been
@@ -95,6 +98,7 @@ class Lane:
                 size = self._next_size()
                 batch, self._waiting = self._waiting[:size], self._waiting[size:]
                 self.batches += 1
+                outcomes: list[Any]
                 try:
                     # The one protected method of aiosqlite in use: its public ones are a hop for each statement.
                     # See docs/decisions/0002.
@@ -103,8 +107,9 @@ class Lane:
                 except Exception as error:  # noqa: BLE001 - whatever it was, each caller gets it
                     outcomes = [error] * len(batch)
                 else:
-                    self._tell(len(batch), seconds)
-                for (_, then, otherwise, future), outcome in zip(batch, outcomes, strict=True):
+                    self._tell(len(outcomes), seconds)
+                self._waiting[:0] = batch[len(outcomes) :]
+                for (_, then, otherwise, future), outcome in zip(batch, outcomes, strict=False):
                     _settle(otherwise if isinstance(outcome, BaseException) else then, future, outcome)
         finally:
             self._pump = None
@@ -151,10 +156,15 @@ def _settle(tell: Then, future: asyncio.Future[Any], outcome: Any) -> None:
 
 
 def read_batch(connection: sqlite3.Connection, batch: list[Work]) -> list[Any]:
-    """One snapshot of the database for all; each function fails for itself."""
+    """One snapshot of the database for as many as it is read for in a while; each function fails for itself."""
     connection.execute("BEGIN")
     try:
-        return [_attempt(connection, work) for work in batch]
+        outcomes, end = [], time.perf_counter() + LONGEST_READ
+        for work in batch:
+            outcomes.append(_attempt(connection, work))
+            if time.perf_counter() > end:
+                break
+        return outcomes
     finally:
         connection.execute("COMMIT")
 
