@@ -5,7 +5,7 @@ Everything that is drawn comes of the seed and the round's number.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from doubletext import Client, NotFound
 from tests.robustness.failpoints.kills import LEASE, Trouble
 from tests.robustness.history.recorder import Recorder
 from tests.robustness.traffic.client import ASSISTANTS, Caller, Remover, Scene
+from tests.robustness.traffic.poison import Poisoner
 from tests.robustness.traffic.watcher import Watcher, channel
 from tests.robustness.validate.disk import Disk
 from tests.support.worker_process import ServerCluster, server_cluster
@@ -22,7 +23,11 @@ from tests.support.worker_process import ServerCluster, server_cluster
 CALLERS: Final = 16
 THREADS: Final = 8
 SETTLE_SECONDS: Final = 60
-STROLLING: Final = f"{Path(__file__).parent / 'traffic' / 'graphs.py'}:strolling"
+TRAFFIC: Final = Path(__file__).parent / "traffic"
+STROLLING: Final = ("--graphs", f"{TRAFFIC / 'graphs.py'}:strolling")
+POISON: Final = tuple(
+    part for name in ("poison", "innocent") for part in ("--graphs", f"{TRAFFIC / 'poison.py'}:{name}")
+)
 
 
 @dataclass
@@ -32,6 +37,7 @@ class Tally:
     unknown: Counter[str] = field(default_factory=Counter)
     harm: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
+    innocents: Counter[str] = field(default_factory=Counter)
     looks: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -42,10 +48,10 @@ class Tally:
         self.wrong += other.wrong
 
     def _counters(self) -> tuple[Counter[str], ...]:
-        return self.calls, self.refused, self.unknown, self.harm, self.events
+        return self.calls, self.refused, self.unknown, self.harm, self.events, self.innocents
 
     def lines(self) -> list[str]:
-        names = ("calls", "refused", "unknown outcomes", "harm done", "events")
+        names = ("calls", "refused", "unknown outcomes", "harm done", "events", "innocent runs")
         told = [
             f"{name} {sum(counts.values())}: " + ", ".join(f"{key} {count}" for key, count in sorted(counts.items()))
             for name, counts in zip(names, self._counters(), strict=True)
@@ -53,12 +59,16 @@ class Tally:
         return [*told, f"looks at the disk {self.looks}", f"violations {len(self.wrong)}"]
 
 
-async def play(seed: int, number: int, seconds: float, folder: Path) -> Tally:
-    """Play a round; the history is in `history.jsonl` and the database in `soak.db` then."""
+async def play(seed: int, number: int, seconds: float, folder: Path, *, poison: bool = False) -> Tally:
+    """Play a round; the history is in `history.jsonl` and the database in `soak.db` then.
+
+    poison  graphs run beside it that exit, fork, block and crash, in the server and in a worker
+    """
     recorder = Recorder(folder / "history.jsonl")
     try:
-        async with server_cluster(folder / "soak.db", LEASE, "--graphs", STROLLING) as place:
-            made = Round(f"{seed} {number}", place, recorder)
+        graphs = (*STROLLING, *POISON) if poison else STROLLING
+        async with server_cluster(folder / "soak.db", LEASE, *graphs) as place:
+            made = Round(f"{seed} {number}", place, recorder, poison=poison)
             await made.play(seconds)
             return made.tally()
     finally:
@@ -66,8 +76,10 @@ async def play(seed: int, number: int, seconds: float, folder: Path) -> Tally:
 
 
 class Round:
-    def __init__(self, seed: str, place: ServerCluster, recorder: Recorder) -> None:
+    def __init__(self, seed: str, place: ServerCluster, recorder: Recorder, *, poison: bool) -> None:
         self.seed = seed
+        self.poison = poison
+        self.innocents: Counter[str] = Counter()
         self.place = place
         self.recorder = recorder
         self.scene = Scene([f"t{number}" for number in range(THREADS)], recorder)
@@ -86,6 +98,8 @@ class Round:
             async with going_on([watcher.run for watcher in watchers.values()]):
                 callers = [Caller(number, client, self.scene, self.seed) for number in range(1, CALLERS + 1)]
                 works = [caller.work for caller in (*callers, remover)]
+                if self.poison:
+                    works.append(await stack.enter_async_context(self.poisoner()))
                 at_work = [asyncio.create_task(work()) for work in (*works, self.trouble.work, self.look_on)]
                 try:
                     await asyncio.wait(at_work, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
@@ -96,6 +110,14 @@ class Round:
                         task.cancel()
                 await self.come_to_rest(Caller(CALLERS + 2, client, self.scene, self.seed), watchers)
         self.disk.look_at_rest()
+
+    @asynccontextmanager
+    async def poisoner(self) -> AsyncIterator[Callable[[], Coroutine[Any, Any, None]]]:
+        async with Client(self.place.address) as client:
+            poisoner = Poisoner(client, self.scene, self.trouble, self.seed)
+            yield poisoner.work
+        self.innocents.update(poisoner.ends)
+        self.wrong += poisoner.wrong
 
     async def set_up(self, caller: Caller) -> None:
         for assistant_id, settings in ASSISTANTS.items():
@@ -144,6 +166,7 @@ class Round:
             recorded.unknown,
             self.trouble.done,
             recorded.events,
+            self.innocents,
             self.disk.looks,
             [*self.disk.wrong, *self.wrong],
         )

@@ -2,6 +2,7 @@
 
     scripts/soak --minutes 60 --seed 1     for as long as that
     scripts/soak --seed 1 --round 7        the seventh round of that seed alone
+    scripts/soak --poison                  beside graphs that exit, fork, block and crash, in the server and in a worker
     scripts/soak --judge FILE              a history that was kept, once more
 
 A round has a database, threads and a history of its own; those of a good round are deleted. Exits 1 when something was
@@ -41,19 +42,19 @@ async def judged(history: Path) -> list[str]:
     return lines[:-1]
 
 
-async def one_round(seed: int, number: int, seconds: float, folder: Path) -> Tally:
-    tally = await play(seed, number, seconds, folder)
+async def one_round(seed: int, number: int, seconds: float, folder: Path, *, poison: bool = False) -> Tally:
+    tally = await play(seed, number, seconds, folder, poison=poison)
     tally.wrong += await judged(folder / "history.jsonl")
     return tally
 
 
-async def soak(seed: int, minutes: float, only: int | None, folder: Path) -> Tally:
+async def soak(seed: int, minutes: float, only: int | None, folder: Path, *, poison: bool) -> Tally:
     tally, bad, number = Tally(), 0, only or 1
     end = time.monotonic() + minutes * 60
     while True:
         place = folder / f"round-{number}"
         place.mkdir()
-        found = await one_round(seed, number, ROUND_SECONDS, place)
+        found = await one_round(seed, number, ROUND_SECONDS, place, poison=poison)
         tally.add(found)
         say(f"round {number}: {sum(found.calls.values())} calls, {sum(found.harm.values())} times harm, ", found, place)
         bad += bool(found.wrong)
@@ -76,6 +77,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1, help="1 unless given; rounds are finished")
     parser.add_argument("--seed", type=int, default=1, help="1 unless given")
     parser.add_argument("--round", type=int, help="this round alone")
+    parser.add_argument("--poison", action="store_true", help="graphs that harm their process run beside it")
     parser.add_argument("--judge", type=Path, metavar="FILE", help="judge this history, and play nothing")
     given = parser.parse_args()
     if given.judge is not None:
@@ -83,7 +85,7 @@ def main() -> int:
         sys.stdout.write("".join(f"{line}\n" for line in (*lines, f"violations {len(lines)}")))
         return 1 if lines else 0
     folder = Path(tempfile.mkdtemp(prefix="doubletext-soak-"))
-    tally = asyncio.run(soak(given.seed, given.minutes, given.round, folder))
+    tally = asyncio.run(soak(given.seed, given.minutes, given.round, folder, poison=given.poison))
     sys.stdout.write("".join(f"{line}\n" for line in (f"seed {given.seed}", *tally.lines())))
     if tally.wrong:
         sys.stdout.write(f"the histories and databases of bad rounds are left in {folder}\n")

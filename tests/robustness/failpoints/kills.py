@@ -1,5 +1,6 @@
 """Trouble for a server and its workers, one after the other: killed, stopped past their lease, told to leave."""
 
+import asyncio
 import random
 import signal
 from collections import Counter
@@ -22,6 +23,7 @@ class Trouble:
         self.draw = random.Random(f"{seed} trouble")
         self.done: Counter[str] = Counter()
         self.crews: list[Child] = []
+        self._serving = asyncio.Lock()
 
     async def begin(self) -> None:
         self.crews = [await self.crew(size) for size in CREW]
@@ -45,9 +47,21 @@ class Trouble:
 
     async def kill_server(self) -> None:
         self.done["servers killed"] += 1
-        await self.place.server.end(signal.SIGKILL)
-        self.scene.recorder.note("server killed")
-        await self.place.serve(LEASE)
+        async with self._serving:
+            await self.place.server.end(signal.SIGKILL)
+            self.scene.recorder.note("server killed")
+            await self.place.serve(LEASE)
+
+    async def revive_server(self) -> None:
+        """Start it anew whenever it has died of itself."""
+        while True:
+            server = self.place.server
+            await server.gone()
+            async with self._serving:
+                if self.place.server is server:
+                    self.done["servers that died"] += 1
+                    self.scene.recorder.note("server killed")
+                    await self.place.serve(LEASE)
 
     async def stop(self, victim: int, seconds: float) -> None:
         """Awake again, they go on with what others may have taken over by then."""
