@@ -30,6 +30,10 @@ _LONGEST_BACKOFF_MS: Final = 5000
 _ATTEMPTS: Final = 5
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
+_HELD: Final = 5.0
+"""Seconds, more than gRPC's own tries take."""
+_NOT_REACHED: Final = "failed to connect to all addresses"
+"""What gRPC says when no connection was made, however long it tried."""
 
 
 class _Request(Protocol):
@@ -122,7 +126,8 @@ async def call_once(
 class Connection:
     """A channel to one server, and the calls through it that are repeated while the server is unavailable.
 
-    retry_for: seconds, counted from the first call or from the last event of a stream
+    retry_for: seconds of an outage, counted from the first failure. A call that a server held for a while, as JoinRun
+               is held, was answered well until then: its failure begins another outage.
     """
 
     def __init__(self, channel: grpc.aio.Channel, retry_for: float) -> None:
@@ -134,12 +139,16 @@ class Connection:
 
         gRPC itself makes up to five calls in about three seconds, as service_config.json says. This goes on after them.
         """
-        until, pause = _now() + self._retry_for, _FIRST_PAUSE
+        until, pause = None, _FIRST_PAUSE
         while True:
+            began = _now()
             try:
                 return await call_once(method, request)
-            except Unavailable:
-                left = until - _now()
+            except Unavailable as error:
+                now = _now()
+                if until is None or (now - began > _HELD and not str(error).startswith(_NOT_REACHED)):
+                    until, pause = now + self._retry_for, _FIRST_PAUSE
+                left = until - now
                 if left <= 0 or type(request).__name__.removesuffix("Request") not in _safe_to_repeat():
                     raise
             await asyncio.sleep(min(pause, left))
@@ -150,17 +159,19 @@ class Connection:
     ) -> AsyncGenerator[Event, None]:
         """Yield the events of a stream. When the stream breaks, open it again after the last event, with growing
         pauses. Raises Unavailable when that has failed five times, and for as long as calls are repeated."""
-        failures, until = 0, _now() + self._retry_for
+        failures, until = 0, 0.0
         while True:
             stream = open_stream(after_sequence)
             try:
                 async for response in stream:
                     yield response.event
-                    failures, until = 0, _now() + self._retry_for
+                    failures = 0
                     after_sequence = response.event.sequence or after_sequence  # a part has none
                 return
             except grpc.aio.AioRpcError as raised:
                 error = from_rpc_error(raised)
+                if failures == 0:
+                    until = _now() + self._retry_for
                 failures += 1
                 if not isinstance(error, Unavailable) or (failures >= _ATTEMPTS and _now() >= until):
                     raise error from raised

@@ -1,5 +1,6 @@
 """When the Python client repeats a call: only what is safe to repeat, and with the same request id."""
 
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -79,6 +80,28 @@ async def test_a_server_that_is_away_for_longer_than_grpc_tries_is_asked_until_i
     async with throwaway([status("UNAVAILABLE")] * 7, retry_for=60) as server:
         await server.client.threads.get("t")
         assert server.calls == 8
+
+
+async def test_a_join_that_was_held_for_long_outlasts_one_restart_after_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = itertools.count(0, 100)  # each look at it is 100 s later
+    monkeypatch.setattr(calls, "_now", lambda: next(clock))
+    monkeypatch.setattr(calls, "_FIRST_PAUSE", 0.001)
+    async with throwaway([status("UNAVAILABLE")] * 12, retry_for=30) as server:
+        await server.client.runs.join("t", "r")
+        assert server.calls == 13
+
+
+async def test_a_server_that_is_never_reached_is_given_up_though_each_try_is_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = itertools.count(0, 20)
+    monkeypatch.setattr(calls, "_now", lambda: next(clock))
+    monkeypatch.setattr(calls, "_FIRST_PAUSE", 0.001)
+    async with Client("127.0.0.1:1", retry_for=30) as client:
+        with pytest.raises(Unavailable):
+            await client.runs.join("t", "r")
 
 
 async def test_a_call_that_is_not_safe_to_repeat_is_made_once_however_long_the_client_would_go_on() -> None:

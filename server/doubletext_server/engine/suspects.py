@@ -2,12 +2,12 @@
 
 When a process dies, one of its runs may be to blame, and the others must not pay for it. As long as it is not known
 which, no run is charged an attempt: all are suspects. They are tried again at most half as many at a time, and so on
-after each further death, until one of them was the only suspect in execution. That one is charged, and the others are
-cleared. A run that was alone in its process is charged at once. The same holds for the server's process and for
-workers. See docs/decisions/0057.
+after each further death, until one of them was the only suspect in execution. It is charged if that happens twice: the
+first time, it may have been a run that had just come. A run that was alone in its process is charged at once. The same
+holds for the server's process and for workers. See docs/decisions/0057.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,23 +21,25 @@ class Verdict(NamedTuple):
     """What the death of a process means for the runs that it executed.
 
     charged   the run that is to blame; None while that is not known
-    suspects  the runs that may be to blame
+    suspects  the runs that may be to blame, and how often each was the only suspect in a process that died
     at_once   how many suspects may be in execution at once from now on
     """
 
     charged: str | None
-    suspects: frozenset[str]
+    suspects: Mapping[str, int]
     at_once: int
 
 
-def judge(executed: Collection[str], suspected: Collection[str]) -> Verdict:
+def judge(executed: Collection[str], suspected: Mapping[str, int]) -> Verdict:
     """executed: the runs that a process executed when it died; suspected: the suspects from before, of all processes"""
-    suspects = frozenset(executed).intersection(suspected)
-    if len(executed) == 1:
-        suspects = frozenset(executed)
-    if len(suspects) == 1:
-        return Verdict(next(iter(suspects)), suspects, 1)
-    suspects = suspects or frozenset(executed)
+    suspects = {run: suspected[run] for run in executed if run in suspected}
+    if len(suspects) == 1 or len(executed) == 1:
+        (run,) = suspects or executed
+        times = suspected.get(run, 0) + 1
+        if times > 1 or len(executed) == 1:
+            return Verdict(run, {run: times}, 1)
+        return Verdict(None, {**dict.fromkeys(executed, 0), run: times}, 1)
+    suspects = suspects or dict.fromkeys(executed, 0)
     return Verdict(None, suspects, max(1, len(suspects) // 2))
 
 
@@ -53,7 +55,7 @@ class _Process:
     fell_with: frozenset[str] = frozenset()
     verdict: Verdict | None = None
 
-    def judged(self, run_id: str, suspected: Collection[str]) -> Verdict:
+    def judged(self, run_id: str, suspected: Mapping[str, int]) -> Verdict:
         """What it means if the lease of the run is over. Leases of one process run out one after the other."""
         known = self.verdict if run_id in self.fell_with else None
         return known or judge(self.runs, suspected)
@@ -65,14 +67,14 @@ class _Process:
 
 class Suspects:
     def __init__(self) -> None:
-        self.runs: set[str] = set()
+        self.runs: dict[str, int] = {}
         self._at_once = 0
         self._tried: set[str] = set()  # suspects that were handed out or are running
         self._workers: dict[str, _Process] = {}
         self._sparing: dict[str, str] = {}  # thread -> the run that is not charged if its lease turns out to be over
         self._worker_of: dict[str, tuple[str, str]] = {}  # thread -> the run that a worker executes there, the worker
 
-    def suspect(self, runs: Iterable[str], at_once: int) -> None:
+    def suspect(self, runs: Mapping[str, int], at_once: int) -> None:
         self._at_once = min(self._at_once, at_once) if self.runs else at_once
         self.runs.update(runs)
 
@@ -96,7 +98,7 @@ class Suspects:
             self._left_its_worker(run)
             self._tried.discard(run.run_id)
             if run.status not in IN_FLIGHT:
-                self.runs.discard(run.run_id)
+                self.runs.pop(run.run_id, None)
 
     def started(self, run: Run) -> None:
         """Take note of a run that is in execution."""
@@ -114,7 +116,7 @@ class Suspects:
         if run.reason in (Reason.LEASE_LOST, Reason.MAX_ATTEMPTS) or self._sparing.get(run.thread_id) == run.run_id:
             verdict = process.judged(run.run_id, self.runs)
             if run.run_id in verdict.suspects:
-                self.suspect([run.run_id], verdict.at_once)
+                self.suspect({run.run_id: verdict.suspects[run.run_id]}, verdict.at_once)
             process.fell(verdict)
         process.runs.discard(run.run_id)
         if not process.runs:

@@ -1,6 +1,6 @@
 """What the service asks of a store, whatever keeps the rows. tests/contract holds each implementation to it."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
@@ -221,10 +221,10 @@ class Store(Protocol):
     async def running(self) -> list[Run]:
         """The runs in execution."""
 
-    async def suspects(self) -> frozenset[str]:
-        """The ids that `suspect` was last called with."""
+    async def suspects(self) -> dict[str, int]:
+        """What `suspect` was last called with."""
 
-    async def suspect(self, runs: Collection[str]) -> None:
+    async def suspect(self, runs: Mapping[str, int]) -> None:
         """Keep the ids of runs that may have killed the server's process, in the place of those kept before."""
 
     async def unsettled(self) -> list[str]:

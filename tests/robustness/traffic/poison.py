@@ -10,6 +10,7 @@ import random
 import signal
 import sys
 import threading
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
@@ -21,8 +22,8 @@ from tests.support.worker_process import Child
 
 Steps = AsyncIterator[dict[str, Any]]
 FORK: Final = multiprocessing.get_context("fork")
-INNOCENT_SECONDS: Final = 120
-"""In which an innocent run must have ended, all the harm included."""
+LONGEST_RUN: Final = 120
+"""Seconds in which each must have ended, all the harm included."""
 
 
 async def _leave() -> None:
@@ -90,9 +91,12 @@ class Poisoner:
         self.trouble = trouble
         self.draw = random.Random(f"{seed} poison")
         self.ends: Counter[str] = Counter()
+        self.culprits: list[str] = []
         self.wrong: list[str] = []
 
     async def work(self) -> None:
+        for graph in IN_WORKERS:
+            await self.client.assistants.create(graph.name, assistant_id=graph.name)
         async with asyncio.TaskGroup() as tasks:
             reviving = [tasks.create_task(work()) for work in (self.trouble.revive_server, self.revive_worker)]
             async with asyncio.TaskGroup() as callers:
@@ -105,23 +109,32 @@ class Poisoner:
     async def harm(self) -> None:
         while not self.scene.over.is_set():
             graph, harm = self.draw.choice(("poison", "poison_in_worker")), self.draw.choice([*HARMS])
-            thread = await self.client.threads.create()
-            await self.client.runs.create(thread["thread_id"], graph, input={"harm": harm}, metadata={"harm": harm})
+            self.culprits.append(await self.start(graph, {"harm": harm}))
             self.trouble.done[f"{harm} in {'a worker' if graph == 'poison_in_worker' else 'the server'}"] += 1
             await self.scene.pause(self.draw.uniform(0.5, 3))
+        for run_id in self.culprits:
+            if (end := await self.end_of(run_id)) == "not ended":
+                self.wrong.append(f"the culprit {run_id}: {end}")
 
     async def suffer(self, graph: str) -> None:
         while not self.scene.over.is_set():
-            thread = await self.client.threads.create()
-            run = await self.client.runs.create(thread["thread_id"], graph)
-            try:
-                joined = await asyncio.wait_for(self.client.runs.join(None, run["run_id"]), INNOCENT_SECONDS)
-                status = str(joined["run"]["status"])
-            except TimeoutError:
-                status = "not ended"
-            self.ends[status] += 1
-            if status != "success":
-                self.wrong.append(f"{graph} {run['run_id']}: {status} {joined['run']['reason']}")
+            run_id = await self.start(graph, {})
+            end = await self.end_of(run_id)
+            self.ends[end] += 1
+            if end != "success":
+                self.wrong.append(f"the innocent {graph} {run_id}: {end}")
+
+    async def start(self, graph: str, given: dict[str, Any]) -> str:
+        """A run on a thread of its own."""
+        run = await self.client.runs.create(str(uuid.uuid4()), graph, input=given, if_thread_not_exists="create")
+        return run["run_id"]
+
+    async def end_of(self, run_id: str) -> str:
+        try:
+            run = (await asyncio.wait_for(self.client.runs.join(None, run_id), LONGEST_RUN))["run"]
+        except TimeoutError:
+            return "not ended"
+        return f"{run['status']} {run['reason']}".strip()
 
     async def revive_worker(self) -> None:
         while True:

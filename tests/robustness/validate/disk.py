@@ -31,7 +31,7 @@ class Disk:
         with reading(self.db) as connection:
             for run_id, update in connection.execute(
                 "SELECT s.run_id, s.body FROM steps s JOIN runs r USING (run_id) "
-                "WHERE s.step > r.base_step + 1 ORDER BY s.thread_id, s.step"
+                "WHERE s.step > r.base_step + 1 AND s.body ->> 'messages' IS NOT NULL ORDER BY s.thread_id, s.step"
             ):
                 made.setdefault(run_id, []).append(json.loads(update)["messages"][0]["content"])
         for run_id, texts in made.items():

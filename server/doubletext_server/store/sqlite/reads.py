@@ -229,8 +229,8 @@ def running(assistants: Assistants, connection: sqlite3.Connection) -> list[Run]
     return [read_run(row, assistants) for row in rows]
 
 
-def suspects(connection: sqlite3.Connection) -> frozenset[str]:
-    return frozenset(run_id for (run_id,) in connection.execute("SELECT run_id FROM suspects"))
+def suspects(connection: sqlite3.Connection) -> dict[str, int]:
+    return dict(connection.execute("SELECT run_id, times_alone FROM suspects"))
 
 
 def unsettled(connection: sqlite3.Connection) -> list[str]:

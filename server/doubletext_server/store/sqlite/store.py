@@ -6,7 +6,7 @@ up nobody who reads something small.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -224,10 +224,10 @@ class SqliteStore:
     async def running(self) -> list[Run]:
         return await self.rows.run(partial(reads.running, self._by_key))
 
-    async def suspects(self) -> frozenset[str]:
+    async def suspects(self) -> dict[str, int]:
         return await self.rows.run(reads.suspects)
 
-    async def suspect(self, runs: Collection[str]) -> None:
+    async def suspect(self, runs: Mapping[str, int]) -> None:
         await self.writer.run(partial(writes.suspect, runs))
 
     async def unsettled(self) -> list[str]:

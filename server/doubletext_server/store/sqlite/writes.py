@@ -1,7 +1,7 @@
 """Writing what was decided: the rows of store.rows, in SQL."""
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Final
 
 from doubletext_server.store.rows import (
@@ -126,9 +126,9 @@ def _cut(connection: sqlite3.Connection, thread_id: str, cut: Cut) -> None:
     )
 
 
-def suspect(runs: Collection[str], connection: sqlite3.Connection) -> None:
+def suspect(runs: Mapping[str, int], connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM suspects")
-    connection.executemany("INSERT INTO suspects (run_id) VALUES (?)", [(run_id,) for run_id in runs])
+    connection.executemany("INSERT INTO suspects (run_id, times_alone) VALUES (?, ?)", runs.items())
 
 
 def pare_assistants(connection: sqlite3.Connection) -> list[int]:
