@@ -116,6 +116,15 @@ MUTANTS: Final = (
     mutant(
         "a restart does not give up the runs that the server had in execution", "restart", points.condition("False")
     ),
+    mutant("a thread gets what an earlier one of its id has left", "room-made", points.condition("False")),
+    mutant("a step is added to what is left of one that was cut off", "cut-step", points.condition("True")),
+    # Harm
+    mutant(
+        "a run is charged for one that came beside it and killed the process",
+        "charged-twice",
+        points.condition("True"),
+    ),
+    mutant("what was answered and read is counted as unread for good", "unread", points.drop),
     # Those who wait
     mutant("a commit is not told when its caller is gone", "caller-gone", points.condition("_ and not future.done()")),
     mutant("a run that was offered to a claimer who hung up is offered to nobody else", "claimer-gone", points.drop),

@@ -36,7 +36,7 @@ def judge(executed: Collection[str], suspected: Mapping[str, int]) -> Verdict:
     if len(suspects) == 1 or len(executed) == 1:
         (run,) = suspects or executed
         times = suspected.get(run, 0) + 1
-        if times > 1 or len(executed) == 1:
+        if times > 1 or len(executed) == 1:  # mutant: charged-twice
             return Verdict(run, {run: times}, 1)
         return Verdict(None, {**dict.fromkeys(executed, 0), run: times}, 1)
     suspects = suspects or dict.fromkeys(executed, 0)

@@ -208,7 +208,7 @@ class Edge:
             self._unread.give_back(size)
             self._freed.add(size)
 
-        context.add_done_callback(done)  # type: ignore[arg-type] # the stubs want a class of their own
+        context.add_done_callback(done)  # type: ignore[arg-type] # mutant: unread
         return response
 
     def _admit(self, request: Any) -> None:

@@ -92,6 +92,11 @@ class Lane:
         finally:
             del future  # else a refusal, its traceback and this frame hold one another
 
+    async def between_batches(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work(connection)` on the lane's thread, outside of every transaction."""
+        done: T = await self._connection._execute(work, self._connection._conn)  # type: ignore[no-untyped-call]
+        return done
+
     async def _drain(self) -> None:
         try:
             while self._waiting:

@@ -29,6 +29,7 @@ from doubletext_server.store.sqlite import lists, reads, schema, tidy, trim, wri
 from doubletext_server.store.sqlite.lane import Lane, read_batch, write_batch
 from doubletext_server.store.sqlite.sql import insert, listed
 from doubletext_server.store.sqlite.views import load_view
+from doubletext_server.store.sqlite.wal import WriteAheadLog
 from doubletext_server.store.sqlite.writes import write
 from doubletext_statemachine.commands import Command
 from doubletext_statemachine.errors import AssistantExists, AssistantNotFound
@@ -69,6 +70,7 @@ class SqliteStore:
         self._by_id: dict[str, Assistant] = {}
         self._snapshotting: dict[str, asyncio.Task[None]] = {}
         self.writer = Lane(partial(schema.connect, path, read_only=False), write_batch)
+        self._wal = WriteAheadLog(path, self.writer)
         self.rows = Lane(partial(schema.connect, path, read_only=True), read_batch)
         self.scans = Lane(partial(schema.connect, path, read_only=True), read_batch)
 
@@ -105,6 +107,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         await asyncio.gather(*self._snapshotting.values(), return_exceptions=True)
+        await self._wal.close()
         for lane in (self.scans, self.rows, self.writer):
             await lane.close()
         schema.unlock_file(self._owned)
@@ -117,6 +120,8 @@ class SqliteStore:
         *,
         deletes: bool = False,
     ) -> T:
+        self._wal.written()
+
         def on_connection(connection: sqlite3.Connection) -> T:
             return work(SqliteTransaction(connection, self._by_key))
 

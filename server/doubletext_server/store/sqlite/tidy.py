@@ -60,7 +60,7 @@ def delete_thread(connection: sqlite3.Connection, thread_id: str) -> None:
 def make_room(connection: sqlite3.Connection, thread_id: str) -> None:
     """Remove all that an earlier thread of this id has left, before the new one is created."""
     if connection.execute("DELETE FROM doomed WHERE thread_id = ?", (thread_id,)).rowcount:
-        while not purge(connection, thread_id):
+        while not purge(connection, thread_id):  # mutant: room-made
             pass
 
 
@@ -72,7 +72,9 @@ def cut_steps(connection: sqlite3.Connection, thread_id: str, after: int) -> Non
 
 def replace_step(connection: sqlite3.Connection, thread_id: str, step: int) -> bool:
     """Remove what is left of a step that was cut off, before another one takes its number. Returns whether it was."""
-    if connection.execute("SELECT 1 FROM cuts WHERE thread_id = ?", (thread_id,)).fetchone() is None:
+    if (
+        connection.execute("SELECT 1 FROM cuts WHERE thread_id = ?", (thread_id,)).fetchone() is None
+    ):  # mutant: cut-step
         return False
     for table in ("snapshots", "steps"):
         connection.execute(f"DELETE FROM {table} WHERE thread_id = ? AND step = ?", (thread_id, step))
