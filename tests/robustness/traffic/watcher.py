@@ -29,6 +29,7 @@ class Watcher:
     def __init__(self, thread: str, channel: grpc.aio.Channel, recorder: Recorder) -> None:
         self.thread = thread
         self.events: list[Json] = []
+        self._told: dict[int, Json] = {}
         self.life = 0
         self._stub: Any = ThreadServiceStub(channel)
         self._recorder = recorder
@@ -68,17 +69,21 @@ class Watcher:
             if self.events and not _same(self.events[0], event):
                 self._gone()
             self._note("stream open")
-        if place > len(self.events):
+        # Not by its place: of a thread that is deleted while its events are read again, the rest is its end alone.
+        earlier = self._told.get(event["sequence"])
+        if earlier is None:
             self.events.append(event)
+            self._told[event["sequence"]] = event
             self._recorder.on_commit(event, thread=self.thread, life=self.life)
             self._more.set()
-        elif not _same(self.events[place - 1], event):
+        elif not _same(earlier, event):
             self._note("told otherwise", event=event)
 
     def _gone(self) -> None:
         self._note("gone")
         self.life += 1
         self.events = []
+        self._told = {}
 
     def _note(self, kind: str, **what: Any) -> None:
         self._recorder.note(kind, thread=self.thread, life=self.life, **what)
