@@ -122,7 +122,7 @@ MUTANTS: Final = (
     mutant(
         "a run is charged for one that came beside it and killed the process",
         "charged-twice",
-        points.condition("True"),
+        points.value("run"),
     ),
     mutant("what was answered and read is counted as unread for good", "unread", points.drop),
     # Those who wait

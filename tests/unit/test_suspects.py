@@ -35,7 +35,7 @@ def test_the_run_that_kills_is_found_and_no_other_is_charged(runs: int, place: f
 def test_the_only_suspect_beside_others_is_charged_the_second_time() -> None:
     first = judge({"a", "b", "c"}, {"b": 0, "x": 0})
     assert (first.charged, first.suspects, first.at_once) == (None, {"a": 0, "b": 1, "c": 0}, 1)
-    assert judge({"b", "d"}, first.suspects) == ("b", {"b": 2}, 1)
+    assert judge({"b", "d"}, first.suspects) == ("b", {"b": 2, "d": 0}, 1)
 
 
 def test_a_run_that_comes_and_kills_is_found_though_another_was_suspected() -> None:

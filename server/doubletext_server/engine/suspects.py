@@ -3,8 +3,8 @@
 When a process dies, one of its runs may be to blame, and the others must not pay for it. As long as it is not known
 which, no run is charged an attempt: all are suspects. They are tried again at most half as many at a time, and so on
 after each further death, until one of them was the only suspect in execution. It is charged if that happens twice: the
-first time, it may have been a run that had just come. A run that was alone in its process is charged at once. The same
-holds for the server's process and for workers. See docs/decisions/0057.
+first time, it may have been a run that had just come. The others are suspects either way. A run that was alone in its
+process is charged at once. The same holds for the server's process and for workers. See docs/decisions/0057.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -36,9 +36,8 @@ def judge(executed: Collection[str], suspected: Mapping[str, int]) -> Verdict:
     if len(suspects) == 1 or len(executed) == 1:
         (run,) = suspects or executed
         times = suspected.get(run, 0) + 1
-        if times > 1 or len(executed) == 1:  # mutant: charged-twice
-            return Verdict(run, {run: times}, 1)
-        return Verdict(None, {**dict.fromkeys(executed, 0), run: times}, 1)
+        charged = run if times > 1 or len(executed) == 1 else None  # mutant: charged-twice
+        return Verdict(charged, {**dict.fromkeys(executed, 0), run: times}, 1)
     suspects = suspects or dict.fromkeys(executed, 0)
     return Verdict(None, suspects, max(1, len(suspects) // 2))
 
