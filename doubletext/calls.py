@@ -30,10 +30,12 @@ _LONGEST_BACKOFF_MS: Final = 5000
 _ATTEMPTS: Final = 5
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
-_HELD: Final = 5.0
+_TRIES: Final = 5.0
 """Seconds, more than gRPC's own tries take."""
+_CONNECTING: Final = 25.0
+"""Seconds, more than gRPC's own tries take where a connection is tried first, for 20 s."""
 _NOT_REACHED: Final = "failed to connect to all addresses"
-"""What gRPC says when no connection was made, however long it tried."""
+"""What gRPC says when its last try found no server."""
 
 
 class _Request(Protocol):
@@ -146,7 +148,7 @@ class Connection:
                 return await call_once(method, request)
             except Unavailable as error:
                 now = _now()
-                if until is None or (now - began > _HELD and not str(error).startswith(_NOT_REACHED)):
+                if until is None or _was_held(error, now - began):
                     until, pause = now + self._retry_for, _FIRST_PAUSE
                 left = until - now
                 if left <= 0 or type(request).__name__.removesuffix("Request") not in _safe_to_repeat():
@@ -194,6 +196,11 @@ class Connection:
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token
+
+
+def _was_held(error: Unavailable, seconds: float) -> bool:
+    """Whether a call that failed after so long had been with a server before."""
+    return seconds > (_CONNECTING if str(error).startswith(_NOT_REACHED) else _TRIES)
 
 
 def _now() -> float:

@@ -113,7 +113,7 @@ class Round:
 
     @asynccontextmanager
     async def poisoner(self) -> AsyncIterator[Callable[[], Coroutine[Any, Any, None]]]:
-        async with Client(self.place.address) as client:
+        async with Client(self.place.address, retry_for=120) as client:  # the server dies again and again
             poisoner = Poisoner(client, self.scene, self.trouble, self.seed)
             yield poisoner.work
         self.innocents.update(poisoner.ends)
