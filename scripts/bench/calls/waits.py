@@ -65,9 +65,11 @@ async def superseded(channel: grpc.aio.Channel, note: Note, strategy: str) -> Ca
     async def call() -> None:
         thread_id = names.next()
         first = (await stub.CreateRun(_run(thread_id, "cooperative", endless=True))).run.run_id
-        async for response in stub.WatchRun(pb.WatchRunRequest(run_id=first)):
+        watching = stub.WatchRun(pb.WatchRunRequest(run_id=first))
+        async for response in watching:
             if response.event.step_committed.step > 1:  # the input's is the first: the graph is at work
                 break
+        watching.cancel()  # else it is one of the calls that the connection has, until it is read to its end
         sent = monotonic()
         request = _run(thread_id, "cooperative", endless=False, multitask_strategy=strategy)
         second = await stub.CreateRun(request)
