@@ -59,6 +59,8 @@ class Names(Generic[V]):
 
 STRATEGY: Final = Names("multitask_strategy", pb.MultitaskStrategy)
 DEFAULT_STRATEGY: Final = Names("default_strategy", pb.MultitaskStrategy, unspecified=True)
+QUEUE_POLICY: Final = Names("queue_policy", pb.QueuePolicy)
+DEFAULT_QUEUE_POLICY: Final = Names("default_queue_policy", pb.QueuePolicy, unspecified=True)
 RUN_STATUS: Final = Names("status", pb.RunStatus)
 THREAD_STATUS: Final = Names("status", pb.ThreadStatus)
 REDUCER: Final = Names("reducer", pb.Reducer)
@@ -124,6 +126,7 @@ def thread(message: pb.Thread) -> types.Thread:
         "update_time": _time(message, "update_time"),
         "active_run_id": message.active_run_id,
         "queued_runs": message.queued_runs,
+        "default_queue_policy": DEFAULT_QUEUE_POLICY.name(message.default_queue_policy),
     }
 
 
@@ -150,6 +153,10 @@ def run(message: pb.Run) -> types.Run:
         "reason": message.reason,
         "timeout": seconds(message.timeout) if message.HasField("timeout") else None,
         "last_step": message.last_step,
+        "queue_policy": DEFAULT_QUEUE_POLICY.name(message.queue_policy),
+        "merged": list(message.merged),
+        "merged_into": message.merged_into,
+        "expire_time": _time(message, "expire_time"),
     }
 
 
@@ -158,6 +165,7 @@ def state(message: pb.State) -> types.State:
         "thread_id": message.thread_id,
         "step": message.step,
         "run_id": message.run_id,
+        "input_of": message.input_of,
         "values": values(message, "values"),
         "create_time": _time(message, "create_time"),
     }
@@ -179,6 +187,7 @@ def event(message: pb.Event) -> types.Event:
             "from": RUN_STATUS.name(before) if before else None,
             "to": RUN_STATUS.name(changed.to),
             "superseded_by": changed.superseded_by,
+            "merged_into": changed.merged_into,
             "reason": changed.reason,
         }
     elif kind == "step_committed":

@@ -37,17 +37,26 @@ class RunsClient:
         if_thread_not_exists: types.IfThreadNotExists | None = None,
         delay: float | None = None,
         timeout: float | None = None,
+        queue_policy: types.QueuePolicy | None = None,
+        debounce: float | None = None,
+        max_wait: float | None = None,
+        start_within: float | None = None,
     ) -> types.CreatedRun:
         """Create a run, and apply its strategy to the runs in flight on the thread, in one commit.
 
         input                 a JSON object, the run's first step
-        multitask_strategy    "reject", "interrupt", "rollback" or "enqueue"; by default the thread's default strategy
+        multitask_strategy    "reject", "interrupt", "rollback", "enqueue" or "join"; by default the thread's default
         request_id            identifies this call on its thread: a repeated call changes nothing and returns the run of
                               the first call. By default the client makes one, so that its own retries are safe. Pass
                               one to be able to repeat the call after a crash.
         if_thread_not_exists  "create" creates the thread in the same commit
         delay                 seconds that must pass before the run starts
         timeout               seconds that one attempt may take; by default the assistant's run_timeout
+        queue_policy          what becomes of the runs that wait: "keep", "supersede" or "merge"; by default the
+                              thread's, else "keep" for "enqueue" and "supersede" for the others
+        debounce              seconds that the run waits for further messages; only with "merge"
+        max_wait              with debounce: seconds that the oldest message may wait in all
+        start_within          seconds after its due time at which it ends "timeout" unless it has started
 
         Raises ThreadBusy ("reject"), ThreadNotFound, AssistantNotFound, QueueFull, RequestIdReused, InvalidField.
         """
@@ -61,9 +70,14 @@ class RunsClient:
             if_thread_not_exists=convert.IF_THREAD_NOT_EXISTS.or_unspecified(if_thread_not_exists),
             delay=convert.duration(delay),
             timeout=convert.duration(timeout),
+            queue_policy=convert.QUEUE_POLICY.or_unspecified(queue_policy),
+            debounce=convert.duration(debounce),
+            max_wait=convert.duration(max_wait),
+            start_within=convert.duration(start_within),
         )
         response = await self._server.call(self._stub.CreateRun, request)
-        return {**convert.run(response.run), "superseded": [convert.run(run) for run in response.superseded]}
+        superseded = [convert.run(run) for run in response.superseded]
+        return {**convert.run(response.run), "superseded": superseded, "joined": response.joined}
 
     async def get(self, thread_id: str | None, run_id: str) -> types.Run:
         """Return the run as it is now."""
@@ -93,14 +107,19 @@ class RunsClient:
         )
         return self._server.pages(self._stub.ListRuns, request, lambda page: page.runs, convert.run)
 
-    async def join(self, thread_id: str | None, run_id: str, *, wait: float | None = None) -> types.Joined:
+    async def join(
+        self, thread_id: str | None, run_id: str, *, wait: float | None = None, follow: bool = False
+    ) -> types.Joined:
         """Wait until the run is final. Return the run and the thread's state as the run left it, never a later state.
 
-        wait  seconds after which the run is returned as it is then; by default there is no limit
+        wait    seconds after which the run is returned as it is then; by default there is no limit
+        follow  go on with the run that superseded it, or that it was merged into, and so on; the last one is returned
 
         A run that is rolled back during the call is returned at once, with status "deleted".
         """
-        request = pb.JoinRunRequest(thread_id=thread_id or "", run_id=run_id, wait=convert.duration(wait))
+        request = pb.JoinRunRequest(
+            thread_id=thread_id or "", run_id=run_id, wait=convert.duration(wait), follow=follow
+        )
         response = await self._server.call(self._stub.JoinRun, request)
         return {"run": convert.run(response.run), "state": convert.state(response.state)}
 

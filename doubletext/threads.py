@@ -27,12 +27,14 @@ class ThreadsClient:
         metadata: Mapping[str, Any] | None = None,
         default_strategy: types.DefaultStrategy | None = None,
         max_queued_runs: int | None = None,
+        default_queue_policy: types.DefaultQueuePolicy | None = None,
     ) -> types.Thread:
         """Create an empty thread.
 
         thread_id         by default the server makes an id
         default_strategy  the strategy of runs that name none; by default the server's
-        max_queued_runs   how many runs may be pending at once; 0 or None for the server's limit
+        max_queued_runs   how many inputs may wait at once; 0 or None for the server's limit
+        default_queue_policy  that of runs that name none and whose strategy may have it; by default the strategy's own
 
         Raises ThreadExists, InvalidField. The client does not retry.
         """
@@ -41,6 +43,7 @@ class ThreadsClient:
             metadata_json=convert.text(metadata),
             default_strategy=convert.DEFAULT_STRATEGY.or_absent(default_strategy),
             max_queued_runs=max_queued_runs,
+            default_queue_policy=convert.DEFAULT_QUEUE_POLICY.or_absent(default_queue_policy),
         )
         return convert.thread((await self._server.call(self._stub.CreateThread, request)).thread)
 
@@ -74,18 +77,21 @@ class ThreadsClient:
         metadata: Mapping[str, Any] | None = None,
         default_strategy: types.DefaultStrategy | None = None,
         max_queued_runs: int | None = None,
+        default_queue_policy: types.DefaultQueuePolicy | None = None,
     ) -> types.Thread:
         """Change the settings that are given. They hold from the next run on; runs in flight go on.
 
         metadata          replaces the old metadata as a whole
         default_strategy  "unspecified" for the server's default again
         max_queued_runs   0 for the server's limit again
+        default_queue_policy  "unspecified" for the strategy's own again
         """
         request = pb.UpdateThreadRequest(
             thread_id=thread_id,
             metadata_json=convert.text(metadata),
             default_strategy=convert.DEFAULT_STRATEGY.or_absent(default_strategy),
             max_queued_runs=max_queued_runs,
+            default_queue_policy=convert.DEFAULT_QUEUE_POLICY.or_absent(default_queue_policy),
         )
         return convert.thread((await self._server.call(self._stub.UpdateThread, request)).thread)
 

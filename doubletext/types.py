@@ -9,10 +9,13 @@ from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 Json: TypeAlias = dict[str, Any]
 
-MultitaskStrategy: TypeAlias = Literal["reject", "interrupt", "rollback", "enqueue"]
+MultitaskStrategy: TypeAlias = Literal["reject", "interrupt", "rollback", "enqueue", "join"]
 # "unspecified" leaves the choice to the server.
-DefaultStrategy: TypeAlias = Literal["unspecified", "reject", "interrupt", "rollback", "enqueue"]
-RunStatus: TypeAlias = Literal["pending", "running", "interrupted", "success", "error", "timeout", "deleted"]
+DefaultStrategy: TypeAlias = Literal["unspecified", "reject", "interrupt", "rollback", "enqueue", "join"]
+QueuePolicy: TypeAlias = Literal["keep", "supersede", "merge"]
+# "unspecified" leaves the choice to the strategy.
+DefaultQueuePolicy: TypeAlias = Literal["unspecified", "keep", "supersede", "merge"]
+RunStatus: TypeAlias = Literal["pending", "running", "interrupted", "success", "error", "timeout", "deleted", "merged"]
 ThreadStatus: TypeAlias = Literal["idle", "busy", "interrupted", "error"]
 Reducer: TypeAlias = Literal["replace", "append", "messages"]
 IfThreadNotExists: TypeAlias = Literal["reject", "create"]
@@ -31,6 +34,7 @@ class Thread(TypedDict):
     update_time: str | None
     active_run_id: str  # the running run; empty when no run is running
     queued_runs: int  # the number of pending runs, including the delayed ones
+    default_queue_policy: DefaultQueuePolicy
 
 
 class RunError(TypedDict):
@@ -63,12 +67,17 @@ class Run(TypedDict):
     reason: str  # SUPERSEDED, CANCELLED, TIMEOUT, …; empty when the graph ended the run
     timeout: float | None
     last_step: int  # the number of the newest step that the run made; 0 when it made none
+    queue_policy: DefaultQueuePolicy  # the queue policy that was applied
+    merged: list[str]  # the runs that became part of this one, in the order of their sequence
+    merged_into: str  # the run that this one became part of; empty for none
+    expire_time: str | None  # when it ends "timeout" unless it has started
 
 
 class CreatedRun(Run):
     """A new run, and the runs that it ended, in the order of their sequence."""
 
     superseded: list[Run]
+    joined: bool  # the run was in flight, and the call made none
 
 
 class State(TypedDict):
@@ -77,6 +86,7 @@ class State(TypedDict):
     thread_id: str
     step: int  # 0 is the empty state before the first step
     run_id: str  # the run that made the step; empty for update_state and for step 0
+    input_of: str  # the run whose input the step is, which may have been merged into `run_id`; empty for other steps
     values: Json
     create_time: str | None
 
@@ -95,6 +105,7 @@ RunChanged = TypedDict(
         "from": RunStatus | None,  # None when the run was accepted by this change
         "to": RunStatus,
         "superseded_by": str,
+        "merged_into": str,
         "reason": str,
     },
 )

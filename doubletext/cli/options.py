@@ -72,6 +72,11 @@ strategy_option: Final = click.option(
     type=click.Choice(get_args(types.MultitaskStrategy)),
     help="What a run does to those in flight on its thread.",
 )
+queue_policy_option: Final = click.option(
+    "--queue-policy",
+    type=click.Choice(get_args(types.QueuePolicy)),
+    help="What a run does to those that wait on its thread.",
+)
 metadata_option: Final = click.option("--metadata", type=JsonObject(), help="A JSON object, @FILE, or - for stdin.")
 filter_option: Final = click.option(
     "--metadata",

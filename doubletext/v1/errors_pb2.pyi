@@ -330,6 +330,8 @@ class _RunReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunReason.V
     """
     RUN_REASON_LEASE_LOST: _RunReason.ValueType  # 7
     """The run's executor died or fell silent, and an attempt is left: status PENDING."""
+    RUN_REASON_EXPIRED: _RunReason.ValueType  # 8
+    """The run had not started within the time that its `start_within` gave it: status TIMEOUT."""
 
 class RunReason(_RunReason, metaclass=_RunReasonEnumTypeWrapper):
     """RunReason is the `reason` of Run, RunChanged and Stop. It says why a final run was ended by something else than its graph,
@@ -357,6 +359,8 @@ PENDING. No attempt was used up.
 """
 RUN_REASON_LEASE_LOST: RunReason.ValueType  # 7
 """The run's executor died or fell silent, and an attempt is left: status PENDING."""
+RUN_REASON_EXPIRED: RunReason.ValueType  # 8
+"""The run had not started within the time that its `start_within` gave it: status TIMEOUT."""
 Global___RunReason: _TypeAlias = RunReason  # noqa: Y015
 
 class _LeaseCause:
@@ -393,6 +397,8 @@ class _LeaseCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeaseCause
     """The server executes the run itself. No worker has a lease of it."""
     LEASE_CAUSE_DELETED: _LeaseCause.ValueType  # 13
     """There is no such run: it was never created, or its record or its thread was deleted."""
+    LEASE_CAUSE_MERGED: _LeaseCause.ValueType  # 14
+    """The run became part of another one. No worker ever had this lease."""
 
 class LeaseCause(_LeaseCause, metaclass=_LeaseCauseEnumTypeWrapper):
     """LeaseCause is the `cause` in the metadata of LEASE_LOST. It says why the lease is over. For a run that is not running, it
@@ -427,4 +433,6 @@ LEASE_CAUSE_FOREIGN: LeaseCause.ValueType  # 12
 """The server executes the run itself. No worker has a lease of it."""
 LEASE_CAUSE_DELETED: LeaseCause.ValueType  # 13
 """There is no such run: it was never created, or its record or its thread was deleted."""
+LEASE_CAUSE_MERGED: LeaseCause.ValueType  # 14
+"""The run became part of another one. No worker ever had this lease."""
 Global___LeaseCause: _TypeAlias = LeaseCause  # noqa: Y015

@@ -73,6 +73,8 @@ class _MultitaskStrategyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Mul
     """
     MULTITASK_STRATEGY_ENQUEUE: _MultitaskStrategy.ValueType  # 4
     """Put the new run into the thread's queue. It starts when the runs before it have ended."""
+    MULTITASK_STRATEGY_JOIN: _MultitaskStrategy.ValueType  # 5
+    """While a run is in flight, make none: the call answers the newest run in flight, and its own input is dropped."""
 
 class MultitaskStrategy(_MultitaskStrategy, metaclass=_MultitaskStrategyEnumTypeWrapper):
     """MultitaskStrategy says what a new run does to the runs that are in flight (pending or running) on its thread."""
@@ -89,7 +91,47 @@ them.
 """
 MULTITASK_STRATEGY_ENQUEUE: MultitaskStrategy.ValueType  # 4
 """Put the new run into the thread's queue. It starts when the runs before it have ended."""
+MULTITASK_STRATEGY_JOIN: MultitaskStrategy.ValueType  # 5
+"""While a run is in flight, make none: the call answers the newest run in flight, and its own input is dropped."""
 Global___MultitaskStrategy: _TypeAlias = MultitaskStrategy  # noqa: Y015
+
+class _QueuePolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QueuePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QueuePolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUEUE_POLICY_UNSPECIFIED: _QueuePolicy.ValueType  # 0
+    """Use the thread's default_queue_policy if the strategy may have it. Otherwise KEEP for ENQUEUE, and SUPERSEDE for
+    INTERRUPT and ROLLBACK.
+    """
+    QUEUE_POLICY_KEEP: _QueuePolicy.ValueType  # 1
+    """They go on waiting. With INTERRUPT and ROLLBACK, the new run goes before them."""
+    QUEUE_POLICY_SUPERSEDE: _QueuePolicy.ValueType  # 2
+    """They end without having run: DELETED with ROLLBACK, otherwise INTERRUPTED."""
+    QUEUE_POLICY_MERGE: _QueuePolicy.ValueType  # 3
+    """Those of the same assistant become part of the new run, and end MERGED: their inputs are steps of the new run when it
+    starts, the oldest first, before its own. Not those whose `delay` has not passed.
+    """
+
+class QueuePolicy(_QueuePolicy, metaclass=_QueuePolicyEnumTypeWrapper):
+    """QueuePolicy says what becomes of the runs that wait, which are pending and have never started, when another run is
+    accepted. What becomes of the run that has started is the strategy's to say. REJECT and JOIN have no queue policy.
+    """
+
+QUEUE_POLICY_UNSPECIFIED: QueuePolicy.ValueType  # 0
+"""Use the thread's default_queue_policy if the strategy may have it. Otherwise KEEP for ENQUEUE, and SUPERSEDE for
+INTERRUPT and ROLLBACK.
+"""
+QUEUE_POLICY_KEEP: QueuePolicy.ValueType  # 1
+"""They go on waiting. With INTERRUPT and ROLLBACK, the new run goes before them."""
+QUEUE_POLICY_SUPERSEDE: QueuePolicy.ValueType  # 2
+"""They end without having run: DELETED with ROLLBACK, otherwise INTERRUPTED."""
+QUEUE_POLICY_MERGE: QueuePolicy.ValueType  # 3
+"""Those of the same assistant become part of the new run, and end MERGED: their inputs are steps of the new run when it
+starts, the oldest first, before its own. Not those whose `delay` has not passed.
+"""
+Global___QueuePolicy: _TypeAlias = QueuePolicy  # noqa: Y015
 
 class _RunStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -109,14 +151,22 @@ class _RunStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunStatus.V
     RUN_STATUS_ERROR: _RunStatus.ValueType  # 5
     """The graph failed, or the run's attempts are used up. `error` says why. The run's steps stay."""
     RUN_STATUS_TIMEOUT: _RunStatus.ValueType  # 6
-    """An attempt took longer than the run's `timeout`. The run's steps stay."""
+    """An attempt took longer than the run's `timeout`. The run's steps stay. Or the run had not started within the time that
+    `start_within` gave it: `reason` is EXPIRED then.
+    """
     RUN_STATUS_DELETED: _RunStatus.ValueType  # 7
     """The run was rolled back, or its thread was deleted. Its input, steps and outputs are deleted. Callers see this status
     who had joined or watched the run when that happened. Afterwards, GetRun answers NOT_FOUND.
     """
+    RUN_STATUS_MERGED: _RunStatus.ValueType  # 8
+    """The run became part of a later one before it had started: `merged_into`. Its input is a step of that run once that run
+    has started.
+    """
 
 class RunStatus(_RunStatus, metaclass=_RunStatusEnumTypeWrapper):
-    """RunStatus is the place of a run in its lifecycle. INTERRUPTED, SUCCESS, ERROR, TIMEOUT and DELETED are final."""
+    """RunStatus is the place of a run in its lifecycle. INTERRUPTED, SUCCESS, ERROR, TIMEOUT, DELETED and MERGED are final; a
+    MERGED run becomes DELETED when the run that it is part of is rolled back.
+    """
 
 RUN_STATUS_UNSPECIFIED: RunStatus.ValueType  # 0
 RUN_STATUS_PENDING: RunStatus.ValueType  # 1
@@ -130,10 +180,16 @@ RUN_STATUS_SUCCESS: RunStatus.ValueType  # 4
 RUN_STATUS_ERROR: RunStatus.ValueType  # 5
 """The graph failed, or the run's attempts are used up. `error` says why. The run's steps stay."""
 RUN_STATUS_TIMEOUT: RunStatus.ValueType  # 6
-"""An attempt took longer than the run's `timeout`. The run's steps stay."""
+"""An attempt took longer than the run's `timeout`. The run's steps stay. Or the run had not started within the time that
+`start_within` gave it: `reason` is EXPIRED then.
+"""
 RUN_STATUS_DELETED: RunStatus.ValueType  # 7
 """The run was rolled back, or its thread was deleted. Its input, steps and outputs are deleted. Callers see this status
 who had joined or watched the run when that happened. Afterwards, GetRun answers NOT_FOUND.
+"""
+RUN_STATUS_MERGED: RunStatus.ValueType  # 8
+"""The run became part of a later one before it had started: `merged_into`. Its input is a step of that run once that run
+has started.
 """
 Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
 
@@ -274,6 +330,7 @@ class Thread(_message.Message):
     ACTIVE_RUN_ID_FIELD_NUMBER: _builtins.int
     QUEUED_RUNS_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
+    DEFAULT_QUEUE_POLICY_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     status: Global___ThreadStatus.ValueType
     default_strategy: Global___MultitaskStrategy.ValueType
@@ -286,6 +343,10 @@ class Thread(_message.Message):
     """The number of pending runs, including the delayed ones."""
     metadata_json: _builtins.str
     """`metadata` as JSON text: see resources.proto."""
+    default_queue_policy: Global___QueuePolicy.ValueType
+    """The queue policy that CreateRun applies when a call names none and its strategy may have this one. UNSPECIFIED: the
+    strategy's own.
+    """
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct: ...
     @_builtins.property
@@ -307,10 +368,11 @@ class Thread(_message.Message):
         active_run_id: _builtins.str = ...,
         queued_runs: _builtins.int = ...,
         metadata_json: _builtins.str = ...,
+        default_queue_policy: Global___QueuePolicy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "metadata", b"metadata", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_run_id", b"active_run_id", "create_time", b"create_time", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "queued_runs", b"queued_runs", "status", b"status", "thread_id", b"thread_id", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_run_id", b"active_run_id", "create_time", b"create_time", "default_queue_policy", b"default_queue_policy", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "queued_runs", b"queued_runs", "status", b"status", "thread_id", b"thread_id", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,6 +432,10 @@ class Run(_message.Message):
     UNSERVED_FIELD_NUMBER: _builtins.int
     INPUT_JSON_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
+    QUEUE_POLICY_FIELD_NUMBER: _builtins.int
+    MERGED_FIELD_NUMBER: _builtins.int
+    MERGED_INTO_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     thread_id: _builtins.str
     assistant_id: _builtins.str
@@ -387,7 +453,8 @@ class Run(_message.Message):
     reason: _builtins.str
     """The name of a RunReason without its prefix. It says why a final run was ended by something else than its graph:
     SUPERSEDED, CANCELLED, TIMEOUT, MAX_ATTEMPTS, THREAD_DELETED. Or it says why a pending run that had started is pending
-    again: RELEASED (its executor handed it back) or LEASE_LOST (its executor died or fell silent).
+    again: RELEASED (its executor handed it back) or LEASE_LOST (its executor died or fell silent). EXPIRED: it did not start
+    in time.
     """
     last_step: _builtins.int
     """The number of the newest step that this run made. The input is the run's first step. 0 when the run made no step."""
@@ -399,6 +466,10 @@ class Run(_message.Message):
     """`input` as JSON text: see resources.proto."""
     metadata_json: _builtins.str
     """`metadata` as JSON text: see resources.proto."""
+    queue_policy: Global___QueuePolicy.ValueType
+    """The queue policy that was applied. UNSPECIFIED for a strategy that has none."""
+    merged_into: _builtins.str
+    """The run that this one became part of, in the end."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """Becomes the run's first step when the run starts. Absent once the run is DELETED."""
@@ -409,7 +480,7 @@ class Run(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp:
-        """The run is not started before this time: create_time plus the call's `delay`."""
+        """The run is not started before this time: create_time plus the call's `delay`, or what `debounce` and `max_wait` make it."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
@@ -426,6 +497,14 @@ class Run(_message.Message):
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How long one attempt may take. Absent: no limit."""
+
+    @_builtins.property
+    def merged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The runs that became part of this one, in the order of their sequence, those by way of others included."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the run ends TIMEOUT EXPIRED unless it has started. Absent: never."""
 
     def __init__(
         self,
@@ -452,10 +531,14 @@ class Run(_message.Message):
         unserved: _builtins.bool = ...,
         input_json: _builtins.str = ...,
         metadata_json: _builtins.str = ...,
+        queue_policy: Global___QueuePolicy.ValueType = ...,
+        merged: _abc.Iterable[_builtins.str] | None = ...,
+        merged_into: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "error", b"error", "input", b"input", "metadata", b"metadata", "start_time", b"start_time", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "input", b"input", "metadata", b"metadata", "start_time", b"start_time", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "attempt", b"attempt", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "error", b"error", "input", b"input", "input_json", b"input_json", "last_step", b"last_step", "metadata", b"metadata", "metadata_json", b"metadata_json", "multitask_strategy", b"multitask_strategy", "queue_position", b"queue_position", "reason", b"reason", "run_id", b"run_id", "sequence", b"sequence", "start_time", b"start_time", "status", b"status", "superseded_by", b"superseded_by", "thread_id", b"thread_id", "timeout", b"timeout", "unserved", b"unserved"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "attempt", b"attempt", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "input", b"input", "input_json", b"input_json", "last_step", b"last_step", "merged", b"merged", "merged_into", b"merged_into", "metadata", b"metadata", "metadata_json", b"metadata_json", "multitask_strategy", b"multitask_strategy", "queue_policy", b"queue_policy", "queue_position", b"queue_position", "reason", b"reason", "run_id", b"run_id", "sequence", b"sequence", "start_time", b"start_time", "status", b"status", "superseded_by", b"superseded_by", "thread_id", b"thread_id", "timeout", b"timeout", "unserved", b"unserved"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -473,6 +556,7 @@ class State(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     VALUES_JSON_FIELD_NUMBER: _builtins.int
+    INPUT_OF_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     step: _builtins.int
     """0 is the empty state before the first step."""
@@ -480,6 +564,10 @@ class State(_message.Message):
     """The run that made this step. Empty for a step of UpdateState and for step 0."""
     values_json: _builtins.str
     """`values` as JSON text: see resources.proto."""
+    input_of: _builtins.str
+    """The run whose input this step is: `run_id`, or one that was merged into it. Empty for other steps, and for steps that
+    were made before servers kept it.
+    """
     @_builtins.property
     def values(self) -> _struct_pb2.Struct: ...
     @_builtins.property
@@ -495,10 +583,11 @@ class State(_message.Message):
         values: _struct_pb2.Struct | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         values_json: _builtins.str = ...,
+        input_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "run_id", b"run_id", "step", b"step", "thread_id", b"thread_id", "values", b"values", "values_json", b"values_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "input_of", b"input_of", "run_id", b"run_id", "step", b"step", "thread_id", b"thread_id", "values", b"values", "values_json", b"values_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -653,20 +742,24 @@ class RunChanged(_message.Message):
     TO_FIELD_NUMBER: _builtins.int
     SUPERSEDED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    MERGED_INTO_FIELD_NUMBER: _builtins.int
     to: Global___RunStatus.ValueType
     superseded_by: _builtins.str
     reason: _builtins.str
     """As Run.reason."""
+    merged_into: _builtins.str
+    """The run that this one became part of, when `to` is MERGED."""
     def __init__(
         self,
         *,
         to: Global___RunStatus.ValueType = ...,
         superseded_by: _builtins.str = ...,
         reason: _builtins.str = ...,
+        merged_into: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from", b"from", "reason", b"reason", "superseded_by", b"superseded_by", "to", b"to"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from", b"from", "merged_into", b"merged_into", "reason", b"reason", "superseded_by", b"superseded_by", "to", b"to"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

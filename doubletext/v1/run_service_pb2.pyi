@@ -36,6 +36,10 @@ class CreateRunRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     INPUT_JSON_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
+    QUEUE_POLICY_FIELD_NUMBER: _builtins.int
+    DEBOUNCE_FIELD_NUMBER: _builtins.int
+    MAX_WAIT_FIELD_NUMBER: _builtins.int
+    START_WITHIN_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """Required."""
     assistant_id: _builtins.str
@@ -50,6 +54,7 @@ class CreateRunRequest(_message.Message):
     """`input` as JSON text: see resources.proto."""
     metadata_json: _builtins.str
     """`metadata` as JSON text: see resources.proto."""
+    queue_policy: _resources_pb2.QueuePolicy.ValueType
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """Becomes the run's first step when the run starts. Absent: the empty object."""
@@ -66,6 +71,18 @@ class CreateRunRequest(_message.Message):
     def timeout(self) -> _duration_pb2.Duration:
         """How long one attempt may take: more than 0, and at most 366 days. Absent: the assistant's run_timeout."""
 
+    @_builtins.property
+    def debounce(self) -> _duration_pb2.Duration:
+        """The run waits so long for further messages: more than 0, and at most 366 days. Only with MERGE, and without `delay`."""
+
+    @_builtins.property
+    def max_wait(self) -> _duration_pb2.Duration:
+        """Only with `debounce`: how long the oldest message may wait in all. More than 0, and at most 366 days."""
+
+    @_builtins.property
+    def start_within(self) -> _duration_pb2.Duration:
+        """The run ends TIMEOUT EXPIRED if it has not started so long after its due time: more than 0, and at most 366 days."""
+
     def __init__(
         self,
         *,
@@ -80,10 +97,14 @@ class CreateRunRequest(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         input_json: _builtins.str = ...,
         metadata_json: _builtins.str = ...,
+        queue_policy: _resources_pb2.QueuePolicy.ValueType = ...,
+        debounce: _duration_pb2.Duration | None = ...,
+        max_wait: _duration_pb2.Duration | None = ...,
+        start_within: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "delay", b"delay", "input", b"input", "metadata", b"metadata", "request_id", b"request_id", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "debounce", b"debounce", "delay", b"delay", "input", b"input", "max_wait", b"max_wait", "metadata", b"metadata", "request_id", b"request_id", "start_within", b"start_within", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "assistant_id", b"assistant_id", "delay", b"delay", "if_thread_not_exists", b"if_thread_not_exists", "input", b"input", "input_json", b"input_json", "metadata", b"metadata", "metadata_json", b"metadata_json", "multitask_strategy", b"multitask_strategy", "request_id", b"request_id", "thread_id", b"thread_id", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "assistant_id", b"assistant_id", "debounce", b"debounce", "delay", b"delay", "if_thread_not_exists", b"if_thread_not_exists", "input", b"input", "input_json", b"input_json", "max_wait", b"max_wait", "metadata", b"metadata", "metadata_json", b"metadata_json", "multitask_strategy", b"multitask_strategy", "queue_policy", b"queue_policy", "request_id", b"request_id", "start_within", b"start_within", "thread_id", b"thread_id", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__request_id: _TypeAlias = _typing.Literal["request_id"]  # noqa: Y015
     _WhichOneofArgType__request_id: _TypeAlias = _typing.Literal["_request_id", b"_request_id"]  # noqa: Y015
@@ -97,6 +118,9 @@ class CreateRunResponse(_message.Message):
 
     RUN_FIELD_NUMBER: _builtins.int
     SUPERSEDED_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
+    joined: _builtins.bool
+    """`run` was in flight, and the call made none: JOIN."""
     @_builtins.property
     def run(self) -> _resources_pb2.Run: ...
     @_builtins.property
@@ -110,10 +134,11 @@ class CreateRunResponse(_message.Message):
         *,
         run: _resources_pb2.Run | None = ...,
         superseded: _abc.Iterable[_resources_pb2.Run] | None = ...,
+        joined: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run", "superseded", b"superseded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["joined", b"joined", "run", b"run", "superseded", b"superseded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -239,9 +264,14 @@ class JoinRunRequest(_message.Message):
     THREAD_ID_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     run_id: _builtins.str
     """Required."""
+    follow: _builtins.bool
+    """Go on with the run that superseded this one, or that it was merged into, and so on, waiting for each. The answer is the
+    last one, with the state as that run left it.
+    """
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
         """At most 1 h. 0: answer at once. Absent: wait until the run is final."""
@@ -252,10 +282,11 @@ class JoinRunRequest(_message.Message):
         thread_id: _builtins.str = ...,
         run_id: _builtins.str = ...,
         wait: _duration_pb2.Duration | None = ...,
+        follow: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id", "thread_id", b"thread_id", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "run_id", b"run_id", "thread_id", b"thread_id", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -94,6 +94,10 @@ class RunServiceServicer:
         REJECT       starts    refused                        refused
         INTERRUPT    starts    ends INTERRUPTED, steps stay   end INTERRUPTED without having run
         ROLLBACK     starts    ends DELETED, steps deleted    end DELETED
+        JOIN         starts    is answered; there is no new   the newest one is answered
+
+        What becomes of runs that wait is the default: `queue_policy` says otherwise. `debounce`, where it is MERGE, lets the new
+        run wait for further messages: each of them takes the run before it, and waits anew.
 
         A superseded attempt is fenced at once: the server accepts nothing more from it. The new run starts when the code of that
         attempt has acknowledged the stop, or after the assistant's `stop_grace`.
@@ -110,7 +114,10 @@ class RunServiceServicer:
         NOT_FOUND          ASSISTANT_NOT_FOUND  There is no such assistant.
         NOT_FOUND          RUN_NOT_FOUND        The call repeats an earlier one, and DeleteRun deleted the run of that call.
         INVALID_ARGUMENT   REQUEST_ID_REUSED    An earlier call had the same `request_id` and other content.
-        RESOURCE_EXHAUSTED QUEUE_FULL           The thread has as many pending runs as it may have. QuotaFailure, RetryInfo.
+        INVALID_ARGUMENT   INVALID_FIELD        Among others: a `queue_policy` that the strategy does not have, `debounce` where
+        nothing is merged or with `delay`, `max_wait` without `debounce`.
+        RESOURCE_EXHAUSTED QUEUE_FULL           As many inputs wait as may: those of runs that have not started, merged ones
+        included. Or a run would have more than 16 MiB of them. QuotaFailure, RetryInfo.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,6 +48,10 @@ class RunServiceStub:
       REJECT       starts    refused                        refused
       INTERRUPT    starts    ends INTERRUPTED, steps stay   end INTERRUPTED without having run
       ROLLBACK     starts    ends DELETED, steps deleted    end DELETED
+      JOIN         starts    is answered; there is no new   the newest one is answered
+
+    What becomes of runs that wait is the default: `queue_policy` says otherwise. `debounce`, where it is MERGE, lets the new
+    run wait for further messages: each of them takes the run before it, and waits anew.
 
     A superseded attempt is fenced at once: the server accepts nothing more from it. The new run starts when the code of that
     attempt has acknowledged the stop, or after the assistant's `stop_grace`.
@@ -64,7 +68,10 @@ class RunServiceStub:
       NOT_FOUND          ASSISTANT_NOT_FOUND  There is no such assistant.
       NOT_FOUND          RUN_NOT_FOUND        The call repeats an earlier one, and DeleteRun deleted the run of that call.
       INVALID_ARGUMENT   REQUEST_ID_REUSED    An earlier call had the same `request_id` and other content.
-      RESOURCE_EXHAUSTED QUEUE_FULL           The thread has as many pending runs as it may have. QuotaFailure, RetryInfo.
+      INVALID_ARGUMENT   INVALID_FIELD        Among others: a `queue_policy` that the strategy does not have, `debounce` where
+                                              nothing is merged or with `delay`, `max_wait` without `debounce`.
+      RESOURCE_EXHAUSTED QUEUE_FULL           As many inputs wait as may: those of runs that have not started, merged ones
+                                              included. Or a run would have more than 16 MiB of them. QuotaFailure, RetryInfo.
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_service_pb2.GetRunResponse]
     """GetRun reads one run as it is now.
@@ -132,6 +139,10 @@ class RunServiceAsyncStub(RunServiceStub):
       REJECT       starts    refused                        refused
       INTERRUPT    starts    ends INTERRUPTED, steps stay   end INTERRUPTED without having run
       ROLLBACK     starts    ends DELETED, steps deleted    end DELETED
+      JOIN         starts    is answered; there is no new   the newest one is answered
+
+    What becomes of runs that wait is the default: `queue_policy` says otherwise. `debounce`, where it is MERGE, lets the new
+    run wait for further messages: each of them takes the run before it, and waits anew.
 
     A superseded attempt is fenced at once: the server accepts nothing more from it. The new run starts when the code of that
     attempt has acknowledged the stop, or after the assistant's `stop_grace`.
@@ -148,7 +159,10 @@ class RunServiceAsyncStub(RunServiceStub):
       NOT_FOUND          ASSISTANT_NOT_FOUND  There is no such assistant.
       NOT_FOUND          RUN_NOT_FOUND        The call repeats an earlier one, and DeleteRun deleted the run of that call.
       INVALID_ARGUMENT   REQUEST_ID_REUSED    An earlier call had the same `request_id` and other content.
-      RESOURCE_EXHAUSTED QUEUE_FULL           The thread has as many pending runs as it may have. QuotaFailure, RetryInfo.
+      INVALID_ARGUMENT   INVALID_FIELD        Among others: a `queue_policy` that the strategy does not have, `debounce` where
+                                              nothing is merged or with `delay`, `max_wait` without `debounce`.
+      RESOURCE_EXHAUSTED QUEUE_FULL           As many inputs wait as may: those of runs that have not started, merged ones
+                                              included. Or a run would have more than 16 MiB of them. QuotaFailure, RetryInfo.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_service_pb2.GetRunResponse]  # type: ignore[assignment]
     """GetRun reads one run as it is now.
@@ -219,6 +233,10 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
           REJECT       starts    refused                        refused
           INTERRUPT    starts    ends INTERRUPTED, steps stay   end INTERRUPTED without having run
           ROLLBACK     starts    ends DELETED, steps deleted    end DELETED
+          JOIN         starts    is answered; there is no new   the newest one is answered
+
+        What becomes of runs that wait is the default: `queue_policy` says otherwise. `debounce`, where it is MERGE, lets the new
+        run wait for further messages: each of them takes the run before it, and waits anew.
 
         A superseded attempt is fenced at once: the server accepts nothing more from it. The new run starts when the code of that
         attempt has acknowledged the stop, or after the assistant's `stop_grace`.
@@ -235,7 +253,10 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
           NOT_FOUND          ASSISTANT_NOT_FOUND  There is no such assistant.
           NOT_FOUND          RUN_NOT_FOUND        The call repeats an earlier one, and DeleteRun deleted the run of that call.
           INVALID_ARGUMENT   REQUEST_ID_REUSED    An earlier call had the same `request_id` and other content.
-          RESOURCE_EXHAUSTED QUEUE_FULL           The thread has as many pending runs as it may have. QuotaFailure, RetryInfo.
+          INVALID_ARGUMENT   INVALID_FIELD        Among others: a `queue_policy` that the strategy does not have, `debounce` where
+                                                  nothing is merged or with `delay`, `max_wait` without `debounce`.
+          RESOURCE_EXHAUSTED QUEUE_FULL           As many inputs wait as may: those of runs that have not started, merged ones
+                                                  included. Or a run would have more than 16 MiB of them. QuotaFailure, RetryInfo.
         """
 
     @_abc_1.abstractmethod

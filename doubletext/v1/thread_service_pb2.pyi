@@ -29,6 +29,7 @@ class CreateThreadRequest(_message.Message):
     DEFAULT_STRATEGY_FIELD_NUMBER: _builtins.int
     MAX_QUEUED_RUNS_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
+    DEFAULT_QUEUE_POLICY_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The server makes an id when this is absent."""
     default_strategy: _resources_pb2.MultitaskStrategy.ValueType
@@ -36,6 +37,7 @@ class CreateThreadRequest(_message.Message):
     """1 to 10 000. 0 or absent: the server's limit."""
     metadata_json: _builtins.str
     """`metadata` as JSON text: see resources.proto."""
+    default_queue_policy: _resources_pb2.QueuePolicy.ValueType
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
         """Up to 100 keys."""
@@ -48,17 +50,22 @@ class CreateThreadRequest(_message.Message):
         default_strategy: _resources_pb2.MultitaskStrategy.ValueType | None = ...,
         max_queued_runs: _builtins.int | None = ...,
         metadata_json: _builtins.str = ...,
+        default_queue_policy: _resources_pb2.QueuePolicy.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "_thread_id", b"_thread_id", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "thread_id", b"thread_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy", "_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "_thread_id", b"_thread_id", "default_queue_policy", b"default_queue_policy", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "thread_id", b"thread_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "_thread_id", b"_thread_id", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy", "_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "_thread_id", b"_thread_id", "default_queue_policy", b"default_queue_policy", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__default_queue_policy: _TypeAlias = _typing.Literal["default_queue_policy"]  # noqa: Y015
+    _WhichOneofArgType__default_queue_policy: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy"]  # noqa: Y015
     _WhichOneofReturnType__default_strategy: _TypeAlias = _typing.Literal["default_strategy"]  # noqa: Y015
     _WhichOneofArgType__default_strategy: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy"]  # noqa: Y015
     _WhichOneofReturnType__max_queued_runs: _TypeAlias = _typing.Literal["max_queued_runs"]  # noqa: Y015
     _WhichOneofArgType__max_queued_runs: _TypeAlias = _typing.Literal["_max_queued_runs", b"_max_queued_runs"]  # noqa: Y015
     _WhichOneofReturnType__thread_id: _TypeAlias = _typing.Literal["thread_id"]  # noqa: Y015
     _WhichOneofArgType__thread_id: _TypeAlias = _typing.Literal["_thread_id", b"_thread_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__default_queue_policy) -> _WhichOneofReturnType__default_queue_policy | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__default_strategy) -> _WhichOneofReturnType__default_strategy | None: ...
     @_typing.overload
@@ -199,6 +206,7 @@ class UpdateThreadRequest(_message.Message):
     DEFAULT_STRATEGY_FIELD_NUMBER: _builtins.int
     MAX_QUEUED_RUNS_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
+    DEFAULT_QUEUE_POLICY_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     default_strategy: _resources_pb2.MultitaskStrategy.ValueType
     """UNSPECIFIED, when given: the server's default again."""
@@ -206,6 +214,8 @@ class UpdateThreadRequest(_message.Message):
     """0, when given: the server's limit again."""
     metadata_json: _builtins.str
     """`metadata` as JSON text: see resources.proto."""
+    default_queue_policy: _resources_pb2.QueuePolicy.ValueType
+    """UNSPECIFIED, when given: the strategy's own again."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
         """Replaces the old metadata as a whole. Up to 100 keys."""
@@ -218,15 +228,20 @@ class UpdateThreadRequest(_message.Message):
         default_strategy: _resources_pb2.MultitaskStrategy.ValueType | None = ...,
         max_queued_runs: _builtins.int | None = ...,
         metadata_json: _builtins.str = ...,
+        default_queue_policy: _resources_pb2.QueuePolicy.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy", "_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "default_queue_policy", b"default_queue_policy", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy", "_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "default_queue_policy", b"default_queue_policy", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__default_queue_policy: _TypeAlias = _typing.Literal["default_queue_policy"]  # noqa: Y015
+    _WhichOneofArgType__default_queue_policy: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy"]  # noqa: Y015
     _WhichOneofReturnType__default_strategy: _TypeAlias = _typing.Literal["default_strategy"]  # noqa: Y015
     _WhichOneofArgType__default_strategy: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy"]  # noqa: Y015
     _WhichOneofReturnType__max_queued_runs: _TypeAlias = _typing.Literal["max_queued_runs"]  # noqa: Y015
     _WhichOneofArgType__max_queued_runs: _TypeAlias = _typing.Literal["_max_queued_runs", b"_max_queued_runs"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__default_queue_policy) -> _WhichOneofReturnType__default_queue_policy | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__default_strategy) -> _WhichOneofReturnType__default_strategy | None: ...
     @_typing.overload

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from doubletext_statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Assistant, Json, Output, Reducers, Thread
-from doubletext_statemachine.words import CancelAction, Strategy
+from doubletext_statemachine.strategies import policy_of
+from doubletext_statemachine.words import CancelAction, QueuePolicy, Strategy
 
 
 @dataclass(slots=True, frozen=True)
@@ -21,13 +22,14 @@ class CreateThread(Command):
     metadata: Json = "{}"
     default_strategy: Strategy | None = None
     max_queued_runs: int | None = None
+    default_queue_policy: QueuePolicy | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class UpdateThread(Command):
     """`changes`: the fields of Thread to set. The others stay."""
 
-    changes: dict[str, Json | Strategy | int | None]
+    changes: dict[str, Json | Strategy | QueuePolicy | int | None]
 
 
 @dataclass(slots=True, frozen=True)
@@ -50,12 +52,16 @@ class UpdateState(Command):
 
 @dataclass(slots=True, frozen=True)
 class AdmitRun(Command):
-    """Add a run to the thread, and do to the runs in flight what its strategy says.
+    """Add a run to the thread, and do to the runs in flight what its strategy and its queue policy say.
 
     assistant        None when there is no assistant of that id
     strategy         None: the thread's default strategy holds, else `default_strategy`
     max_queued_runs  the limit of threads that have none of their own
     digest           of everything the call says; tells a repeated call from another call with its request_id
+    queue_policy     None: the thread's default holds where the strategy may have it, else the strategy's own
+    debounce         how long the run waits for further messages; only where its policy merges
+    max_wait         how long the oldest of them may wait in all
+    start_within     when it is due and has not started so long after, it ends TIMEOUT
     """
 
     run_id: str
@@ -71,9 +77,16 @@ class AdmitRun(Command):
     create_thread: bool = False
     delay: int = 0
     timeout: int | None = None
+    queue_policy: QueuePolicy | None = None
+    debounce: int | None = None
+    max_wait: int | None = None
+    start_within: int | None = None
 
     def strategy_on(self, thread: Thread) -> Strategy:
         return self.strategy or thread.default_strategy or self.default_strategy
+
+    def policy_on(self, thread: Thread) -> QueuePolicy | None:
+        return policy_of(self.strategy_on(thread), self.queue_policy, thread.default_queue_policy)
 
 
 @dataclass(slots=True, frozen=True)

@@ -22,8 +22,8 @@ from doubletext_statemachine.model import (
     ThreadView,
     Tombstone,
 )
-from doubletext_statemachine.queue import NOTHING, Upcoming, position, upcoming
-from doubletext_statemachine.words import IN_FLIGHT, Reason, Trigger
+from doubletext_statemachine.queue import NOTHING, Upcoming, has_expired, position, upcoming
+from doubletext_statemachine.words import IN_FLIGHT, Reason, RunStatus, Trigger
 
 
 @dataclass(slots=True)
@@ -41,6 +41,8 @@ class Decision:
     writes      False when there is nothing to write
     run         the run that the command was about, afterwards; `queue_position` is its place in the queue, 0 for none
     superseded  the runs that `run` ended
+    merged      the runs that `run` has taken, directly or by way of others, in order of their sequence
+    joins       the call answers `run`, which was in flight, and notes that it does if it has a request_id
     repeated    the run of the earlier call that this call repeats
     step        the number of the step that the command made
     overdue     a stopped attempt that the thread waits for no longer, though it has not acknowledged
@@ -62,6 +64,8 @@ class Decision:
     run: Run | Tombstone | None = None
     queue_position: int = 0
     superseded: list[Run] = field(default_factory=list)
+    merged: tuple[str, ...] = ()
+    joins: bool = False
     repeated: str | None = None
     step: int = 0
     overdue: StoppingAttempt | None = None
@@ -97,16 +101,26 @@ class Draft:
         self.decision.creates_thread = self.decision.writes = True
         self._use(thread)
 
-    def admit(self, run: Run, max_queued_runs: int) -> Run:
-        move = Move(run, self.view, self.now, max_queued_runs=max_queued_runs)
+    def admit(self, run: Run, max_queued_runs: int, queued: int) -> Run:
+        move = Move(run, self.view, self.now, max_queued_runs=max_queued_runs, queued=queued)
         return self._moved(run, perform(Trigger.ADMIT, move), {"first_event": self.last_event + 1})
 
     def move(self, trigger: Trigger, run: Run, *, lease: int | None = None, **changes: Any) -> Run:
         return self._moved(run, perform(trigger, Move(run, self.view, self.now, lease)), changes)
 
     def stop(self, trigger: Trigger, run: Run, reason: Reason, superseded_by: str | None = None) -> Run:
-        """End a run from outside."""
-        return self.move(trigger, run, reason=reason, superseded_by=superseded_by)
+        """End a run from outside. What was merged into one that is rolled back goes with it."""
+        stopped = self.move(trigger, run, reason=reason, superseded_by=superseded_by)
+        if trigger is Trigger.ROLL_BACK:  # mutant: merged-goes
+            for merged in self.view.merged.get(run.run_id, ()):
+                self.move(trigger, merged, reason=reason, superseded_by=superseded_by, merged_into=run.run_id)
+            self.decision.run = stopped
+        return stopped
+
+    def expire(self) -> None:
+        """End the runs that should have started by now."""
+        for run in [run for run in self.runs.values() if has_expired(run, self.now)]:
+            self.move(Trigger.EXPIRE, run)
 
     def _moved(self, run: Run, row: Row, changes: dict[str, Any]) -> Run:
         """Carry out a row of the lifecycle, with the changes that the command gives."""
@@ -132,7 +146,8 @@ class Draft:
             self.decision.admitted = moved
         else:
             self.decision.moved.append(moved)
-        self.event(run.run_id, RunChanged(row.source, row.dest, moved.superseded_by, moved.reason))
+        merged_into = moved.merged_into if row.dest is RunStatus.MERGED else None
+        self.event(run.run_id, RunChanged(row.source, row.dest, moved.superseded_by, moved.reason, merged_into))
         self.decision.run = moved
         return moved
 
@@ -141,20 +156,9 @@ class Draft:
         until = grace_until if run.lease_expires is None else min(grace_until, run.lease_expires)
         return StoppingAttempt(run.run_id, run.epoch, until, grace_until, run.worker_id)
 
-    def stop_all(self, trigger: Trigger, reason: Reason, superseded_by: str | None = None) -> list[Run]:
-        """Stop every run that was in flight, and return them in order of their sequence.
-
-        The run with steps goes first: the others note the newest step as the state they left, which must be the one
-        that a rollback leaves.
-        """
-        assert not self.view.unlisted, "to stop all runs, the view must list all"
-        started_first = sorted(self.view.runs, key=lambda run: run.base_step is None)  # mutant: stop-all
-        stopped = [self.stop(trigger, run, reason, superseded_by) for run in started_first]
-        return sorted(stopped, key=lambda run: run.sequence)
-
-    def step(self, run_id: str | None, update: Json | None, reducers: Reducers) -> int:
+    def step(self, run_id: str | None, update: Json | None, reducers: Reducers, input_of: str | None = None) -> int:
         self.last_step += 1
-        self.decision.steps.append(Step(self.last_step, run_id, update, reducers))
+        self.decision.steps.append(Step(self.last_step, run_id, update, reducers, input_of=input_of))
         self.event(run_id, StepCommitted(self.last_step))
         return self.last_step
 

@@ -32,9 +32,10 @@ def _busy(rules: Rules) -> tuple[str, str]:
     """What a strategy does while a run R is running, and while runs are pending."""
     if rules.needs_idle:
         return "is refused: `THREAD_BUSY`", "is refused"
+    if rules.joins:
+        return "there is no new run: R is answered", "the newest of them is answered"
     if rules.ends is None:
-        limit = ", or is refused: `QUEUE_FULL`, if `max_queued_runs` are pending" if rules.queues else ""
-        return "waits for R", f"waits its turn{limit}"
+        return "waits for R", "waits its turn, or is refused: `QUEUE_FULL`, if `max_queued_runs` inputs wait"
     status = next(row.dest.name for row in TABLE if row.trigger is rules.ends)
     return f"R ends `{status}`; {_STEPS[rules.ends]}", f"they end `{status}` without having run"
 

@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import transitions
 
 from doubletext_statemachine.errors import LeaseLost, QueueFull, Refusal, ThreadBusy
-from doubletext_statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Run, ThreadView
-from doubletext_statemachine.queue import busy_facts, pending_count, queue_limit, upcoming
+from doubletext_statemachine.model import DEFAULT_MAX_QUEUED_RUNS, LARGEST_MERGED_INPUT, Run, ThreadView
+from doubletext_statemachine.queue import busy_facts, has_expired, queue_limit, upcoming
 from doubletext_statemachine.strategies import STRATEGIES
 from doubletext_statemachine.words import IN_FLIGHT, LeaseCause, Reason, RunStatus, Trigger
 
@@ -25,6 +25,7 @@ class Move:
 
     epoch            the epoch under which the caller holds its lease; None when the caller needs none
     max_queued_runs  the limit of threads that have none of their own
+    queued           how many inputs wait once the run is admitted, its own among them
     """
 
     run: Run
@@ -32,6 +33,7 @@ class Move:
     now: int
     epoch: int | None = None
     max_queued_runs: int = DEFAULT_MAX_QUEUED_RUNS
+    queued: int = 0
     state: str = ""
     row: "Row | None" = None
     refused_by: "Guard | None" = None
@@ -46,8 +48,10 @@ def strategy_admits(move: Move) -> bool:
 
 
 def queue_has_room(move: Move) -> bool:
-    """The queue is shorter than its limit, or the run's strategy does not add to it: it finds or makes it empty."""
-    return not STRATEGIES[move.run.strategy].queues or pending_count(move.view) < _limit(move)  # mutant: queue-limit
+    """No more inputs wait than may, with the run's own, and what it has taken is not too much for one run."""
+    if move.run.merges and move.run.input_bytes > LARGEST_MERGED_INPUT:
+        return False
+    return move.queued <= _limit(move)  # mutant: queue-limit
 
 
 def _limit(move: Move) -> int:
@@ -57,6 +61,15 @@ def _limit(move: Move) -> int:
 def heads_its_thread(move: Move) -> bool:
     """No run is running, no stopped attempt is awaited, and this run is due and the next in the queue."""
     return upcoming(move.view, move.now).ready is move.run
+
+
+def never_started(move: Move) -> bool:
+    return move.run.base_step is None
+
+
+def is_past_its_start(move: Move) -> bool:
+    """It has a time by which it should have started, and has not."""
+    return has_expired(move.run, move.now)
 
 
 def holds_lease(move: Move) -> bool:
@@ -141,6 +154,10 @@ TABLE: Final = (
     Row(T.INTERRUPT, S.PENDING, S.INTERRUPTED),
     Row(T.ROLL_BACK, S.RUNNING, S.DELETED,                                        awaits=True, undoes=True),
     Row(T.ROLL_BACK, S.PENDING, S.DELETED,                                        undoes=True),
+    # Its input becomes one of another run's. The only move out of a final status: it goes where that run goes.
+    Row(T.MERGE,     S.PENDING, S.MERGED,      (never_started,)),
+    Row(T.ROLL_BACK, S.MERGED,  S.DELETED),
+    Row(T.EXPIRE,    S.PENDING, S.TIMEOUT,     (is_past_its_start,),              reason=R.EXPIRED),
 )
 # fmt: on
 
@@ -224,7 +241,7 @@ _MACHINE: Final = _machine()
 _REFUSALS: Final[dict[Guard, Callable[[Move], Refusal]]] = {
     strategy_admits: lambda move: ThreadBusy(**busy_facts(move.view, move.now)),
     queue_has_room: lambda move: QueueFull(
-        thread_id=move.run.thread_id, queued_runs=pending_count(move.view), max_queued_runs=_limit(move)
+        thread_id=move.run.thread_id, queued_runs=move.queued - 1, max_queued_runs=_limit(move)
     ),
     holds_lease: lambda move: LeaseLost(
         run_id=move.run.run_id, epoch=move.epoch, current_epoch=move.run.epoch, cause=why_not_held(move)

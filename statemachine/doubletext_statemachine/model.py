@@ -3,10 +3,11 @@
 Times are microseconds since 1970 UTC, durations are microseconds, JSON objects are their text.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
-from doubletext_statemachine.words import Reason, Reducer, RunStatus, Strategy
+from doubletext_statemachine.words import QueuePolicy, Reason, Reducer, RunStatus, Strategy
 
 Json: TypeAlias = str
 Reducers: TypeAlias = dict[str, Reducer]
@@ -17,6 +18,10 @@ RULES: Final = 2
 DEFAULT_MAX_ATTEMPTS: Final = 3
 DEFAULT_STOP_GRACE: Final = 5_000_000
 DEFAULT_MAX_QUEUED_RUNS: Final = 100
+RANKS: Final = 2**20
+"""From one run's rank to the next one's, so that others find a place between them."""
+LARGEST_MERGED_INPUT: Final = 16 * 1024 * 1024
+"""Bytes of the inputs of one run together, if it has taken others."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -50,6 +55,14 @@ class Run(NamedTuple):
     lease_expires   when the worker's lease ends, unless it is renewed
     outcome_digest  of the outcome with which a worker finished the run; recognises a repeated call
     first_event     the number of the event of its admission
+    queue_policy    the one that was applied; None for a strategy that has none
+    rank            its place among the runs that wait, the lowest first
+    merged_into     the run that took it, if it is MERGED; that one may have been taken by a further one
+    merges          how many runs it has taken, with all that those had taken
+    input_bytes     how long its input and theirs are
+    oldest_time     when the oldest of them was created; 0: it has taken none
+    debounced       it waits for further messages, not for a `delay`
+    expire_time     when it ends TIMEOUT unless it has started
     """
 
     run_id: str
@@ -75,6 +88,19 @@ class Run(NamedTuple):
     lease_expires: int | None = None
     outcome_digest: str | None = None
     first_event: int = 0
+    queue_policy: QueuePolicy | None = None
+    rank: int = 0
+    merged_into: str | None = None
+    merges: int = 0
+    input_bytes: int = 0
+    oldest_time: int = 0
+    debounced: bool = False
+    expire_time: int | None = None
+
+    @property
+    def waits(self) -> bool:
+        """It is pending and has never started."""
+        return self.status is RunStatus.PENDING and self.base_step is None
 
     @property
     def deadline(self) -> int | None:
@@ -116,11 +142,12 @@ class Thread(NamedTuple):
     last_event: int = 0
     stopping: StoppingAttempt | None = None
     first_event: int = 1
+    default_queue_policy: QueuePolicy | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class Tombstone:
-    """What remains of a run that was rolled back."""
+    """What remains of a run that was rolled back. `merged_into`: the run that had taken it, and was rolled back."""
 
     run_id: str
     thread_id: str
@@ -128,14 +155,16 @@ class Tombstone:
     reason: Reason
     create_time: int
     delete_time: int
+    merged_into: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class Repeated:
-    """An earlier CreateRun with the same request_id."""
+    """An earlier CreateRun with the same request_id. `joined`: it was answered a run that was in flight."""
 
     run_id: str
     digest: str
+    joined: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -143,9 +172,10 @@ class ThreadView:
     """Everything a decision about a thread depends on, as one consistent reading at the time of the decision.
 
     thread    None when there is no such thread
-    runs      runs in flight, in order of `sequence`. All of them if the command may stop all (`arbiter.stops_all`).
-              Otherwise at least the running run and the first two of the queue (`queue.in_order`): a command moves or
-              adds one run at most, so that these are enough to say which run is next, before the move and after it.
+    runs      runs in flight, in order of `sequence`. All of them if the command may look at all (`arbiter.needs_all`).
+              Otherwise at least the running run, the first two of the queue (`queue.in_order`), all that have expired
+              and the next two that do: a command moves or adds one run at most, beside those that expire, so that
+              these are enough to say which run is next, before the move and after it.
     named     the run that the command names, in flight or not, or its tombstone
     repeated  the earlier call with the command's request_id
     committed_update  of CommitStep: the update that the run has already committed under `expected_step`, if any. One
@@ -153,6 +183,10 @@ class ThreadView:
     whole     whether `runs` are known to be all in flight
     unlisted  of AdmitRun and UpdateState: how many runs are in flight beyond those in `runs`
     unlisted_ahead    of AdmitRun: how many of the unlisted runs come before the run that is to be admitted
+    unlisted_merges   of AdmitRun: how many inputs the unlisted runs have taken
+    merged    the runs that were merged into one of `runs`, directly or by way of others, by that one's id and in order
+              of `sequence`: of those that the command may start, roll back, or merge
+    absorber  of DeleteRun: the run that the named one has become part of, or that one itself
     """
 
     thread: Thread | None
@@ -163,17 +197,25 @@ class ThreadView:
     whole: bool = True
     unlisted: int = 0
     unlisted_ahead: int = 0
+    unlisted_merges: int = 0
+    merged: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
+    absorber: Run | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class Step:
-    """One change of the state. `update` is None for the input of `run_id`, which the store has."""
+    """One change of the state. `update` is None for the input of `input_of`, which the store has.
+
+    run_id    the run that made it; None for a change by hand
+    input_of  the run whose input it is: `run_id`, or one that was merged into it
+    """
 
     step: int
     run_id: str | None
     update: Json | None
     reducers: Reducers
     rules: int = RULES
+    input_of: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -182,6 +224,7 @@ class RunChanged:
     after: RunStatus
     superseded_by: str | None = None
     reason: Reason | None = None
+    merged_into: str | None = None
 
 
 @dataclass(slots=True, frozen=True)

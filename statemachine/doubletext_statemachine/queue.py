@@ -22,21 +22,30 @@ NOTHING: Final = Upcoming()
 
 
 def upcoming(view: ThreadView, now: int) -> Upcoming:
+    expiry = min((run.expire_time for run in view.runs if run.expire_time is not None and run.waits), default=None)
     running = running_run(view.runs)
     if running is not None:
-        ends = [at for at in (running.deadline, running.lease_expires) if at is not None]
-        return Upcoming(wake=min(ends, default=None))
+        return Upcoming(wake=_first(running.deadline, running.lease_expires, expiry))
     stopping = view.thread.stopping if view.thread else None
     if stopping is not None and now < stopping.until:  # mutant: grace-over
-        return Upcoming(wake=stopping.until)
+        return Upcoming(wake=_first(stopping.until, expiry))
     # The time of a stopped attempt is over: a tick must end the wait, whichever run comes next.
-    over = stopping.until if stopping is not None else None
-    if not view.runs:
+    over = _first(stopping.until if stopping is not None else None, expiry)
+    head = min((run for run in pending_runs(view.runs) if not has_expired(run, now)), key=_order(now), default=None)
+    if head is None:
         return Upcoming(wake=over)
-    head = min(pending_runs(view.runs), key=_order(now))
     if head.due_time <= now:
         return Upcoming(head, over)
-    return Upcoming(wake=head.due_time if over is None else over)
+    return Upcoming(wake=_first(head.due_time, over))
+
+
+def _first(*times: int | None) -> int | None:
+    return min((at for at in times if at is not None), default=None)
+
+
+def has_expired(run: Run, now: int) -> bool:
+    """It should have started before now, and has not: it never will."""
+    return run.waits and run.expire_time is not None and run.expire_time <= now  # mutant: late-at-once
 
 
 def in_order(runs: Sequence[Run], now: int) -> list[Run]:
@@ -51,13 +60,22 @@ def position(runs: Sequence[Run], run: Run, now: int, unlisted_ahead: int = 0) -
     return 1 + unlisted_ahead + sum(order(other) < place for other in pending_runs(runs))
 
 
-def _order(now: int) -> Callable[[Run], tuple[bool, int, int]]:
+def _order(now: int) -> Callable[[Run], tuple[bool, int, int, int]]:
     """The sort key of pending runs.
 
     A run that started and was handed back goes first, since its steps are the thread's newest. Then come the runs that
-    are due, by admission; then the delayed ones, by when they are due.
+    are due, by rank; then the delayed ones, by when they are due.
     """
-    return lambda run: (run.base_step is None, max(run.due_time - now, 0), run.sequence)  # mutant: due-order
+    return lambda run: (run.base_step is None, max(run.due_time - now, 0), run.rank, run.sequence)  # mutant: due-order
+
+
+def waiting_runs(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.waits]
+
+
+def started_run(runs: Sequence[Run]) -> Run | None:
+    """The run that has started and is not final: running, or handed back."""
+    return next((run for run in runs if not run.waits), None)
 
 
 def pending_runs(runs: Sequence[Run]) -> list[Run]:
@@ -73,8 +91,9 @@ def active_run(view: ThreadView, now: int) -> Run:
     return running_run(view.runs) or min(pending_runs(view.runs), key=_order(now))
 
 
-def pending_count(view: ThreadView) -> int:
-    return len(pending_runs(view.runs)) + view.unlisted
+def waiting_inputs(runs: Sequence[Run]) -> int:
+    """How many inputs wait: those of the runs that have not started, and of what they have taken."""
+    return sum(1 + run.merges for run in waiting_runs(runs))
 
 
 def queue_limit(view: ThreadView, default: int) -> int:

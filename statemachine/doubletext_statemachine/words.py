@@ -12,6 +12,7 @@ class RunStatus(Enum):
     ERROR = "error"
     TIMEOUT = "timeout"
     DELETED = "deleted"
+    MERGED = "merged"
 
 
 IN_FLIGHT: Final = frozenset({RunStatus.PENDING, RunStatus.RUNNING})
@@ -33,13 +34,26 @@ class Trigger(Enum):
     TIME_OUT = "time_out"
     INTERRUPT = "interrupt"
     ROLL_BACK = "roll_back"
+    MERGE = "merge"
+    EXPIRE = "expire"
 
 
 class Strategy(Enum):
+    """What becomes of the run that has started."""
+
     REJECT = "reject"
     INTERRUPT = "interrupt"
     ROLLBACK = "rollback"
     ENQUEUE = "enqueue"
+    JOIN = "join"
+
+
+class QueuePolicy(Enum):
+    """What becomes of the runs that wait."""
+
+    KEEP = "keep"
+    SUPERSEDE = "supersede"
+    MERGE = "merge"
 
 
 class CancelAction(Enum):
@@ -70,6 +84,7 @@ class Reason(Enum):
     THREAD_DELETED = "THREAD_DELETED"
     RELEASED = "RELEASED"
     LEASE_LOST = "LEASE_LOST"
+    EXPIRED = "EXPIRED"
 
 
 class LeaseCause(StrEnum):
@@ -88,6 +103,7 @@ class LeaseCause(StrEnum):
     EXPIRED = "EXPIRED"
     FOREIGN = "FOREIGN"
     DELETED = "DELETED"
+    MERGED = "MERGED"
 
 
 STATUS_AFTER: Final = {
@@ -97,7 +113,10 @@ STATUS_AFTER: Final = {
     RunStatus.TIMEOUT: ThreadStatus.ERROR,
     None: ThreadStatus.IDLE,
 }
-"""The status of a thread that has nothing in flight, by the status of the run that finished last (None: none has)."""
+"""The status of a thread that has nothing in flight, by the status of the run that finished last (None: none has).
+
+A run that was merged is not finished in this sense: what it was for goes on in the run that took it.
+"""
 RESTING: Final = tuple(dict.fromkeys(STATUS_AFTER.values()))
 """The statuses that such a thread may have."""
 

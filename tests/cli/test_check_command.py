@@ -11,14 +11,14 @@ from tests.cli.processes import execute
 async def test_the_exit_code_says_whether_a_file_is_sound_unsound_or_unreadable(played: Path, copy: Path) -> None:
     assert await execute("-m", "doubletext", "check", str(played)) == (
         0,
-        "ok: 5 threads, 17 runs, 25 steps, 88 events\n",
+        "ok: 6 threads, 24 runs, 29 steps, 117 events\n",
     )
     with closing(sqlite3.connect(copy)) as connection, connection:
         connection.execute("UPDATE threads SET last_step = 10 WHERE thread_id = 'talk'")
     assert await execute("-m", "doubletext", "check", str(copy)) == (
         1,
         "counter: thread talk: last_step is 10, but the newest step there is 9\n"
-        "wrong: 1 violation in 5 threads, 17 runs, 25 steps, 88 events\n",
+        "wrong: 1 violation in 6 threads, 24 runs, 29 steps, 117 events\n",
     )
 
 

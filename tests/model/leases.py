@@ -139,10 +139,12 @@ class Model(Oracle):
             if (run := thread.running) is not None:
                 found += [run.lease, end_of_time(run)]
             found += [thread.stopped.until] if thread.stopped else []
+            found += [run.expire_time for run in thread.in_flight if run.waits]
         return sorted({due for due in found if due is not None})
 
     def time_passed(self) -> None:
         now = self.clock()
+        self.expire()
         for thread in self.threads.values():
             if (run := thread.running) is not None:
                 if (end := end_of_time(run)) is not None and end <= now:

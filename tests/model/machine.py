@@ -81,7 +81,7 @@ class Machine(RuleBasedStateMachine):
             assert (code, reason) == (expected.code, expected.reason)
             assert {name: metadata.get(name) for name in expected.metadata} == expected.metadata
         else:
-            assert answer == expected
+            assert answer == expected, difference(answer, expected)
         self.model.settle()
         await self._pass(0)
         await self._compare()
@@ -123,7 +123,7 @@ class Machine(RuleBasedStateMachine):
                 client.threads.get_state(name),
                 listed(client.threads.list_states(name)),
             )
-            assert list(found) == wanted
+            assert list(found) == wanted, difference(list(found), wanted)
             self.compared[name] = wanted
 
     async def _compare_events(self, name: str, stream: Stream) -> None:
@@ -217,3 +217,13 @@ def is_emptied(event: Json) -> bool:
     the very call that ended it."""
     content = event.get("step_committed", {}).get("update", ()), event.get("output", {}).get("data", ())
     return None in content
+
+
+def difference(found: Any, wanted: Any) -> str:
+    """What is not the same, for a person."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        keys = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
+        return "; ".join(f"{key}: {difference(found.get(key), wanted.get(key))}" for key in keys)
+    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        return "; ".join(difference(*pair) for pair in zip(found, wanted, strict=True) if pair[0] != pair[1])
+    return f"{found!r} is not {wanted!r}"

@@ -26,6 +26,12 @@ from tests.model.records import (
 )
 
 STOPS: Final = {"interrupt": "interrupted", "rollback": "deleted"}
+POLICIES: Final = {
+    "enqueue": ("keep", "supersede", "merge"),
+    "interrupt": ("supersede", "keep", "merge"),
+    "rollback": ("supersede", "keep", "merge"),
+}
+"""The queue policies of the strategies that have one, the default one first."""
 
 
 class Refused(Exception):
@@ -162,36 +168,76 @@ class Oracle:
             raise Refused("NOT_FOUND", "THREAD_NOT_FOUND", thread_id=thread_id)
         assistant, now = self._assistant(assistant_id), self.clock()
         if thread is None:
-            thread = self.threads[thread_id] = Thread(thread_id, now, now)
+            thread = Thread(thread_id, now, now)
         strategy = said["multitask_strategy"] or thread.default_strategy.replace("unspecified", "enqueue")
-        pending = thread.line(now)
+        policy = self._policy(strategy, said, thread.default_queue_policy)
         if strategy == "reject" and thread.in_flight:
             raise self._busy(thread, "ALREADY_EXISTS")
-        if strategy == "enqueue" and len(pending) >= (thread.max_queued_runs or 100):
+        if strategy == "join" and thread.in_flight:
+            newest = max(thread.in_flight, key=lambda run: run.sequence)
+            thread.requests[request_id] = (newest.run_id, content, True)
+            return {**self._view(newest), "superseded": [], "joined": True}
+        waiting = [other for other in thread.in_flight if other.waits]
+        takes = [other for other in waiting if policy == "merge" and self._is_taken(other, assistant_id)]
+        stays = [other for other in waiting if policy != "supersede"]
+        if sum(1 + len(other.taken) for other in stays) >= (thread.max_queued_runs or 100):
             raise Refused("RESOURCE_EXHAUSTED", "QUEUE_FULL", thread_id=thread_id)
+        self.threads[thread_id] = thread
         thread.admitted += 1
         timeout = assistant.run_timeout if said["timeout"] is None else micros(said["timeout"])
-        due = now + micros(said["delay"] or 0)
         given = (said["input"], said["metadata"])
+        taken = sorted((each for other in takes for each in (*other.taken, other)), key=lambda run: run.sequence)
+        due = now + micros(said["debounce"] or said["delay"] or 0)
+        if said["max_wait"]:
+            oldest = min([now, *(other.create_time for other in taken)])
+            due = max(now, min(due, oldest + micros(said["max_wait"])))
         run = Run(run_id, thread_id, thread.admitted, assistant, strategy, *given, now, due, timeout)
+        run.queue_policy, run.debounced = policy, said["debounce"] is not None
+        run.expire_time = None if said["start_within"] is None else due + micros(said["start_within"])
+        run.rank = run.sequence
+        if strategy in STOPS:
+            run.rank = min([run.rank, *(other.rank - 1 for other in stays if other not in takes)])
         in_flight = self._stopping_order(thread)
         thread.runs[run_id] = run
-        thread.requests[request_id] = (run_id, content)
+        thread.requests[request_id] = (run_id, content, False)
         self._event(thread, run_id, run_changed=changed(None, run))
-        for other in in_flight if strategy in STOPS else ():
-            self._stop(thread, other, STOPS[strategy], "SUPERSEDED", run_id)
+        ended = []
+        for other in in_flight:
+            if other.base is not None and strategy in STOPS:
+                ended.append(self._stop(thread, other, STOPS[strategy], "SUPERSEDED", run_id))
+            elif other.base is None and policy == "supersede":
+                status = "deleted" if strategy == "rollback" else "interrupted"
+                ended.append(self._stop(thread, other, status, "SUPERSEDED", run_id))
+            elif other in takes:
+                other.merged_into = run_id
+                self._move(thread, other, "merged")
+        for each in taken:
+            each.merged_into = run_id
+        run.taken = taken
         answer = self._view(run)
-        ended = sorted((run_view(other) for other in in_flight), key=lambda view: view["sequence"])
-        return {**answer, "superseded": ended if strategy in STOPS else []}
+        superseded = sorted((run_view(other) for other in ended), key=lambda view: view["sequence"])
+        return {**answer, "superseded": superseded, "joined": False}
 
-    def _repeated(self, run_id: str, first: object, said: object) -> Json:
+    def _policy(self, strategy: str, said: Json, default: str) -> str:
+        allowed = POLICIES.get(strategy, ())
+        if said["queue_policy"] is not None and said["queue_policy"] not in allowed:
+            raise Refused("INVALID_ARGUMENT", "INVALID_FIELD")
+        policy = next((each for each in (said["queue_policy"], default, *allowed) if each in allowed), "unspecified")
+        if said["debounce"] is not None and policy != "merge":
+            raise Refused("INVALID_ARGUMENT", "INVALID_FIELD")
+        return policy
+
+    def _is_taken(self, run: Run, assistant_id: str) -> bool:
+        return run.assistant.assistant_id == assistant_id and (run.debounced or run.due_time <= self.clock())
+
+    def _repeated(self, run_id: str, first: object, joined: bool, said: object) -> Json:
         if first != said:
             raise Refused("INVALID_ARGUMENT", "REQUEST_ID_REUSED")
         run = self._find(run_id)
         others = [*self.threads[run.thread_id].runs.values(), *self.graves.values()]
         ended = [other for other in others if other.superseded_by == run_id]
         ended.sort(key=lambda other: other.sequence)
-        return {**self._view(run), "superseded": [self._view(other) for other in ended]}
+        return {**self._view(run), "superseded": [self._view(other) for other in ended], "joined": joined}
 
     def _stopping_order(self, thread: Thread) -> list[Run]:
         """What is in flight: first the one with steps, so that the others see what is left of the state."""
@@ -242,6 +288,11 @@ class Oracle:
         if run.status in IN_FLIGHT:
             raise Refused("FAILED_PRECONDITION", "RUN_IN_FLIGHT", run_id=run_id)
         thread = self.threads[run.thread_id]
+        taker = thread.runs.get(run.merged_into)
+        if taker is not None and taker.status in IN_FLIGHT:
+            raise Refused("FAILED_PRECONDITION", "RUN_IN_FLIGHT", run_id=taker.run_id)
+        for other in thread.runs.values():
+            other.taken = [taken for taken in other.taken if taken is not run]
         del thread.runs[run_id]
         thread.update_time = self.clock()
 
@@ -260,7 +311,8 @@ class Oracle:
         self._move(thread, run, "running")
         if run.base is None:
             run.base = len(thread.steps)
-            self.step(run, run.input)
+            for each in (*run.taken, run):
+                self.step(run, each.input, each.run_id)
 
     def ready(self, graphs: Collection[str]) -> list[Run]:
         """The runs that may start now, one of a thread at most."""
@@ -269,9 +321,9 @@ class Oracle:
         heads = [line[0] for thread in free if (line := thread.line(now))]
         return [run for run in heads if run.due_time <= now and run.assistant.graph in graphs]
 
-    def step(self, run: Run, update: Json) -> int:
+    def step(self, run: Run, update: Json, input_of: str = "") -> int:
         thread = self.threads[run.thread_id]
-        self._step(thread, run.run_id, update, run.assistant.reducers)
+        self._step(thread, run.run_id, update, run.assistant.reducers, input_of)
         run.last_step = run.left = len(thread.steps)
         return run.last_step
 
@@ -294,7 +346,15 @@ class Oracle:
         else:
             self.end(run, {"type": "MaxAttempts", "message": ANY}, "MAX_ATTEMPTS")
 
-    def _stop(self, thread: Thread, run: Run, status: str, reason: str, superseded_by: str = "") -> None:
+    def expire(self) -> None:
+        """End the runs that should have started by now."""
+        for thread in self.threads.values():
+            for run in sorted(thread.in_flight, key=lambda run: run.sequence):
+                if run.waits and run.expire_time is not None and run.expire_time <= self.clock():
+                    run.reason = "EXPIRED"
+                    self._move(thread, run, "timeout")
+
+    def _stop(self, thread: Thread, run: Run, status: str, reason: str, superseded_by: str = "") -> Run:
         now, was_running, run.reason, run.superseded_by = self.clock(), run.status == "running", reason, superseded_by
         if was_running:
             grace = now + run.assistant.stop_grace
@@ -302,6 +362,11 @@ class Oracle:
         if status == "deleted":
             self._undo(thread, run)
         self._move(thread, run, status)
+        for taken in run.taken if status == "deleted" else ():
+            taken.reason, taken.superseded_by = reason, superseded_by
+            self._undo(thread, taken)
+            self._move(thread, taken, "deleted")
+        return run
 
     def _undo(self, thread: Thread, run: Run) -> None:
         if run.base is not None:
@@ -326,8 +391,8 @@ class Oracle:
             run.left = run.left if run.last_step else len(thread.steps)
             self.ends[run.run_id] = {"run": run_view(run), "state": thread.state(run.left)}
 
-    def _step(self, thread: Thread, run_id: str, update: Json, reducers: dict[str, str]) -> None:
-        thread.steps.append(Step(run_id, update, reducers, self.clock()))
+    def _step(self, thread: Thread, run_id: str, update: Json, reducers: dict[str, str], input_of: str = "") -> None:
+        thread.steps.append(Step(run_id, update, reducers, self.clock(), input_of))
         self._event(thread, run_id, step_committed={"step": len(thread.steps), "update": update})
 
     def _event(self, thread: Thread, run_id: str, **kind: Json) -> None:

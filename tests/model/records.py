@@ -25,7 +25,8 @@ class Assistant:
 @dataclass
 class Run:
     """base: the thread's newest step before the run's input. left: the step whose state it left. lease: when its
-    worker's lease ends. outcome: what a worker finished it with."""
+    worker's lease ends. outcome: what a worker finished it with. rank: its place among those that wait. taken: the runs
+    that have become part of it, in order of their sequence."""
 
     run_id: str
     thread_id: str
@@ -50,6 +51,16 @@ class Run:
     reason: str = ""
     lease: int | None = None
     outcome: object = None
+    queue_policy: str = "unspecified"
+    rank: float = 0
+    merged_into: str = ""
+    debounced: bool = False
+    expire_time: int | None = None
+    taken: list["Run"] = field(default_factory=list)
+
+    @property
+    def waits(self) -> bool:
+        return self.status == "pending" and self.base is None
 
 
 @dataclass
@@ -67,11 +78,12 @@ class Step:
     update: Json
     reducers: dict[str, str]
     create_time: int
+    input_of: str = ""
 
 
 @dataclass
 class Thread:
-    """requests: by request_id, the run's id and what the call said."""
+    """requests: by request_id, the run's id, what the call said, and whether it was answered a run in flight."""
 
     thread_id: str
     create_time: int
@@ -79,11 +91,12 @@ class Thread:
     metadata: Json = field(default_factory=dict)
     default_strategy: str = "unspecified"
     max_queued_runs: int = 0
+    default_queue_policy: str = "unspecified"
     admitted: int = 0
     runs: dict[str, Run] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     events: list[Json] = field(default_factory=list)
-    requests: dict[str, tuple[str, object]] = field(default_factory=dict)
+    requests: dict[str, tuple[str, object, bool]] = field(default_factory=dict)
     stopped: Stopped | None = None
 
     @property
@@ -97,7 +110,7 @@ class Thread:
     def line(self, now: int) -> list[Run]:
         """The pending runs as they will start: the one that was handed back, the due ones, the delayed ones."""
         waiting = [run for run in self.runs.values() if run.status == "pending"]
-        return sorted(waiting, key=lambda run: (run.base is None, max(run.due_time - now, 0), run.sequence))
+        return sorted(waiting, key=lambda run: (run.base is None, max(run.due_time - now, 0), run.rank))
 
     def state(self, step: int) -> Json:
         values: Json = {}
@@ -109,6 +122,7 @@ class Thread:
             "thread_id": self.thread_id,
             "step": step,
             "run_id": made.run_id if made else "",
+            "input_of": made.input_of if made else "",
             "values": values,
             "create_time": when(made.create_time if made else self.create_time),
         }
@@ -124,12 +138,14 @@ class Thread:
             "update_time": when(self.update_time),
             "active_run_id": self.running.run_id if self.running else "",
             "queued_runs": len(self.in_flight) - (self.running is not None),
+            "default_queue_policy": self.default_queue_policy,
         }
 
     def status(self) -> str:
         if self.in_flight:
             return "busy"
-        newest = max(self.runs.values(), key=lambda run: (run.end_time, run.sequence), default=None)
+        over = [run for run in self.runs.values() if run.status != "merged"]
+        newest = max(over, key=lambda run: (run.end_time, run.sequence), default=None)
         outcome = newest.status if newest else "success"
         return {"interrupted": "interrupted", "success": "idle"}.get(outcome, "error")
 
@@ -195,14 +211,29 @@ def run_view(run: Run, position: int = 0) -> Json:
         "reason": run.reason,
         "timeout": seconds(run.timeout),
         "last_step": run.last_step,
+        "queue_policy": run.queue_policy,
+        "merged": [] if gone else [taken.run_id for taken in run.taken],
+        "merged_into": run.merged_into,
+        "expire_time": when(run.expire_time),
     }
 
 
-LEFT_OF_A_RUN: Final = ("run_id", "thread_id", "status", "create_time", "end_time", "superseded_by", "reason")
+LEFT_OF_A_RUN: Final = (
+    "run_id",
+    "thread_id",
+    "status",
+    "create_time",
+    "end_time",
+    "superseded_by",
+    "reason",
+    "merged_into",
+)
 EMPTY: Final[Json] = {
     "unserved": False,
     "assistant_id": "",
     "multitask_strategy": "unspecified",
+    "queue_policy": "unspecified",
+    "merged": [],
     "input": {},
     "metadata": {},
     "error": None,
@@ -231,7 +262,9 @@ def assistant_view(assistant: Assistant) -> Json:
 
 
 def changed(before: str | None, run: Run) -> Json:
-    return {"from": before, "to": run.status, "superseded_by": run.superseded_by, "reason": run.reason}
+    merged_into = run.merged_into if run.status == "merged" else ""
+    ends = {"superseded_by": run.superseded_by, "merged_into": merged_into, "reason": run.reason}
+    return {"from": before, "to": run.status, **ends}
 
 
 def fits(view: Json, metadata: Json) -> bool:

@@ -64,12 +64,16 @@ MUTANTS: Final = (
     mutant("a heartbeat lets a stopped attempt go on past its grace", "grace-end", points.call("min", "_1")),
     # Admission and supersession
     mutant("REJECT is no guard of an admission", "reject-guard", points.without_first),
-    mutant("a queue takes one run more than it has room for", "queue-limit", points.compare("<", "<=")),
     mutant(
-        "a rollback forgets the pending runs",
-        "stop-all",
-        points.value("[run for run in _ if run.attempt or trigger is Trigger.INTERRUPT]"),
+        "a queue takes one run more than it has room for",
+        "queue-limit",
+        points.value("move.queued <= _limit(move) + 1"),
     ),
+    mutant("SUPERSEDE lets those go on that wait", "stop-all", points.condition("False")),
+    mutant("MERGE ends nobody whose input it takes", "merge-all", points.drop),
+    mutant("INTERRUPT waits behind those that KEEP keeps", "first-in-line", points.condition("False")),
+    mutant("what was merged outlives the run that took it", "merged-goes", points.condition("False")),
+    mutant("a run that is late at this very moment starts", "late-at-once", points.compare("<=", "<")),
     mutant("a rollback leaves the run's input in the state", "cut", points.value("_ + 1")),
     mutant("a successor does not wait for the attempt that it stopped", "await-attempt", points.condition("False")),
     mutant(

@@ -115,9 +115,9 @@ HISTORIES: Final = {
     # The line
     "one that overtook": planted(
         "UPDATE runs SET due_time = create_time WHERE run_id = 'delayed'",
-        "order: thread line, run one: event 4 starts it before run delayed, which was due and admitted earlier",
-        "order: thread line, run two: event 7 starts it before run delayed, which was due and admitted earlier",
-        "order: thread line, run back: event 12 starts it before run delayed, which was due and admitted earlier",
+        "order: thread line, run one: event 4 starts it before run delayed, which was due and before it",
+        "order: thread line, run two: event 7 starts it before run delayed, which was due and before it",
+        "order: thread line, run back: event 12 starts it before run delayed, which was due and before it",
     ),
     "one that started before it was due": planted(
         "UPDATE runs SET due_time = due_time + 1 WHERE run_id = 'two'",

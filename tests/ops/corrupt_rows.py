@@ -28,6 +28,23 @@ ROWS: Final = {
         "DROP INDEX runs_one_started; CREATE INDEX runs_one_started ON runs (thread_id) WHERE status = 'running'",
         "schema: index runs_one_started is defined in another way",
     ),
+    # Runs that were merged
+    "a merged run that is part of none": planted(
+        "UPDATE runs SET merged_into = NULL WHERE run_id = 'undone'",
+        "run: thread together, run undone: is merged, and part of no run",
+    ),
+    "a merged run's input that is not the one in the state": planted(
+        "UPDATE runs SET input = '{\"x\":1}' WHERE run_id = 'undone'",
+        "step: thread together, step 2: is the input of run undone, but they differ",
+    ),
+    "a merged run that is part of an earlier one": planted(
+        "UPDATE runs SET merged_into = 'urgent' WHERE run_id = 'later'",
+        "run: thread together, run later: is part of urgent, which was admitted before it",
+    ),
+    "a run that expired and had no time": planted(
+        "UPDATE runs SET expire_time = NULL WHERE run_id = 'hasty'",
+        "run: thread together, run hasty: has expired in epoch 0, with expire_time NULL",
+    ),
     # JSON
     "an input that is no JSON": planted(
         "UPDATE runs SET input = '{\"n\":' WHERE run_id = 'waiting'",

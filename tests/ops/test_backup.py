@@ -55,7 +55,7 @@ async def test_a_store_opens_a_backup_and_goes_on(played: Path, tmp_path: Path) 
     finally:
         await store.close()
     report = check(str(target))
-    assert (report.ok, report.threads) == (True, 6)
+    assert (report.ok, report.threads) == (True, 7)
 
 
 HOLD: Final = """

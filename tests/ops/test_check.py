@@ -31,7 +31,7 @@ def test_a_healthy_file_passes(played: Path) -> None:
     report = check(str(played))
     assert list(report.lines()) == []
     assert report.ok
-    assert report.summary() == "5 threads, 17 runs, 25 steps, 88 events"
+    assert report.summary() == "6 threads, 24 runs, 29 steps, 117 events"
 
 
 def test_a_single_thing_is_counted_in_the_singular() -> None:
@@ -141,8 +141,8 @@ def test_of_many_violations_of_a_kind_the_first_are_shown_and_the_rest_counted(c
     spoil(copy, "UPDATE steps SET body = 'x'; UPDATE runs SET metadata = 'x';")
     report = check(str(copy))
     (*shown, more) = [line for line in report.lines() if line.startswith("json: ")]
-    assert (len(shown), more) == (SHOWN, f"json: and {25 + 17 - SHOWN} more")
-    assert report.count[Kind.JSON] == 25 + 17
+    assert (len(shown), more) == (SHOWN, f"json: and {29 + 24 - SHOWN} more")
+    assert report.count[Kind.JSON] == 29 + 24
 
 
 def test_a_check_changes_nothing(copy: Path) -> None:

@@ -27,7 +27,9 @@ KEPT: Final = (
     "SELECT thread_id, create_time, metadata, default_strategy, max_queued_runs FROM threads",
     "SELECT run_id, thread_id, sequence, strategy, create_time, due_time, timeout, input, metadata FROM runs",
     "SELECT thread_id, step, run_id, create_time, reducers, body FROM steps",
-    *(f"SELECT * FROM {table}" for table in ("tombstones", "requests", "thread_labels", "run_labels")),
+    "SELECT run_id, thread_id, superseded_by, reason, create_time, delete_time FROM tombstones",
+    "SELECT thread_id, request_id, run_id, digest, create_time FROM requests",
+    *(f"SELECT * FROM {table}" for table in ("thread_labels", "run_labels")),
 )
 """What no migration changes."""
 

@@ -105,12 +105,31 @@ OTHER_CONTENT: Final[dict[str, Any]] = {
     "if_thread_not_exists": pb.IF_THREAD_NOT_EXISTS_CREATE,
     "delay": Duration(seconds=HOUR + 1),
     "timeout": Duration(seconds=HOUR + 1),
+    "queue_policy": pb.QUEUE_POLICY_SUPERSEDE,
+    "start_within": Duration(seconds=HOUR),
 }
+WITH_DEBOUNCE: Final = {"debounce", "max_wait"}
+"""Fields of which one needs others: tried below."""
 
 
 def test_each_field_of_create_run_is_content() -> None:
     named = set(METHODS["CreateRun"].input_type.fields_by_name)
-    assert named == set(OTHER_CONTENT) | {"thread_id", "request_id"}
+    assert named == set(OTHER_CONTENT) | WITH_DEBOUNCE | {"thread_id", "request_id"}
+
+
+async def test_how_long_a_run_waits_for_messages_is_content(scene: Scene) -> None:
+    def call(debounce: int, max_wait: int) -> rpb.CreateRunRequest:
+        words = {"queue_policy": pb.QUEUE_POLICY_MERGE, "debounce": Duration(seconds=debounce)}
+        request = rpb.CreateRunRequest(thread_id="t", assistant_id="echo", request_id="once", **words)  # type: ignore[arg-type]
+        if max_wait:
+            request.max_wait.seconds = max_wait
+        return request
+
+    first = (await scene.service.runs.CreateRun(call(HOUR, HOUR))).run
+    for other in (call(HOUR + 1, HOUR), call(HOUR, HOUR + 1), call(HOUR, 0)):
+        error = await scene.refused("CreateRun", other)
+        assert error.reason == "REQUEST_ID_REUSED"
+    assert (await scene.service.runs.CreateRun(call(HOUR, HOUR))).run == first
 
 
 @pytest.mark.parametrize("field", OTHER_CONTENT)

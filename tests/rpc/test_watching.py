@@ -135,6 +135,7 @@ async def test_a_superseded_runs_watcher_gets_its_end_with_the_cause(service: Se
             "from": "running",
             "to": status,
             "superseded_by": second["run_id"],
+            "merged_into": "",
             "reason": "SUPERSEDED",
         }
     with pytest.raises(RunRolledBack):

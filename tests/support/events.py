@@ -37,6 +37,6 @@ def events(connection: sqlite3.Connection, thread_id: str) -> tuple[Event, ...]:
 
 def _event(sequence: int, run_id: str | None, time: int, kind: str, body: str | None, step: int | None) -> Event:
     if kind == "run_changed":
-        before, after, superseded_by, reason = json.loads(body or "")
+        before, after, superseded_by, reason, *_ = json.loads(body or "")
         return Event(sequence, run_id, time, change=(before, after, superseded_by, reason))
     return Event(sequence, run_id, time, step=step)

@@ -12,7 +12,7 @@ from doubletext_statemachine import commands
 from doubletext_statemachine.model import Assistant, Run
 from doubletext_statemachine.words import Reducer
 from tests.support.clock import SECOND, ManualClock
-from tests.support.store import GRAPHS, INTERRUPT, REJECT, ROLLBACK, SqliteHand, dealt
+from tests.support.store import GRAPHS, INTERRUPT, KEEP, MERGE, REJECT, ROLLBACK, SqliteHand, dealt
 
 LEASE: Final = 15 * SECOND
 LARGE: Final = "x" * 70_000
@@ -23,7 +23,7 @@ async def play(path: Path) -> None:
     clock = ManualClock()
     first = await dealt(path, clock, SqliteStore.open)
     hand = SqliteHand(first.store, path, clock, first.assistant)
-    for part in (_talk, _work, _line, _draining, _long, _gone):
+    for part in (_talk, _work, _line, _draining, _together, _long, _gone):
         await part(hand)
         clock.now += SECOND
     await hand.reopen()
@@ -117,6 +117,30 @@ async def _draining(hand: SqliteHand) -> None:
     await hand.admit("old", "draining")
     await _claim(hand, "draining", "w1")
     await hand.admit("new", "draining", INTERRUPT)
+
+
+async def _together(hand: SqliteHand) -> None:
+    """Runs that were merged, placed before others, and too late. Left with one running that has taken two, and one
+    that waits with another in it."""
+    await hand.create("together")
+    for name in ("a", "b"):
+        await hand.admit(name, "together", given={"messages": [name]}, queue_policy=MERGE, debounce=SECOND)
+    await hand.admit("c", "together", given={"messages": ["c"]}, queue_policy=MERGE)
+    await hand.claim("together")
+    await hand.admit("undone", "together")
+    await hand.admit("taker", "together", ROLLBACK, queue_policy=MERGE)
+    await hand.change(commands.AcknowledgeStop("together", "c", 1))
+    await hand.admit("other", "together", assistant=await hand.store.add_assistant(Assistant(0, "other", "g", 0)))
+    await hand.admit("hasty", "together", start_within=SECOND)
+    await hand.admit("urgent", "together", INTERRUPT, queue_policy=KEEP)
+    hand.clock.now += SECOND
+    await hand.change(commands.Tick("together"))
+    await hand.claim("together")
+    await hand.succeed("urgent", "together")
+    await hand.claim("together")
+    await hand.commit("taker", {"messages": ["done"]}, "together")
+    await hand.admit("later", "together", queue_policy=MERGE)
+    await hand.admit("latest", "together", queue_policy=MERGE)
 
 
 async def _long(hand: SqliteHand) -> None:

@@ -108,7 +108,8 @@ class Service:
 
     async def say(self, thread_id: str, text: str, multitask_strategy: Any = None, **more: Any) -> CreatedRun:
         """Create a run of `scripted`; what it is not to say goes into its input: steps, after, stubborn."""
-        options = {key: more.pop(key) for key in ("delay", "timeout", "request_id") if key in more}
+        names = ("delay", "timeout", "request_id", "queue_policy", "debounce", "max_wait", "start_within")
+        options = {key: more.pop(key) for key in names if key in more}
         return await self.client.runs.create(
             thread_id,
             more.pop("assistant", "scripted"),

@@ -17,10 +17,11 @@ from doubletext_server.store.sqlite.store import SqliteStore
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import DEFAULT_REDUCERS, Assistant, Output, Reducers, Run, Tombstone
-from doubletext_statemachine.words import CancelAction, RunStatus, Strategy
+from doubletext_statemachine.words import CancelAction, QueuePolicy, RunStatus, Strategy
 from tests.support.clock import SECOND, ManualClock
 
 S = RunStatus
+KEEP, SUPERSEDE, MERGE = QueuePolicy.KEEP, QueuePolicy.SUPERSEDE, QueuePolicy.MERGE
 ENQUEUE, REJECT, INTERRUPT, ROLLBACK = Strategy.ENQUEUE, Strategy.REJECT, Strategy.INTERRUPT, Strategy.ROLLBACK
 
 GRAPHS: Final = frozenset({"g"})

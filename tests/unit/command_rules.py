@@ -10,9 +10,9 @@ from doubletext_statemachine import commands, errors
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Run
 from doubletext_statemachine.queue import in_order
-from doubletext_statemachine.words import CancelAction, Strategy
-from tests.unit.state_rules import upcoming
-from tests.unit.thread_rows import S, World
+from doubletext_statemachine.words import CancelAction, QueuePolicy, Strategy
+from tests.unit.state_rules import is_late, upcoming
+from tests.unit.thread_rows import R, S, World
 
 
 def entitled(before: World, request: commands.Command, made: Decision, now: int, after: World) -> None:
@@ -43,28 +43,39 @@ def _admitted(before: World, request: commands.AdmitRun, made: Decision, now: in
     if request.request_id in before.asked:
         assert (run, made.repeated) == (None, before.asked[request.request_id].run_id)
         return
+    if after.thread and request.strategy_on(after.thread) is Strategy.JOIN and before.in_flight:
+        assert (run, made.joins, made.run) == (None, True, before.in_flight[-1])
+        assert (made.moved, made.events, made.steps) == ([], [], [])
+        return
     assert run is not None
     assert run == made.run == after.runs[request.run_id]
     assert (run.status, run.strategy) == (S.PENDING, request.strategy_on(after.thread))  # type: ignore[arg-type]
-    assert run.due_time == now + request.delay
+    assert run.due_time == _due(before, request, made, now)
     assert made.queue_position == 1 + in_order(after.in_flight, now).index(run)
     assert not (run.strategy is Strategy.REJECT and before.in_flight)
-    if run.strategy is Strategy.ENQUEUE:
-        assert _pending(before) < _limit(before, request)
+    assert _inputs(after) <= _limit(before, request)
+    others = [other for other in after.in_flight if other.base_step is None and other is not run]
+    if run.strategy in (Strategy.INTERRUPT, Strategy.ROLLBACK):
+        assert all(run.rank < other.rank for other in others)
+    else:
+        assert all(run.rank > other.rank for other in others)
 
 
 def _claimed(before: World, request: commands.ClaimRun, made: Decision, now: int, after: World) -> None:
     """Who heads the line starts, if the claimer has its graph; its input is applied with the first attempt."""
     ready, _ = upcoming(before, now)
     if ready is None or ready.assistant.graph not in request.graphs:
-        assert not made.writes
+        assert made.writes == bool(_late(before, now))
+        _late_ones_are_over(before, now, after)
         return
+    _late_ones_are_over(before, now, after)
     run = after.runs[ready.run_id]
     assert made.run == run == after.running
     assert (run.worker_id, run.start_time) == (request.worker_id, now)
     assert run.lease_expires == (None if request.lease is None else now + request.lease)
-    inputs = [(step.run_id, step.update) for step in made.steps]
-    assert inputs == ([(run.run_id, None)] if ready.base_step is None else [])
+    inputs = [(step.run_id, step.update, step.input_of) for step in made.steps]
+    taken = [each.run_id for each in (*before.taken(run.run_id), run)]
+    assert inputs == ([(run.run_id, None, each) for each in taken] if ready.base_step is None else [])
 
 
 def _stepped(before: World, request: commands.CommitStep, made: Decision, now: int, after: World) -> None:
@@ -124,7 +135,8 @@ def _ticked(before: World, request: commands.Tick, made: Decision, now: int, aft
     assert before.thread is None or after.thread is not None
     stopping, run = before.thread and before.thread.stopping, before.running
     over = run is not None and any(at is not None and at <= now for at in (run.deadline, run.lease_expires))
-    assert made.writes == (over or (stopping is not None and stopping.until <= now))
+    assert made.writes == (over or (stopping is not None and stopping.until <= now) or bool(_late(before, now)))
+    _late_ones_are_over(before, now, after)
     if run is not None and over:
         assert after.running is None
 
@@ -142,8 +154,27 @@ def _expired(before: World, request: commands.ExpireThread, made: Decision, now:
     assert thread is None or before.in_flight or thread.stopping or thread.update_time > request.idle_since
 
 
-def _pending(world: World) -> int:
-    return sum(run.status is S.PENDING for run in world.in_flight)
+def _late(world: World, now: int) -> list[Run]:
+    return [run for run in world.in_flight if run.base_step is None and is_late(run, now)]
+
+
+def _late_ones_are_over(before: World, now: int, after: World) -> None:
+    for run in _late(before, now):
+        assert (after.runs[run.run_id].status, after.runs[run.run_id].reason) == (S.TIMEOUT, R.EXPIRED)
+
+
+def _due(before: World, request: commands.AdmitRun, made: Decision, now: int) -> int:
+    """When the new run may start: after its delay, or once no message has come for so long, but no longer than that."""
+    if request.debounce is None:
+        return now + request.delay
+    oldest = min([now, *(before.runs[name].create_time for name in made.merged)])
+    latest = now + request.debounce if request.max_wait is None else oldest + request.max_wait
+    return max(now, min(now + request.debounce, latest))
+
+
+def _inputs(world: World) -> int:
+    """How many inputs wait."""
+    return sum(1 + len(world.taken(run.run_id)) for run in world.in_flight if run.base_step is None)
 
 
 def _limit(world: World, request: commands.AdmitRun) -> int:
@@ -155,7 +186,9 @@ def _is_in_flight(run: Run | None) -> bool:
 
 
 def _full(before: World, request: commands.AdmitRun, now: int) -> bool:
-    return request.strategy is Strategy.ENQUEUE and _pending(before) >= _limit(before, request)
+    assert before.thread
+    ends = request.policy_on(before.thread) is QueuePolicy.SUPERSEDE
+    return request.strategy is not Strategy.REJECT and not ends and _inputs(before) >= _limit(before, request)
 
 
 def _another(before: World, request: commands.AdmitRun, now: int) -> bool:
@@ -204,7 +237,7 @@ _REASONS: Final[dict[type[errors.Refusal], Callable[[World, Any, int], bool]]] =
     errors.RequestIdReused: _another,
     errors.QueueFull: _full,
     errors.RunNotFound: _not_there,
-    errors.RunInFlight: lambda before, request, now: _is_in_flight(before.runs.get(request.run_id)),
+    errors.RunInFlight: lambda before, request, now: _is_in_flight(before.runs.get(before.taker(request.run_id))),
     errors.LeaseLost: _lost,
     errors.InvalidField: _misnumbered,
 }

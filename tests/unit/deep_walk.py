@@ -14,7 +14,11 @@ if __name__ == "__main__":
     compared = answer_alike(Bounds(2, workers=True))
     assert compared > 300, "hardly any threads are alike"
     sys.stdout.write(f"{compared} threads answer as those that are taken for the same\n")
-    for bounds in (Bounds(3, workers=True, ever=3), Bounds(4, workers=True)):
+    for bounds in (
+        Bounds(3, workers=True, ever=3),
+        Bounds(4, workers=True),
+        Bounds(2, workers=True, queue_words="all"),
+    ):
         walk = Walk(bounds)
         walk.go()  # raises a counterexample, which says the calls in words
         sys.stdout.write(f"{walk.figures()}\n")

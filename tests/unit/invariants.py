@@ -8,9 +8,9 @@ from dataclasses import replace
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Run, RunChanged, StepCommitted, StoppingAttempt, Thread
-from doubletext_statemachine.words import Strategy
+from doubletext_statemachine.words import QueuePolicy, Strategy
 from tests.unit.command_rules import entitled
-from tests.unit.state_rules import standing, upcoming
+from tests.unit.state_rules import is_late, standing, upcoming
 from tests.unit.thread_rows import R, S, World
 
 
@@ -45,7 +45,10 @@ def judge(before: World, request: commands.Command, made: Decision, now: int, af
 def all_are_stopped(before: World, request: commands.Command, made: Decision) -> None:
     """A thread is deleted with all its runs, and by itself only when it is idle."""
     assert made.thread is None
-    assert {run.run_id for run in made.moved} == {run.run_id for run in before.in_flight}
+    in_flight = {run.run_id for run in before.in_flight}
+    assert {run.run_id for run in made.moved} == in_flight | {
+        name for name in before.runs if name not in in_flight and before.taker(name) in in_flight
+    }
     if isinstance(request, commands.ExpireThread):
         assert before.thread
         assert (before.in_flight, before.thread.stopping) == ((), None)
@@ -73,7 +76,8 @@ def one_at_a_time_and_in_order(before: World, started: list[Run], now: int) -> N
         assert now >= stopping.until
     for run in started:
         waiting = [each for each in before.in_flight if each.due_time <= now or each.base_step is not None]
-        assert run.run_id == min(waiting, key=lambda each: (each.base_step is None, each.sequence)).run_id
+        in_time = [each for each in waiting if each.base_step is not None or not is_late(each, now)]
+        assert run.run_id == min(in_time, key=lambda each: (each.base_step is None, each.rank)).run_id
         assert run.due_time <= now
 
 
@@ -82,8 +86,12 @@ def terminal_is_final(before: World, made: Decision, now: int, after: World) -> 
     moved = {run.run_id: run for run in made.moved}
     for run_id, run in before.runs.items():
         if run.status not in (S.PENDING, S.RUNNING):
+            if run.status is S.MERGED and run_id in moved:
+                assert moved[run_id].status is moved[before.taker(run_id)].status is S.DELETED
+                continue
             assert run_id not in moved
-            assert after.runs.get(run_id) == run or made.removes_run == run_id
+            left = after.runs.get(run_id)
+            assert made.removes_run == run_id or (left and left._replace(merged_into=run.merged_into)) == run
     for run_id, grave in before.graves.items():
         assert after.graves[run_id] == grave
     assert not set(after.runs) & set(after.graves)
@@ -178,19 +186,38 @@ def steps_are_whole(before: World, made: Decision, thread: Thread, after: World)
 
 
 def supersession_is_atomic(before: World, request: commands.Command, made: Decision) -> None:
-    """7: what is superseded is so by the run admitted in the same Decision, which leaves nobody else in flight; and its
-    answer lists them."""
-    ended = {run.run_id: run for run in made.moved if run.reason is R.SUPERSEDED}
-    assert all(run.superseded_by is None for run in made.moved if run.run_id not in ended)
+    """7: what is superseded or merged is so by the run admitted in the same Decision, as its strategy and its queue
+    policy say; and its answer lists them."""
+    ended = {run.run_id: run for run in made.moved if run.reason is R.SUPERSEDED and run.merged_into is None}
+    for run in made.moved:  # what it had taken goes where it goes
+        taker = ended.get(before.taker(run.run_id))
+        assert run.superseded_by == (taker and taker.superseded_by)
     assert sorted(ended.values(), key=lambda run: run.sequence) == made.superseded
     admitted = made.admitted
     if admitted is None:
         assert not ended
+        assert not [run for run in made.moved if run.status is S.MERGED]
         return
     how = {Strategy.INTERRUPT: S.INTERRUPTED, Strategy.ROLLBACK: S.DELETED}.get(admitted.strategy)
-    assert list(ended) == [] if how is None else set(ended) == {run.run_id for run in before.in_flight}
+    waiting = {run.run_id: run for run in before.in_flight if run.base_step is None}
+    started = {run.run_id for run in before.in_flight} - set(waiting)
+    ends = (started if how else set()) | (set(waiting) if admitted.queue_policy is QueuePolicy.SUPERSEDE else set())
+    assert set(ended) == ends
+    merged = {run.run_id for run in made.moved if run.status is S.MERGED}
+    assert merged == {
+        name
+        for name, run in waiting.items()
+        if admitted.queue_policy is QueuePolicy.MERGE
+        and run.assistant.assistant_id == admitted.assistant.assistant_id
+        and (run.debounced or run.due_time <= admitted.create_time)
+    }
+    taken = sorted(
+        [each for name in merged for each in (before.runs[name], *before.taken(name))], key=lambda run: run.sequence
+    )
+    assert made.merged == tuple(run.run_id for run in taken)
+    assert admitted.merges == len(taken)
     for run in ended.values():
-        assert run.status is how
+        assert run.status is (how or S.INTERRUPTED)
         assert run.superseded_by == admitted.run_id
         assert run.sequence < admitted.sequence
 

@@ -18,9 +18,9 @@ def a_run(status: RunStatus | None = RunStatus.PENDING, **changes: Any) -> Run:
     return Run("r", "t", 1, ASSISTANT, Strategy.ENQUEUE, 0, 0, status=status)._replace(**{**started, **changes})
 
 
-def move_of(run: Run, *others: Run, epoch: int | None = 7, now: int = NOW, **thread: Any) -> Move:
+def move_of(run: Run, *others: Run, epoch: int | None = 7, now: int = NOW, queued: int = 1, **thread: Any) -> Move:
     in_flight = tuple(sorted((each for each in (run, *others) if each.status), key=lambda each: each.sequence))
-    return Move(run, ThreadView(THREAD._replace(**thread), in_flight), now, epoch)
+    return Move(run, ThreadView(THREAD._replace(**thread), in_flight), now, epoch, queued=queued)
 
 
 def other(status: RunStatus = RunStatus.PENDING, sequence: int = 2, **changes: Any) -> Run:

@@ -1,11 +1,12 @@
 """Each call that may be made of a thread as it stands and that may make a difference, by whomever it may come from."""
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import DEFAULT_REDUCERS, Assistant, Output, Run
-from doubletext_statemachine.words import CancelAction, Strategy
+from doubletext_statemachine.strategies import STRATEGIES
+from doubletext_statemachine.words import CancelAction, QueuePolicy, Strategy
 from tests.unit.play import GRAPHS
 from tests.unit.thread_rows import S, T, World
 
@@ -21,12 +22,16 @@ FAR_AHEAD: Final = 10**15
 class Bounds(NamedTuple):
     """How many runs are in flight at once, who executes them, and how many are admitted at all (None: any number).
 
+    queue_words: runs come with queue policies, debounces, and times by which they must have started; "few": not with
+                 each word that makes a difference
+
     With so many at all, a situation is told from others by all that is left of the runs that are over.
     """
 
     in_flight: int
     workers: bool
     ever: int | None = None
+    queue_words: Literal["", "few", "all"] = ""
 
 
 def calls(world: World, bounds: Bounds) -> Iterator[commands.Command]:
@@ -75,6 +80,9 @@ def admissions(world: World, bounds: Bounds) -> Iterator[commands.Command]:
         return
     name = f"r{number + 1}"
     yield commands.AdmitRun(T, name, "nobody", None)
+    if bounds.queue_words:
+        yield from admissions_with_queue_words(name, f"q{number + 1}", bounds)
+        return
     for assistant in (PATIENT, HASTY):
         for strategy in Strategy:
             for delay in (0, DELAY):
@@ -92,6 +100,34 @@ def admissions(world: World, bounds: Bounds) -> Iterator[commands.Command]:
                     max_queued_runs=bounds.in_flight - 1,
                     create_thread=strategy is Strategy.ENQUEUE,
                 )
+
+
+def admissions_with_queue_words(name: str, request_id: str, bounds: Bounds) -> Iterator[commands.Command]:
+    """What a run's queue policy may be with each strategy, and the words that go with it."""
+    for assistant in (PATIENT, HASTY):
+        for strategy, rules in STRATEGIES.items():
+            for policy in rules.policies or (None,):
+                said: list[dict[str, Any]] = [{}]
+                if policy is QueuePolicy.MERGE:
+                    said += [{"debounce": 2 * DELAY, "max_wait": DELAY}, {"debounce": DELAY}]
+                elif policy is QueuePolicy.KEEP:
+                    said += [{"start_within": LEASE}, {"delay": DELAY}]
+                if bounds.queue_words == "few":
+                    said = said[:2] if assistant is PATIENT else said[:1]
+                for words in said:
+                    yield commands.AdmitRun(
+                        T,
+                        name,
+                        assistant.assistant_id,
+                        assistant,
+                        strategy=strategy,
+                        queue_policy=policy,
+                        request_id=request_id,
+                        digest=name,
+                        max_queued_runs=bounds.in_flight,
+                        create_thread=strategy is Strategy.ENQUEUE,
+                        **words,
+                    )
 
 
 def by_the_holder(run: Run) -> Iterator[commands.Command]:

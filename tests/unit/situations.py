@@ -27,17 +27,25 @@ def situation(world: World, now: int, *, remembers: bool) -> Situation:
     thread, stopping = world.thread, world.thread.stopping if world.thread else None
     if thread is None:
         return ()
-    unstarted = [(run.assistant.key, _left(run.due_time, now)) for run in world.in_flight if run.base_step is None]
+    by_rank = sorted((run for run in world.in_flight if run.base_step is None), key=lambda run: run.rank)
+    newest = max((run.sequence for run in by_rank), default=0)  # the one that JOIN answers
+    unstarted = [(*_unstarted(run, now), run.sequence == newest) for run in by_rank]
     started = [_started(run, now) for run in world.in_flight if run.base_step is not None]
     awaited = stopping and (stopping.worker_id, _left(stopping.until, now), _left(stopping.grace_until, now))
     past = _past(world, stopping.run_id if stopping else None) if remembers else _has_a_past(world)
     return awaited, *started, *unstarted, past
 
 
+def _unstarted(run: Run, now: int) -> Situation:
+    waits_since = _left(run.oldest_time or run.create_time, now - 2)  # `max_wait` looks back no further
+    known = (run.assistant.key, _left(run.due_time, now), _left(run.expire_time, now))
+    return *known, run.debounced, run.merges, waits_since if run.debounced or run.merges else None
+
+
 def _started(run: Run, now: int) -> Situation:
     assert run.base_step is not None
     has_steps = run.last_step > run.base_step + 1
-    known = (run.assistant.key, run.attempt, has_steps)
+    known = (run.assistant.key, run.attempt, has_steps, run.merges)
     if run.status is S.RUNNING:
         return *known, run.worker_id, _left(run.deadline, now), _left(run.lease_expires, now)
     return *known, run.reason is R.RELEASED
@@ -73,7 +81,7 @@ def something_is_ahead(world: World, now: int) -> bool:
     """Whether the passing of time alone leads to another situation."""
     moments: list[int | None] = []
     for run in world.in_flight:
-        moments += (run.due_time,) if run.status is S.PENDING else (run.deadline, run.lease_expires)
+        moments += (run.due_time, run.expire_time) if run.status is S.PENDING else (run.deadline, run.lease_expires)
     if world.thread is not None and world.thread.stopping is not None:
         moments += (world.thread.stopping.until, world.thread.stopping.grace_until)
     return any(moment is not None and moment > now for moment in moments)

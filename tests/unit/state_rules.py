@@ -24,6 +24,22 @@ def standing(world: World, now: int) -> None:
     supersession_ends(world)
     the_status_is_derived(world)
     time_is_told(world, thread, now)
+    each_input_is_in_one_place(world)
+
+
+def each_input_is_in_one_place(world: World) -> None:
+    """7: an accepted input is a step, or waits, its own or by way of the run that took it; or it was never used, the
+    last run that took it having ended without having run."""
+    for name, run in world.runs.items():
+        used = world.inputs.count(name)
+        taker = world.runs.get(world.taker(name))
+        if taker is None:  # its record was deleted
+            assert used <= 1
+        elif taker.base_step is not None and taker.last_step:
+            assert used == 1, "a run that has started has used all that it took"
+        else:
+            assert used == 0
+        assert (run.status is S.MERGED) == (run.merged_into is not None)
 
 
 def one_runs_at_a_time(world: World, thread: Thread) -> None:
@@ -52,6 +68,8 @@ def each_has_its_steps(world: World, thread: Thread) -> None:
         first = steps.index(run_id)
         assert steps[first : first + count].count(run_id) == count
         assert (run.base_step, run.last_step) == (first, first + count)
+        assert world.inputs[first : first + run.merges + 1][-1] == run_id
+        assert all(each is None for each in world.inputs[first + run.merges + 1 : first + count])
         if run.status is S.RUNNING or run.status is S.PENDING:
             assert run.last_step == thread.last_step
 
@@ -70,7 +88,7 @@ def supersession_ends(world: World) -> None:
 
 def the_status_is_derived(world: World) -> None:
     """10: the thread is busy while a run is in flight, else what the run that finished last has left it as."""
-    over = [run for run in world.runs.values() if run.end_time is not None]
+    over = [run for run in world.runs.values() if run.end_time is not None and run.status is not S.MERGED]
     newest = max(over, key=lambda run: (run.end_time or 0, run.sequence)).status if over else None
     said = thread_status(len(world.in_flight), newest)
     if any(run.status is S.PENDING or run.status is S.RUNNING for run in world.runs.values()):
@@ -87,13 +105,24 @@ def time_is_told(world: World, thread: Thread, now: int) -> None:
 def upcoming(world: World, now: int) -> tuple[Run | None, int | None]:
     """What is in flight can go on: it runs until its time or its lease is over, or may be claimed, or there is a moment
     to wait for; and so it is with a stopped attempt, whether or not somebody waits behind it."""
-    flying, running = world.in_flight, world.running
+    running = world.running
     stopping = world.thread.stopping if world.thread else None
+    late = [run.expire_time for run in world.in_flight if run.base_step is None]
+    flying = [run for run in world.in_flight if run.base_step is not None or not is_late(run, now)]
     if running:
-        return None, min((at for at in (running.deadline, running.lease_expires) if at is not None), default=None)
+        return None, _first(running.deadline, running.lease_expires, *late)
     if stopping and now < stopping.until:
-        return None, stopping.until
-    over = stopping.until if stopping else None
+        return None, _first(stopping.until, *late)
+    over = _first(stopping.until if stopping else None, *late)
     if due := [run for run in flying if run.due_time <= now]:
-        return min(due, key=lambda run: (run.base_step is None, run.sequence)), over
-    return None, over if stopping else min((run.due_time for run in flying), default=None)
+        return min(due, key=lambda run: (run.base_step is None, run.rank)), over
+    return None, _first(over, *(run.due_time for run in flying))
+
+
+def _first(*moments: int | None) -> int | None:
+    return min((at for at in moments if at is not None), default=None)
+
+
+def is_late(run: Run, now: int) -> bool:
+    """It should have started by now."""
+    return run.expire_time is not None and run.expire_time <= now

@@ -8,7 +8,7 @@ import pytest
 from doubletext_statemachine import lifecycle
 from doubletext_statemachine.errors import LeaseLost, QueueFull, ThreadBusy
 from doubletext_statemachine.lifecycle import IllegalMove, Move
-from doubletext_statemachine.model import Run, StoppingAttempt, ThreadView
+from doubletext_statemachine.model import LARGEST_MERGED_INPUT, Run, StoppingAttempt, ThreadView
 from doubletext_statemachine.words import RunStatus, Strategy, Trigger
 from tests.unit.moves import ASSISTANT, NOW, a_run, move_of, other, outcome
 
@@ -56,8 +56,7 @@ def test_a_rejected_run_is_told_which_run_is_in_the_way(in_line: list[Run], in_t
 
 @pytest.mark.parametrize(("pending", "limit", "room"), [(0, 1, True), (1, 2, True), (2, 2, False), (3, 2, False)])
 def test_the_queue_has_room_below_its_limit(pending: int, limit: int, room: bool) -> None:
-    waiting = [other(sequence=number) for number in range(2, 2 + pending)]
-    move = move_of(a_run(None), *waiting, max_queued_runs=limit)
+    move = move_of(a_run(None), max_queued_runs=limit, queued=pending + 1)
     assert lifecycle.queue_has_room(move) is room
     if room:
         assert outcome("admit", move) == "pending"
@@ -69,21 +68,22 @@ def test_the_queue_has_room_below_its_limit(pending: int, limit: int, room: bool
 
 @pytest.mark.parametrize(("pending", "room"), [(99, True), (100, False)])
 def test_a_thread_without_a_limit_of_its_own_queues_a_hundred(pending: int, room: bool) -> None:
-    waiting = [other(sequence=number) for number in range(2, 2 + pending)]
-    assert lifecycle.queue_has_room(move_of(a_run(None), *waiting)) is room
-    assert lifecycle.queue_has_room(Move(a_run(None), ThreadView(None, tuple(waiting)), NOW)) is room
+    assert lifecycle.queue_has_room(move_of(a_run(None), queued=pending + 1)) is room
+    assert lifecycle.queue_has_room(Move(a_run(None), ThreadView(None), NOW, queued=pending + 1)) is room
 
 
-def test_the_running_run_takes_no_room_in_the_queue() -> None:
-    move = move_of(a_run(None), other(RunStatus.RUNNING), max_queued_runs=1)
-    assert lifecycle.queue_has_room(move)
+@pytest.mark.parametrize(("merges", "size", "room"), [(1, 0, True), (1, 1, False), (0, 1, True)])
+def test_what_a_run_has_taken_is_not_too_much_for_one(merges: int, size: int, room: bool) -> None:
+    run = a_run(None, merges=merges, input_bytes=LARGEST_MERGED_INPUT + size)
+    assert lifecycle.queue_has_room(move_of(run, queued=1 + merges)) is room
 
 
-@pytest.mark.parametrize("strategy", [Strategy.INTERRUPT, Strategy.ROLLBACK])
-def test_a_full_queue_does_not_keep_out_what_empties_it(strategy: Strategy) -> None:
-    move = move_of(a_run(None, strategy=strategy), other(), max_queued_runs=1)
-    assert lifecycle.queue_has_room(move)
-    assert outcome("admit", move) == "pending"
+@pytest.mark.parametrize(("expires", "late"), [(None, False), (NOW + 1, False), (NOW, True)])
+def test_a_run_is_late_at_the_very_moment(expires: int | None, late: bool) -> None:
+    assert lifecycle.is_past_its_start(move_of(a_run(expire_time=expires))) is late
+    started = a_run(expire_time=expires, base_step=0)
+    assert not lifecycle.is_past_its_start(move_of(started))
+    assert not lifecycle.never_started(move_of(started))
 
 
 FIRST_IN_LINE: Final = {

@@ -13,22 +13,23 @@ from tests.unit.moves import NOW, a_run, move_of, other, outcome, status_named
 
 TRIGGERS: Final = (
     *("admit", "claim", "succeed", "fail", "release", "lose", "time_out", "interrupt", "roll_back"),
-    "spare",
+    *("spare", "merge", "expire"),
 )
 
 # What each trigger does in each status when every guard holds and attempts are left; "-": there is no such move. Of the
 # server's own attempt, that is: its lease both holds, and is over when its process is.
 # fmt: off
 _LEGAL: Final = {
-    #               admit   claim   succeed fail  release lose    time_out interrupt   roll_back spare
-    "new":         "pending -       -       -     -       -       -        -           -         -",
-    "pending":     "-       running -       -     -       -       -        interrupted deleted   -",
-    "running":     "-       -       success error pending pending timeout  interrupted deleted   pending",
-    "interrupted": "-       -       -       -     -       -       -        -           -         -",
-    "success":     "-       -       -       -     -       -       -        -           -         -",
-    "error":       "-       -       -       -     -       -       -        -           -         -",
-    "timeout":     "-       -       -       -     -       -       -        -           -         -",
-    "deleted":     "-       -       -       -     -       -       -        -           -         -",
+    #               admit   claim   succeed fail  release lose    time_out interrupt   roll_back spare  merge  expire
+    "new":         "pending -       -       -     -       -       -        -           -         -      -      -",
+    "pending":     "-       running -       -     -       -       -        interrupted deleted   -      merged timeout",
+    "running":     "-       -       success error pending pending timeout  interrupted deleted   pending -     -",
+    "interrupted": "-       -       -       -     -       -       -        -           -         -      -      -",
+    "success":     "-       -       -       -     -       -       -        -           -         -      -      -",
+    "error":       "-       -       -       -     -       -       -        -           -         -      -      -",
+    "timeout":     "-       -       -       -     -       -       -        -           -         -      -      -",
+    "deleted":     "-       -       -       -     -       -       -        -           -         -      -      -",
+    "merged":      "-       -       -       -     -       -       -        -           deleted   -      -      -",
 }
 # fmt: on
 LEGAL: Final = {status: row.split() for status, row in _LEGAL.items()}
@@ -46,7 +47,11 @@ def test_the_grid_names_every_status_and_every_trigger() -> None:
 def test_a_trigger_in_a_status_does_what_the_grid_says_and_nothing_elsewhere(
     status: str, trigger: str, result: str
 ) -> None:
-    assert outcome(trigger, move_of(a_run(status_named(status)))) == result
+    assert outcome(trigger, move_of(a_run(status_named(status), **_late(trigger)))) == result
+
+
+def _late(trigger: str) -> dict[str, int]:
+    return {"expire_time": NOW} if trigger == "expire" else {}
 
 
 @pytest.mark.parametrize(("status", "trigger", "result"), CELLS)
@@ -54,16 +59,16 @@ def test_with_the_attempts_used_up_only_losing_a_running_run_ends_otherwise(
     status: str, trigger: str, result: str
 ) -> None:
     expected = "error" if (status, trigger) == ("running", "lose") else result
-    assert outcome(trigger, move_of(a_run(status_named(status), attempt=3))) == expected
+    assert outcome(trigger, move_of(a_run(status_named(status), attempt=3, **_late(trigger)))) == expected
 
 
 # What becomes of a run that a worker executes, while its lease lasts and once it is over.
 # fmt: off
 _EXECUTED_BY_A_WORKER: Final = {
-    #         admit claim succeed fail    release lose    time_out interrupt   roll_back spare
-    NOW + 1: "-     -     success error   pending -       timeout  interrupted deleted   -",
-    NOW:     "-     -     refused refused refused pending timeout  interrupted deleted   pending",
-    NOW - 1: "-     -     refused refused refused pending timeout  interrupted deleted   pending",
+    #         admit claim succeed fail    release lose    time_out interrupt   roll_back spare   merge expire
+    NOW + 1: "-     -     success error   pending -       timeout  interrupted deleted   -       -     -",
+    NOW:     "-     -     refused refused refused pending timeout  interrupted deleted   pending -     -",
+    NOW - 1: "-     -     refused refused refused pending timeout  interrupted deleted   pending -     -",
 }
 # fmt: on
 EXECUTED_BY_A_WORKER: Final = {expires: row.split() for expires, row in _EXECUTED_BY_A_WORKER.items()}

@@ -19,6 +19,7 @@ from doubletext_statemachine.words import (
     STOPPED,
     TERMINAL,
     LeaseCause,
+    QueuePolicy,
     Reason,
     RunStatus,
     Strategy,
@@ -28,9 +29,9 @@ from doubletext_statemachine.words import (
 
 def test_each_status_is_either_in_flight_or_terminal() -> None:
     assert {status.value for status in IN_FLIGHT} == {"pending", "running"}
-    assert {status.value for status in TERMINAL} == {"interrupted", "success", "error", "timeout", "deleted"}
+    assert {status.value for status in TERMINAL} == {"interrupted", "success", "error", "timeout", "deleted", "merged"}
     assert frozenset(RunStatus) == IN_FLIGHT | TERMINAL
-    assert {status.value for status in TERMINAL - STOPPED} == {"success", "error"}
+    assert {status.value for status in TERMINAL - STOPPED} == {"success", "error", "merged"}
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,7 @@ def test_each_status_is_either_in_flight_or_terminal() -> None:
         ("RUN_STATUS", RunStatus, enums.RUN_STATUS, pb.RunStatus),
         ("THREAD_STATUS", ThreadStatus, enums.THREAD_STATUS, pb.ThreadStatus),
         ("MULTITASK_STRATEGY", Strategy, enums.STRATEGY, pb.MultitaskStrategy),
+        ("QUEUE_POLICY", QueuePolicy, enums.QUEUE_POLICY, pb.QueuePolicy),
     ],
 )
 def test_each_word_has_a_number_on_the_wire_and_each_number_a_word(
@@ -77,6 +79,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Conne
 def test_the_store_accepts_every_strategy_every_status_but_deleted_and_every_outcome_but_busy() -> None:
     assert {table: set(words) for table, words in VOCABULARY.items()} == {
         "strategies": {strategy.value for strategy in Strategy},
+        "queue_policies": {policy.value for policy in QueuePolicy},
         "run_statuses": {status.value for status in RunStatus} - {"deleted"},
         "outcomes": {status.value for status in ThreadStatus} - {"busy"},
     }
@@ -92,6 +95,8 @@ def test_the_database_holds_each_list_of_words(database: sqlite3.Connection, tab
     [
         ("runs.status", "run_statuses"),
         ("runs.strategy", "strategies"),
+        ("runs.queue_policy", "queue_policies"),
+        ("threads.default_queue_policy", "queue_policies"),
         ("threads.default_strategy", "strategies"),
         ("threads.outcome", "outcomes"),
     ],

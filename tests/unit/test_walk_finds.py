@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import pytest
 
 from doubletext_statemachine import arbiter, commands, lifecycle, queue
-from doubletext_statemachine.arbiter import execution, stopping, time
+from doubletext_statemachine.arbiter import admission, execution, stopping, time
 from doubletext_statemachine.decisions import Draft
 from doubletext_statemachine.lifecycle import Move
 from doubletext_statemachine.model import Output, Run, ThreadView
@@ -117,14 +117,7 @@ def an_interruption_cuts_steps_off(patch: Patch) -> None:
 
 
 def who_runs_is_not_superseded(patch: Patch) -> None:
-    def stop_all(draft: Draft, trigger: Trigger, reason: Reason, successor: str | None = None) -> list[Run]:
-        if reason is not Reason.SUPERSEDED:
-            return original(draft, trigger, reason, successor)
-        pending = [run for run in draft.view.runs if run.status is RunStatus.PENDING]
-        return [draft.stop(trigger, run, reason, successor) for run in pending]
-
-    original = Draft.stop_all
-    patch.setattr(Draft, "stop_all", stop_all)
+    patch.setattr(admission, "started_run", lambda runs: None)
 
 
 def a_superseded_run_names_itself(patch: Patch) -> None:
@@ -145,15 +138,15 @@ def an_output_takes_no_number(patch: Patch) -> None:
 
 
 def a_stop_within_an_admission_is_not_told(patch: Patch) -> None:
-    def stop_all(draft: Draft, *how: Any) -> list[Run]:
-        stopped = original(draft, *how)
-        for _ in stopped:
+    def stop(draft: Draft, trigger: Trigger, run: Run, reason: Reason, successor: str | None = None) -> Run:
+        stopped = original(draft, trigger, run, reason, successor)
+        if reason is Reason.SUPERSEDED:
             draft.decision.events.pop()
             draft.last_event -= 1
         return stopped
 
-    original = Draft.stop_all
-    patch.setattr(Draft, "stop_all", stop_all)
+    original = Draft.stop
+    patch.setattr(Draft, "stop", stop)
 
 
 def a_thread_is_idle_after_a_timeout(patch: Patch) -> None:
@@ -161,7 +154,7 @@ def a_thread_is_idle_after_a_timeout(patch: Patch) -> None:
 
 
 def a_queue_is_full_one_run_too_early(patch: Patch) -> None:
-    patch.setattr(lifecycle, "pending_count", lambda view: queue.pending_count(view) + 1)
+    patch.setattr(admission, "waiting_inputs", lambda runs: queue.waiting_inputs(runs) + 1)
 
 
 def a_heartbeat_outlasts_the_grace(patch: Patch) -> None:

@@ -7,7 +7,15 @@ import click
 from doubletext import types
 from doubletext.cli.command import client_command
 from doubletext.cli.exit_codes import EPILOG, Exit, ended
-from doubletext.cli.options import Json, JsonObject, Seconds, filter_option, metadata_option, strategy_option
+from doubletext.cli.options import (
+    Json,
+    JsonObject,
+    Seconds,
+    filter_option,
+    metadata_option,
+    queue_policy_option,
+    strategy_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,6 +40,10 @@ on_thread_option: Final = click.option(
 @click.option("--input", type=JsonObject(), help="A JSON object, @FILE, or - for stdin.")
 @click.option("--message", metavar="TEXT", help="Short for an input of one user message.")
 @strategy_option
+@queue_policy_option
+@click.option("--debounce", type=Seconds(), help="With --queue-policy merge: wait so long for further messages.")
+@click.option("--max-wait", type=Seconds(), help="With --debounce: how long the oldest message may wait in all.")
+@click.option("--start-within", type=Seconds(), help="Give the run up if it has not started so long after it is due.")
 @metadata_option
 @click.option("--request-id", metavar="ID", help="Repeating the command with the same id changes nothing.")
 @click.option("--create-thread", is_flag=True, help="Create the thread if it is not there.")
@@ -114,12 +126,15 @@ async def run_get(client: "Client", show: "Show", run_id: str, thread_id: str | 
 @click.argument("run_id")
 @on_thread_option
 @click.option("--wait", type=Seconds(), help="Show the run as it is after so long; without, there is no limit.")
-async def run_join(client: "Client", show: "Show", run_id: str, thread_id: str | None, wait: float | None) -> Exit:
+@click.option("--follow", is_flag=True, help="Go on with the run that superseded it or that it was merged into.")
+async def run_join(
+    client: "Client", show: "Show", run_id: str, thread_id: str | None, wait: float | None, follow: bool
+) -> Exit:
     """Wait until a run is final; show it, and the thread's state as it left it."""
     from doubletext.cli.commands.hints import hinted
 
     with hinted(client, thread_id, run_id):
-        joined = await client.runs.join(thread_id, run_id, wait=wait)
+        joined = await client.runs.join(thread_id, run_id, wait=wait, follow=follow)
     show.joined(joined)
     return ended(joined["run"])
 

@@ -9,7 +9,7 @@ import click
 from doubletext import types
 from doubletext.cli.command import client_command
 from doubletext.cli.exit_codes import EPILOG
-from doubletext.cli.options import filter_option, metadata_option, strategy_option
+from doubletext.cli.options import filter_option, metadata_option, queue_policy_option, strategy_option
 
 if TYPE_CHECKING:
     from doubletext.cli.render.show import Show
@@ -25,10 +25,11 @@ def thread() -> None:
 @click.argument("thread_id", required=False)
 @metadata_option
 @strategy_option
-@click.option("--max-queued-runs", type=int, help="How many runs may be pending at once.")
-async def thread_create(client: "Client", show: "Show", strategy: Any, **given: Any) -> None:
+@queue_policy_option
+@click.option("--max-queued-runs", type=int, help="How many inputs may wait at once.")
+async def thread_create(client: "Client", show: "Show", strategy: Any, queue_policy: Any, **given: Any) -> None:
     """Start a conversation; the server names it unless THREAD_ID does."""
-    show.one(await client.threads.create(default_strategy=strategy, **given))
+    show.one(await client.threads.create(default_strategy=strategy, default_queue_policy=queue_policy, **given))
 
 
 @client_command(thread, "get")

@@ -39,6 +39,7 @@ ENDS: Final = {
     "error":       ("X", "#d1242f"),
     "timeout":     ("D", "#d1242f"),
     "deleted":     ("x", "#57606a"),
+    "merged":      ("v", "#57606a"),
     "running":     (">", "#1f77b4"),
     "pending":     (">", "#9a7400"),
 }  # fmt: skip

@@ -13,7 +13,7 @@ from doubletext.errors import EventsTrimmed
 
 # Channels on which a graph sends text in pieces, {"text": "It is"}, {"text": " sunny"}: shown as what they make up.
 JOINED: Final = ("token", "tokens", "text", "delta")
-FINAL: Final = ("success", "interrupted", "error", "timeout", "deleted")
+FINAL: Final = ("success", "interrupted", "error", "timeout", "deleted", "merged")
 BY_HAND: Final = "by hand"
 
 
@@ -61,9 +61,9 @@ def what(event: types.Event) -> str:
 
 
 def moved(changed: types.RunChanged) -> str:
-    return "  ".join(
-        text for text in (in_line(changed["to"]), cause(changed["reason"], changed["superseded_by"])) if text
-    )
+    into = in_line(f"into {changed['merged_into']}") if changed["merged_into"] else ""
+    why = cause(changed["reason"], changed["superseded_by"])
+    return "  ".join(text for text in (in_line(changed["to"]), into, why) if text)
 
 
 def cause(reason: str, superseded_by: str) -> str:

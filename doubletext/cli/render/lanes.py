@@ -25,6 +25,7 @@ STYLE: Final = {
     "error": "bold red",
     "timeout": "red",
     "deleted": "dim",
+    "merged": "dim",
 }
 
 

@@ -79,6 +79,9 @@ class Changes:
         further = None if self._follow_up is None else self._follow_up(command.thread_id, decision)
         if further is None:
             return Changed((decision,), after if view.whole else None)
+        ready = decision.upcoming.ready
+        if ready is not None and ready.merges:  # what it has taken is not known from the decision
+            after = transaction.load(further, now)
         followed = _decided(after, further, now, transaction)
         decision.upcoming = followed.upcoming  # what the thread waits for once both are committed
         after = ThreadView(followed.thread, followed.in_flight)

@@ -23,6 +23,7 @@ class RunRecord:
     """A run with what no decision depends on. `input` and `metadata` are None once the run is deleted.
 
     unserved  whether it waits for somebody who executes its graph; not the store's to say
+    merged    the runs that became part of it, directly or by way of others, in order of their sequence
     """
 
     run: Run
@@ -30,6 +31,7 @@ class RunRecord:
     metadata: Json | None
     queue_position: int = 0
     unserved: bool = False
+    merged: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,6 +51,7 @@ class State:
     run_id: str | None
     create_time: int
     values: Json
+    input_of: str | None = None
 
 
 @dataclass(slots=True, frozen=True)

@@ -27,7 +27,7 @@ from doubletext_statemachine.model import (
     Tombstone,
 )
 from doubletext_statemachine.state import Change
-from doubletext_statemachine.words import TERMINAL, Reason, Reducer, RunStatus, Strategy
+from doubletext_statemachine.words import TERMINAL, QueuePolicy, Reason, Reducer, RunStatus, Strategy
 
 Row: TypeAlias = tuple[Any, ...]
 Columns: TypeAlias = tuple[str, ...]
@@ -42,29 +42,33 @@ ASSISTANT: Final = _columns(
 )
 THREAD: Final = _columns(
     "thread_id create_time update_time metadata default_strategy max_queued_runs last_sequence last_step last_event "
-    "stopping_run_id stopping_epoch stopping_until stopping_grace_until stopping_worker_id first_event"
+    "stopping_run_id stopping_epoch stopping_until stopping_grace_until stopping_worker_id first_event "
+    "default_queue_policy"
 )
 THREAD_KEPT: Final = THREAD.index("update_time")
 """How many of THREAD's columns, from the first on, never change."""
 RUN: Final = _columns(
     "run_id thread_id sequence assistant_key strategy create_time due_time timeout status attempt epoch start_time "
     "end_time base_step last_step error_type error_message superseded_by reason worker_id lease_expires "
-    "outcome_digest first_event"
+    "outcome_digest first_event queue_policy rank merged_into merges input_bytes oldest_time debounced expire_time"
 )
 RUN_KEPT: Final = RUN.index("status")
 """How many of RUN's columns, from the first on, never change."""
 GIVEN: Final = _columns("input metadata")
 """The columns of a run beside RUN: what it was given, which no decision depends on."""
-TOMBSTONE: Final = _columns("run_id thread_id superseded_by reason create_time delete_time")
-REQUEST: Final = _columns("thread_id request_id run_id digest create_time")
-STEP: Final = _columns("thread_id step run_id create_time reducers rules body")
+TOMBSTONE: Final = _columns("run_id thread_id superseded_by reason create_time delete_time merged_into")
+REQUEST: Final = _columns("thread_id request_id run_id digest create_time joined")
+STEP: Final = _columns("thread_id step run_id create_time reducers rules input_of body")
 EVENT: Final = _columns("thread_id sequence run_id time kind step body")
 
-_ASSISTANT_AT, _STRATEGY_AT, _STATUS_AT, _REASON_AT = map(RUN.index, ("assistant_key", "strategy", "status", "reason"))
+_ASSISTANT_AT, _STRATEGY_AT, _STATUS_AT, _REASON_AT, _POLICY_AT, _DEBOUNCED_AT = map(
+    RUN.index, ("assistant_key", "strategy", "status", "reason", "queue_policy", "debounced")
+)
 _NOT_STOPPING: Final = (None,) * len(fields(StoppingAttempt))
-_FINISHED: Final = TERMINAL - {RunStatus.DELETED}
+_FINISHED: Final = TERMINAL - {RunStatus.DELETED, RunStatus.MERGED}
 _STATUS: Final = {status.value: status for status in RunStatus}
 _STRATEGY: Final = {strategy.value: strategy for strategy in Strategy}
+_POLICY: Final[dict[str | None, QueuePolicy | None]] = {None: None, **{policy.value: policy for policy in QueuePolicy}}
 _REASON: Final[dict[str | None, Reason | None]] = {None: None, **{reason.value: reason for reason in Reason}}
 
 
@@ -138,10 +142,10 @@ def rows(command: Command, decision: Decision, now: int) -> Rows:
         written.cut = Cut(decision.cut_to, min(run.create_time for run in decision.moved))
     if decision.admitted is not None:
         assert isinstance(command, AdmitRun)
-        run = decision.admitted
-        written.admitted = (*run_row(run), command.input, command.metadata)
-        if command.request_id is not None:
-            written.request = (thread_id, command.request_id, run.run_id, command.digest, now)
+        written.admitted = (*run_row(decision.admitted), command.input, command.metadata)
+    if isinstance(command, AdmitRun) and command.request_id is not None and decision.run is not None:
+        run_id = decision.run.run_id
+        written.request = (thread_id, command.request_id, run_id, command.digest, now, int(decision.joins))
     return written
 
 
@@ -177,7 +181,7 @@ def read_reducers(text: str) -> Reducers:
 def _step_row(thread_id: str, step: Step, now: int) -> Row:
     # NULL stands for the default reducers, which nearly every step has.
     reducers = None if step.reducers == DEFAULT_REDUCERS else write_reducers(step.reducers)
-    return (thread_id, step.step, step.run_id, now, reducers, step.rules, step.update)
+    return (thread_id, step.step, step.run_id, now, reducers, step.rules, step.input_of, step.update)
 
 
 def read_step_reducers(text: str | None) -> Reducers:
@@ -202,11 +206,12 @@ def thread_row(thread: Thread) -> Row:
         thread.last_event,
         *(astuple(stopping) if stopping else _NOT_STOPPING),
         thread.first_event,
+        thread.default_queue_policy and thread.default_queue_policy.value,
     )
 
 
 def read_thread(row: Row) -> Thread:
-    thread_id, created, updated, metadata, strategy, limit, sequence, step, event, *stopping, first_event = row
+    thread_id, created, updated, metadata, strategy, limit, sequence, step, event, *stopping, first_event, policy = row
     return Thread(
         thread_id,
         created,
@@ -219,6 +224,7 @@ def read_thread(row: Row) -> Thread:
         event,
         None if stopping[2] is None else StoppingAttempt(*stopping),
         first_event,
+        _POLICY[policy],
     )
 
 
@@ -230,6 +236,8 @@ def run_row(run: Run) -> Row:
     assert run.status is not None
     row[_STATUS_AT] = run.status.value
     row[_REASON_AT] = run.reason and run.reason.value
+    row[_POLICY_AT] = run.queue_policy and run.queue_policy.value
+    row[_DEBOUNCED_AT] = int(run.debounced)
     return tuple(row)
 
 
@@ -240,22 +248,24 @@ def read_run(row: Row, assistants: Mapping[int, Assistant]) -> Run:
     values[_STRATEGY_AT] = _STRATEGY[row[_STRATEGY_AT]]
     values[_STATUS_AT] = _STATUS[row[_STATUS_AT]]
     values[_REASON_AT] = _REASON[row[_REASON_AT]]
+    values[_POLICY_AT] = _POLICY[row[_POLICY_AT]]
+    values[_DEBOUNCED_AT] = bool(row[_DEBOUNCED_AT])
     return Run._make(values)
 
 
 def _tombstone_row(run: Run, now: int) -> Row:
     assert run.reason is not None
-    return (run.run_id, run.thread_id, run.superseded_by, run.reason.value, run.create_time, now)
+    return (run.run_id, run.thread_id, run.superseded_by, run.reason.value, run.create_time, now, run.merged_into)
 
 
 def read_tombstone(row: Row) -> Tombstone:
-    return Tombstone(row[0], row[1], row[2], Reason(row[3]), row[4], row[5])
+    return Tombstone(row[0], row[1], row[2], Reason(row[3]), row[4], row[5], row[6])
 
 
 def _event_row(thread_id: str, event: Event, now: int) -> Row:
     kind = event.kind
     if isinstance(kind, RunChanged):
-        change = _change(kind) if kind.superseded_by else _common_change(kind)
+        change = _change(kind) if kind.superseded_by or kind.merged_into else _common_change(kind)
         named, step, body = "run_changed", None, change
     elif isinstance(kind, StepCommitted):
         named, step, body = "step_committed", kind.step, None
@@ -267,7 +277,8 @@ def _event_row(thread_id: str, event: Event, now: int) -> Row:
 
 def _change(change: RunChanged) -> str:
     before, reason = change.before and change.before.value, change.reason and change.reason.value
-    return json.dumps([before, change.after.value, change.superseded_by, reason])
+    into = [change.merged_into] if change.merged_into else []
+    return json.dumps([before, change.after.value, change.superseded_by, reason, *into])
 
 
 _common_change: Final = lru_cache(_change)
@@ -278,8 +289,8 @@ def read_event(row: Row) -> tuple[Event, str | None]:
     """From (sequence, run_id, kind, step, body, the step's update): the event, and its data's text."""
     sequence, run_id, named, step, body, update = row
     if named == "run_changed":
-        before, after, superseded_by, reason = json.loads(body)
-        change = RunChanged(before and _STATUS[before], _STATUS[after], superseded_by, _REASON[reason])
+        before, after, superseded_by, reason, *into = json.loads(body)
+        change = RunChanged(before and _STATUS[before], _STATUS[after], superseded_by, _REASON[reason], *into)
         return Event(sequence, run_id, change), None
     if named == "step_committed":
         return Event(sequence, run_id, StepCommitted(step)), update

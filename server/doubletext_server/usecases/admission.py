@@ -15,13 +15,14 @@ from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import RunNotFound
 from doubletext_statemachine.model import Run, Tombstone
-from doubletext_statemachine.words import RunStatus, Strategy
+from doubletext_statemachine.words import QueuePolicy, RunStatus, Strategy
 
 
 class NewRun(NamedTuple):
     """The values of a CreateRun call.
 
     strategy    None for the thread's default, and then for the server's
+    queue_policy  None for the thread's default, and then for the strategy's own
     request_id  None for a call that is never repeated
     """
 
@@ -34,6 +35,10 @@ class NewRun(NamedTuple):
     create_thread: Given[bool | None] = False
     delay_us: Given[int | None] = None
     timeout_us: Given[int | None] = None
+    queue_policy: Given[QueuePolicy | None] = None
+    debounce_us: Given[int | None] = None
+    max_wait_us: Given[int | None] = None
+    start_within_us: Given[int | None] = None
 
 
 class Admission(NamedTuple):
@@ -42,11 +47,13 @@ class Admission(NamedTuple):
     run         the new run, or the run of the earlier call
     superseded  the runs that it ended
     repeated    whether the call repeats an earlier one
+    joined      whether `run` was in flight, and the call made none
     """
 
     run: RunRecord | Tombstone
     superseded: list[RunRecord | Tombstone]
     repeated: bool
+    joined: bool = False
 
 
 class Admissions:
@@ -60,9 +67,13 @@ class Admissions:
         command = self._command(new)
         decision = await self._changes.change(command)
         if decision.repeated is not None:
-            return await self._repeated(decision.repeated, command.thread_id)
+            repeated = await self._repeated(decision.repeated, command.thread_id)
+            return repeated._replace(joined=decision.joins)
         assert isinstance(decision.run, Run)
-        run = RunRecord(decision.run, command.input, command.metadata, decision.queue_position)
+        if decision.joins:
+            found = await self._store.run(decision.run.run_id)
+            return Admission(found or RunRecord(decision.run, None, None), [], repeated=False, joined=True)
+        run = RunRecord(decision.run, command.input, command.metadata, decision.queue_position, merged=decision.merged)
         superseded = await self._superseded(decision) if decision.superseded else []
         return Admission(run, superseded, repeated=False)
 
@@ -77,7 +88,16 @@ class Admissions:
         request_id = fields.given_id("request_id", new.request_id)
         delay = fields.duration("delay", new.delay_us) or 0
         timeout = fields.duration("timeout", new.timeout_us, least_us=1)
+        queue_policy = fields.readable("queue_policy", new.queue_policy)
+        debounce = fields.duration("debounce", new.debounce_us, least_us=1)
+        max_wait = fields.duration("max_wait", new.max_wait_us, least_us=1)
+        start_within = fields.duration("start_within", new.start_within_us, least_us=1)
+        if debounce is not None and delay:
+            fields.wrong("debounce", "is given with `delay`; a run waits for messages, or for a time of its own")
+        if max_wait is not None and debounce is None and not fields.is_wrong("max_wait"):
+            fields.wrong("max_wait", "is given without `debounce`, whose waiting it ends")
         fields.check()
+        waiting = (queue_policy and queue_policy.value, debounce, max_wait, start_within)
         creates = bool(create_thread)
         return commands.AdmitRun(
             thread_id=thread_id,
@@ -92,10 +112,17 @@ class Admissions:
             request_id=request_id,
             digest=""
             if request_id is None
-            else digest(assistant_id, canonical(input), canonical(metadata), strategy, creates, delay, timeout),
+            else digest(
+                *(assistant_id, canonical(input), canonical(metadata), strategy, creates, delay, timeout),
+                *(waiting if any(waiting) else ()),
+            ),
             create_thread=creates,
             delay=delay,
             timeout=timeout,
+            queue_policy=queue_policy,
+            debounce=debounce,
+            max_wait=max_wait,
+            start_within=start_within,
         )
 
     async def _repeated(self, run_id: str, thread_id: str) -> Admission:

@@ -83,21 +83,43 @@ class Runs:
         return replace(listing, items=[self._told(record) for record in listing.items])
 
     async def join(
-        self, run_id: str, thread_id: str = "", wait_us: Given[int | None] = None
+        self, run_id: str, thread_id: str = "", wait_us: Given[int | None] = None, *, follow: bool = False
     ) -> tuple[RunRecord, State]:
-        """Wait until the run is final, or until the wait is over (None: no limit). Return the run and its state."""
+        """Wait until the run is final, or until the wait is over (None: no limit). Return the run and its state.
+
+        follow  go on with the run that superseded it or took it, and so on; the last one is answered
+        """
         fields = Fields()
         _check_key(fields, run_id, thread_id)
         wait = fields.duration("wait", wait_us, most_us=LONGEST_WAIT_US)
         fields.check()
-        with self._hub.joining(run_id) as ended:
-            record = await self._record(run_id, thread_id)
-            if record.run.status not in TERMINAL:
-                record = await self._ended(record, ended, wait)
+        until = None if wait is None else asyncio.get_running_loop().time() + wait / SECOND_US
+        if follow:
+            run_id = await self._beyond_tombstones(run_id, thread_id)
+        record = await self._joined(run_id, thread_id, until)
+        while follow and record.run.status in TERMINAL and (later := _later(record.run)):
+            try:
+                record = await self._joined(await self._beyond_tombstones(later, thread_id), thread_id, until)
+            except RunNotFound:  # its record was deleted, and with it the way on
+                break
         if record.run.status is RunStatus.DELETED:
             return record, await self._left_by_deleted(record.run)
         found, state = await self._with_state(record.run)
         return self._told(found), state
+
+    async def _joined(self, run_id: str, thread_id: str, until: float | None) -> RunRecord:
+        """The run once it is final, or at the time, of the event loop, at which that is no longer waited for."""
+        with self._hub.joining(run_id) as ended:
+            record = await self._record(run_id, thread_id)
+            if record.run.status not in TERMINAL:
+                record = await self._ended(record, ended, until)
+        return record
+
+    async def _beyond_tombstones(self, run_id: str, thread_id: str) -> str:
+        """The first run that is there, from this one on along what superseded or took it; else the last id."""
+        while isinstance(found := await self._find(run_id, thread_id), Tombstone) and (later := _later(found)):
+            run_id = later
+        return run_id
 
     def _told(self, record: Record) -> Record:
         """The record, with whether it waits for somebody who executes its graph."""
@@ -105,9 +127,9 @@ class Runs:
             return record
         return record if self._serves(record.run.assistant.graph) else replace(record, unserved=True)
 
-    async def _ended(self, record: RunRecord, ended: asyncio.Future[Run], wait_us: int | None) -> RunRecord:
+    async def _ended(self, record: RunRecord, ended: asyncio.Future[Run], until: float | None) -> RunRecord:
         try:
-            async with asyncio.timeout(None if wait_us is None else wait_us / SECOND_US):
+            async with asyncio.timeout_at(until):
                 run = await ended
         except TimeoutError:
             return await self._record(record.run.run_id, record.run.thread_id)
@@ -201,6 +223,11 @@ class Runs:
         if found is None or (thread_id and thread_id != owner):
             raise RunNotFound(run_id, thread_id)
         return found
+
+
+def _later(run: Run | Tombstone) -> str | None:
+    """The run that goes on with what it was for."""
+    return run.merged_into or run.superseded_by
 
 
 def _check_key(fields: Fields, run_id: str, thread_id: str) -> None:

@@ -16,7 +16,7 @@ from doubletext_server.usecases.validation import Fields
 from doubletext_server.usecases.values import EMPTY, UNCHANGED, Given, JsonObject, Unchanged
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import DEFAULT_REDUCERS
-from doubletext_statemachine.words import Strategy, ThreadStatus
+from doubletext_statemachine.words import QueuePolicy, Strategy, ThreadStatus
 
 
 class Threads:
@@ -32,6 +32,7 @@ class Threads:
         metadata: JsonObject = EMPTY,
         default_strategy: Given[Strategy | None] = None,
         max_queued_runs: int = 0,
+        default_queue_policy: Given[QueuePolicy | None] = None,
     ) -> ThreadRecord:
         """Create an empty thread.
 
@@ -45,6 +46,7 @@ class Threads:
             fields.metadata("metadata", metadata),
             fields.readable("default_strategy", default_strategy),
             _limit(fields, max_queued_runs),
+            fields.readable("default_queue_policy", default_queue_policy),
         )
         fields.check()
         decision = await self._changes.change(command)
@@ -80,6 +82,7 @@ class Threads:
         metadata: JsonObject | Unchanged = UNCHANGED,
         default_strategy: Given[Strategy | Unchanged | None] = UNCHANGED,
         max_queued_runs: int | Unchanged = UNCHANGED,
+        default_queue_policy: Given[QueuePolicy | Unchanged | None] = UNCHANGED,
     ) -> ThreadRecord:
         fields = Fields()
         fields.id("thread_id", thread_id)
@@ -88,6 +91,8 @@ class Threads:
             changes["default_strategy"] = fields.readable("default_strategy", default_strategy)
         if max_queued_runs is not UNCHANGED:
             changes["max_queued_runs"] = _limit(fields, max_queued_runs)
+        if default_queue_policy is not UNCHANGED:
+            changes["default_queue_policy"] = fields.readable("default_queue_policy", default_queue_policy)
         if metadata is not UNCHANGED:
             changes["metadata"] = fields.metadata("metadata", metadata)
         fields.check()

@@ -29,6 +29,9 @@ class Fields:
     def wrong(self, field: str, description: str) -> None:
         self.violations.append((field, description))
 
+    def is_wrong(self, field: str) -> bool:
+        return any(wrong == field for wrong, _ in self.violations)
+
     def check(self) -> None:
         if self.violations:
             raise InvalidField(self.violations)

@@ -12,6 +12,7 @@ from doubletext_statemachine.arbiter import admission, execution, stopping, thre
 from doubletext_statemachine.decisions import Decision, Draft
 from doubletext_statemachine.model import Thread, ThreadView
 from doubletext_statemachine.strategies import STRATEGIES
+from doubletext_statemachine.words import QueuePolicy
 
 _DECIDE: Final[dict[type[commands.Command], Callable[[Draft, Any], None]]] = {
     commands.CreateThread: threads.create_thread,
@@ -42,10 +43,11 @@ def decide(view: ThreadView, command: commands.Command, now: int) -> Decision:
     return draft.finish()
 
 
-def stops_all(command: commands.Command, thread: Thread) -> bool:
-    """Whether `command` may stop every run in flight on `thread`, so that the view must list them all."""
+def needs_all(command: commands.Command, thread: Thread) -> bool:
+    """Whether `command` may look at every run in flight on `thread`, so that the view must list them all."""
     if isinstance(command, commands.AdmitRun):
-        return STRATEGIES[command.strategy_on(thread)].ends is not None
+        rules, policy = STRATEGIES[command.strategy_on(thread)], command.policy_on(thread)
+        return rules.first or rules.joins or policy not in (None, QueuePolicy.KEEP)
     return isinstance(command, commands.DeleteThread)
 
 

@@ -18,12 +18,14 @@ from doubletext_statemachine.words import LeaseCause, Reason, RunStatus, Trigger
 
 
 def claim_run(draft: Draft, command: commands.ClaimRun) -> None:
+    draft.expire()
     run = upcoming(draft.view, draft.now).ready
     if run is None or run.assistant.graph not in command.graphs:
         return
+    merged = draft.view.merged.get(run.run_id, ())
     changes: dict[str, Any] = {}
     if run.base_step is None:  # mutant: input-once
-        changes = {"base_step": draft.last_step, "last_step": draft.last_step + 1}
+        changes = {"base_step": draft.last_step, "last_step": draft.last_step + len(merged) + 1}
     if draft.stopping is not None:
         give_up(draft)
     draft.move(
@@ -34,7 +36,8 @@ def claim_run(draft: Draft, command: commands.ClaimRun) -> None:
         **changes,
     )
     if changes:
-        draft.step(run.run_id, None, run.assistant.reducers)
+        for each in (*merged, run):
+            draft.step(run.run_id, None, run.assistant.reducers, input_of=each.run_id)
 
 
 def commit_step(draft: Draft, command: commands.CommitStep) -> None:

@@ -32,9 +32,11 @@ def delete_run(draft: Draft, command: commands.DeleteRun) -> None:
     run = _named(draft, command)
     if isinstance(run, Tombstone):
         raise RunNotFound(command.run_id, command.thread_id)
-    if run.status in IN_FLIGHT:
-        assert run.status is not None
-        raise RunInFlight(run_id=run.run_id, status=run.status.value)
+    absorber = draft.view.absorber or run  # a merged run's input may yet become a step
+    for each in (run, absorber):
+        if each.status in IN_FLIGHT:
+            assert each.status is not None
+            raise RunInFlight(run_id=each.run_id, status=each.status.value)
     draft.decision.removes_run = run.run_id
     draft.decision.writes = True
 

@@ -21,6 +21,7 @@ def create_thread(draft: Draft, command: commands.CreateThread) -> None:
             command.metadata,
             command.default_strategy,
             command.max_queued_runs,
+            default_queue_policy=command.default_queue_policy,
         )
     )
 
@@ -33,7 +34,9 @@ def update_thread(draft: Draft, command: commands.UpdateThread) -> None:
 
 def delete_thread(draft: Draft, command: commands.DeleteThread) -> None:
     draft.existing(command.thread_id)
-    draft.stop_all(Trigger.ROLL_BACK, Reason.THREAD_DELETED)
+    # The run with steps goes first: the others note the newest step as the state they left.
+    for run in sorted(draft.view.runs, key=lambda run: run.base_step is None):
+        draft.stop(Trigger.ROLL_BACK, run, Reason.THREAD_DELETED)
     draft.decision.deletes_thread = draft.decision.writes = True
 
 

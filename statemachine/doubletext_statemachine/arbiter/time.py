@@ -17,6 +17,7 @@ from doubletext_statemachine.words import Trigger
 def tick(draft: Draft, command: commands.Tick) -> None:
     if draft.thread is not None and draft.stopping is not None and draft.stopping.until <= draft.now:
         give_up(draft)
+    draft.expire()
     run = running_run(draft.view.runs)
     if run is None:
         return

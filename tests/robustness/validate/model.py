@@ -218,7 +218,7 @@ class _Play:
 
     # Moves
 
-    def move(self, event: Json, run_id: str, to: str, superseded_by: str, reason: str) -> None:
+    def move(self, event: Json, run_id: str, to: str, superseded_by: str, reason: str, merged_into: str = "") -> None:
         before = event["run_changed"]["from"]
         run = self.now.get(run_id)
         was = run.status if run else None

@@ -35,7 +35,7 @@ class RunService(RunServiceServicer):
 
     async def JoinRun(self, request: pb.JoinRunRequest, context: RpcContext) -> pb.JoinRunResponse:
         wait = reading.duration(request, "wait")
-        run, state = await self._runs.join(request.run_id, request.thread_id, wait)
+        run, state = await self._runs.join(request.run_id, request.thread_id, wait, follow=request.follow)
         return writing.joined_run(run, state, exactly(request, context))
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: RpcContext) -> pb.CancelRunResponse:

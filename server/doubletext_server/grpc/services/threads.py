@@ -8,7 +8,7 @@ from doubletext.v1 import thread_service_pb2 as pb
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceServicer
 from doubletext_server.grpc.edge import LARGEST_RESPONSE, RpcContext
 from doubletext_server.grpc.wire import reading, writing
-from doubletext_server.grpc.wire.enums import STRATEGY, THREAD_STATUS
+from doubletext_server.grpc.wire.enums import QUEUE_POLICY, STRATEGY, THREAD_STATUS
 from doubletext_server.grpc.wire.objects import chosen, exactly
 from doubletext_server.usecases.threads import Threads
 
@@ -23,6 +23,7 @@ class ThreadService(ThreadServiceServicer):
             reading.json_object(request, "metadata"),
             reading.enum(request.default_strategy, STRATEGY),
             request.max_queued_runs,
+            reading.enum(request.default_queue_policy, QUEUE_POLICY),
         )
         return pb.CreateThreadResponse(thread=writing.thread(record, chosen(request, context)))
 
@@ -46,6 +47,8 @@ class ThreadService(ThreadServiceServicer):
             settings["default_strategy"] = reading.enum(request.default_strategy, STRATEGY)
         if request.HasField("max_queued_runs"):
             settings["max_queued_runs"] = request.max_queued_runs
+        if request.HasField("default_queue_policy"):
+            settings["default_queue_policy"] = reading.enum(request.default_queue_policy, QUEUE_POLICY)
         record = await self._threads.update(request.thread_id, **settings)
         return pb.UpdateThreadResponse(thread=writing.thread(record, chosen(request, context)))
 

@@ -17,7 +17,7 @@ from doubletext.v1 import assistant_service_pb2 as assistant_pb
 from doubletext.v1 import run_service_pb2 as run_pb
 from doubletext.v1 import worker_service_pb2 as worker_pb
 from doubletext_server.clock import SECOND_US
-from doubletext_server.grpc.wire.enums import IF_THREAD_NOT_EXISTS, REDUCER, STRATEGY, IfThreadNotExists
+from doubletext_server.grpc.wire.enums import IF_THREAD_NOT_EXISTS, QUEUE_POLICY, REDUCER, STRATEGY, IfThreadNotExists
 from doubletext_server.usecases.admission import NewRun
 from doubletext_server.usecases.assistants import NewAssistant
 from doubletext_server.usecases.leases import LeaseKey
@@ -144,6 +144,10 @@ def new_run(request: run_pb.CreateRunRequest) -> NewRun:
         create_thread=_creates_thread(request.if_thread_not_exists),
         delay_us=duration(request, "delay"),
         timeout_us=duration(request, "timeout"),
+        queue_policy=enum(request.queue_policy, QUEUE_POLICY),
+        debounce_us=duration(request, "debounce"),
+        max_wait_us=duration(request, "max_wait"),
+        start_within_us=duration(request, "start_within"),
     )
 
 

@@ -19,7 +19,7 @@ from doubletext.v1 import run_service_pb2 as run_pb
 from doubletext.v1 import thread_service_pb2 as thread_pb
 from doubletext.v1 import worker_service_pb2 as worker_pb
 from doubletext_server.clock import SECOND_US
-from doubletext_server.grpc.wire.enums import REDUCER, RUN_STATUS, STRATEGY, THREAD_STATUS
+from doubletext_server.grpc.wire.enums import QUEUE_POLICY, REDUCER, RUN_STATUS, STRATEGY, THREAD_STATUS
 from doubletext_server.grpc.wire.objects import Put, as_struct_or_text, as_text
 from doubletext_server.store.protocol import EventRecord, RunRecord, State, ThreadRecord
 from doubletext_server.usecases.admission import Admission
@@ -40,6 +40,8 @@ def thread(record: ThreadRecord, put: Put) -> pb.Thread:
         active_run_id=record.active_run_id or "",
         queued_runs=record.queued_runs,
     )
+    if thread.default_queue_policy is not None:
+        message.default_queue_policy = QUEUE_POLICY[thread.default_queue_policy]
     put(message, "metadata", thread.metadata)
     _set_time(message.create_time, thread.create_time)
     _set_time(message.update_time, thread.update_time)
@@ -84,6 +86,13 @@ def _write_run_without_objects(message: pb.Run, record: RunRecord) -> None:
     _set_time(message.end_time, run.end_time)
     if run.timeout is not None:
         _set_duration(message.timeout, run.timeout)
+    if run.queue_policy is not None:
+        message.queue_policy = QUEUE_POLICY[run.queue_policy]
+    if record.merged:
+        message.merged.extend(record.merged)
+    if run.merged_into is not None:
+        message.merged_into = run.merged_into
+    _set_time(message.expire_time, run.expire_time)
     if run.error_type is not None:
         message.error.type = run.error_type
         message.error.message = run.error_message or ""
@@ -96,6 +105,7 @@ def _deleted_run(tombstone: Tombstone) -> pb.Run:
         status=pb.RUN_STATUS_DELETED,
         superseded_by=tombstone.superseded_by or "",
         reason=tombstone.reason.value,
+        merged_into=tombstone.merged_into or "",
     )
     _set_time(message.create_time, tombstone.create_time)
     _set_time(message.end_time, tombstone.delete_time)
@@ -104,8 +114,9 @@ def _deleted_run(tombstone: Tombstone) -> pb.Run:
 
 def created_run(request: run_pb.CreateRunRequest, admission: Admission, put: Put) -> run_pb.CreateRunResponse:
     """Return the answer about a new run. Structs are copied from the request, which is faster than parsing them."""
-    response = run_pb.CreateRunResponse(superseded=[run(each, put) for each in admission.superseded])
-    if admission.repeated or isinstance(admission.run, Tombstone):
+    superseded = [run(each, put) for each in admission.superseded]
+    response = run_pb.CreateRunResponse(superseded=superseded, joined=admission.joined)
+    if admission.repeated or admission.joined or isinstance(admission.run, Tombstone):
         response.run.CopyFrom(run(admission.run, put))
         return response
     if put is as_text:
@@ -140,6 +151,7 @@ def _write_state(message: pb.State, state: State, put: Put) -> None:
     message.thread_id = state.thread_id
     message.step = state.step
     message.run_id = state.run_id or ""
+    message.input_of = state.input_of or ""
     put(message, "values", state.values)
     _set_time(message.create_time, state.create_time)
 
@@ -198,6 +210,7 @@ def event(thread_id: str, record: EventRecord, put: Put) -> pb.Event:
         message.run_changed.to = RUN_STATUS[kind.after]
         message.run_changed.superseded_by = kind.superseded_by or ""
         message.run_changed.reason = kind.reason.value if kind.reason else ""
+        message.run_changed.merged_into = kind.merged_into or ""
     elif isinstance(kind, StepCommitted):
         message.step_committed.step = kind.step
         if record.data is not None:

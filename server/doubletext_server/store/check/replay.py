@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from doubletext_server.store.check.report import Kind, Report
 from doubletext_statemachine.lifecycle import TABLE
+from doubletext_statemachine.model import RANKS
 from doubletext_statemachine.words import Reason, RunStatus
 
 S: Final = RunStatus
@@ -22,6 +23,8 @@ class RunHistory:
 
     number    its place among the admissions in the events, from 1; None when its admission is not among them
     due       when it may start, from its row; None when it has no row
+    rank      its place among those that wait, from its row; None when it has no row
+    placed    its rank is not that of its admission
     claims    how many claims there were
     releases  how many times it was handed back, which uses up no attempt
     output    the sequence of its newest output that has content; 0 for none
@@ -32,6 +35,8 @@ class RunHistory:
     admitted_by: int = 0
     admitted_at: int = 0
     due: int | None = None
+    rank: int | None = None
+    placed: bool = False
     claims: int = 0
     releases: int = 0
     started_at: int | None = None
@@ -46,6 +51,8 @@ class Row(NamedTuple):
 
     body  of a change: its JSON text; of an output: whether it has content
     due   the run's due_time
+    rank  the run's rank
+    placed  whether that is another one than that of its admission
     """
 
     sequence: int
@@ -55,11 +62,14 @@ class Row(NamedTuple):
     step: int | None
     body: Any
     due: int | None
+    rank: int | None
+    placed: int | None
 
 
 EVENTS: Final = (
     "SELECT e.sequence, e.run_id, e.time, e.kind, e.step, CASE WHEN e.kind = 'run_changed' THEN e.body "
-    "WHEN e.kind = 'output' AND json_valid(e.body) THEN json_extract(e.body, '$[1]') IS NOT NULL END, r.due_time "
+    "WHEN e.kind = 'output' AND json_valid(e.body) THEN json_extract(e.body, '$[1]') IS NOT NULL END, "
+    f"r.due_time, r.rank, r.rank <> r.sequence * {RANKS} "
     "FROM events e LEFT JOIN runs r ON e.kind = 'run_changed' AND r.run_id = e.run_id "
     "WHERE e.thread_id = ? ORDER BY e.sequence"
 )
@@ -96,6 +106,7 @@ class Replay:
         self.top: int | None = 0 if self.complete else None
         self.last = self.first_event - 1
         self._waiting: dict[str, RunHistory] = {}
+        self._placed: dict[str, RunHistory] = {}  # of those that wait, the few that are out of the order of admission
         self._handed_back: str | None = None
         self._running: str | None = None
         self._take: dict[str, Callable[[Row], None]] = {
@@ -173,15 +184,17 @@ class Replay:
         if self._handed_back == run_id:
             self._handed_back = None
         self._waiting.pop(run_id, None)
+        self._placed.pop(run_id, None)
 
     def _admitted(self, history: RunHistory, event: Row) -> None:
         self.admissions += 1
         history.number, history.due = self.admissions, event.due
+        history.rank, history.placed = event.rank, bool(event.placed)
         history.admitted_by, history.admitted_at = event.sequence, event.time
 
     def _waits(self, run_id: str, history: RunHistory, before: RunStatus | None) -> None:
         if before is None:
-            self._waiting[run_id] = history
+            (self._placed if history.placed else self._waiting)[run_id] = history
             return
         self._handed_back = run_id
         history.releases += history.reason == Reason.RELEASED.value
@@ -194,21 +207,26 @@ class Replay:
             said = f"event {event.sequence} starts it before run {self._handed_back}, which was handed back"
             self._add(Kind.ORDER, run_id, said)
         elif history.number is not None and not history.claims:
-            self._in_turn(run_id, history, history.number, event)
+            self._in_turn(run_id, history, event)
         history.claims += 1
         history.started_at = event.time
         self._running = run_id
 
-    def _in_turn(self, run_id: str, history: RunHistory, number: int, event: Row) -> None:
+    def _in_turn(self, run_id: str, history: RunHistory, event: Row) -> None:
         if history.due is not None and history.due > event.time:
             self._add(Kind.ORDER, run_id, f"event {event.sequence} starts it before it is due")
-        for other_id, other in self._waiting.items():
-            if other.number is None or other.number > number:
-                return
-            if other.due is not None and other.due <= event.time:
-                said = f"event {event.sequence} starts it before run {other_id}, which was due and admitted earlier"
-                self._add(Kind.ORDER, run_id, said)
-                return
+        if history.rank is None:
+            return
+        for waiting in (self._waiting, self._placed):
+            for other_id, other in waiting.items():
+                if other.rank is None:
+                    continue
+                if waiting is self._waiting and other.rank > history.rank:
+                    break
+                if other.rank < history.rank and other.due is not None and other.due <= event.time:
+                    said = f"event {event.sequence} starts it before run {other_id}, which was due and before it"
+                    self._add(Kind.ORDER, run_id, said)
+                    return
 
     def _superseded(self, run_id: str, history: RunHistory, successor_id: str) -> None:
         successor = self.runs.get(successor_id)
@@ -266,7 +284,7 @@ class Replay:
 
 def _read_change(body: Any) -> tuple[RunStatus | None, RunStatus, str | None, str | None] | None:
     try:
-        before, after, superseded_by, reason = json.loads(body)
+        before, after, superseded_by, reason, *_ = json.loads(body)
         return before and S(before), S(after), superseded_by, reason
     except (ValueError, TypeError):
         return None

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from doubletext_server.store.check.report import Kind
-from doubletext_statemachine.strategies import STRATEGIES
+from doubletext_statemachine.strategies import QUEUE_POLICIES, STRATEGIES
 from doubletext_statemachine.words import Reason, RunStatus, Trigger
 
 
@@ -31,7 +31,8 @@ REASONS: Final[dict[RunStatus, tuple[Reason, ...]]] = {
     RunStatus.INTERRUPTED: (Reason.SUPERSEDED, Reason.CANCELLED),
     RunStatus.SUCCESS: (),
     RunStatus.ERROR: (Reason.MAX_ATTEMPTS,),
-    RunStatus.TIMEOUT: (Reason.TIMEOUT,),
+    RunStatus.TIMEOUT: (Reason.TIMEOUT, Reason.EXPIRED),
+    RunStatus.MERGED: (),
     RunStatus.DELETED: (Reason.SUPERSEDED, Reason.CANCELLED),
 }
 """The reasons that a run of each status may have. A run that was stopped has a reason; the other runs may have none."""
@@ -41,11 +42,17 @@ def quoted(words: Iterable[Enum]) -> str:
     return ", ".join(f"'{word.value}'" for word in words)
 
 
-def _that_end(trigger: Trigger) -> str:
-    """Return the strategies that end runs by this move."""
-    return quoted(strategy for strategy, rules in STRATEGIES.items() if rules.ends is trigger)
+def _may_end(trigger: Trigger) -> str:
+    """A condition: the successor `h` ends runs by this move, those that have started, or those that wait."""
+    started = quoted(strategy for strategy, rules in STRATEGIES.items() if rules.ends is trigger)
+    waiting = quoted(
+        strategy for strategy, rules in STRATEGIES.items() if rules.policies and rules.ends_queue is trigger
+    )
+    ending = quoted(policy for policy, rules in QUEUE_POLICIES.items() if rules.ends)
+    return f"(h.strategy IN ({started}) OR h.strategy IN ({waiting}) AND h.queue_policy IN ({ending}))"
 
 
+_STOPPING: Final = quoted(strategy for strategy, rules in STRATEGIES.items() if rules.ends is not None)
 _WITH_REASON: Final = " ".join(
     f"WHEN '{status.value}' THEN r.reason IN ({quoted(reasons)})" for status, reasons in REASONS.items()
 )
@@ -65,14 +72,22 @@ RULES: Final = (
                 THEN 'is running with ' || iif(worker_id IS NULL, 'a lease and no worker', 'a worker and no lease')
             WHEN (start_time IS NOT NULL) <> (epoch > 0)
                 THEN 'has epoch ' || epoch || iif(start_time IS NULL, ' without', ' with') || ' a start_time'
-            WHEN status IN ('running', 'success', 'error', 'timeout') AND (epoch = 0 OR attempt = 0)
+            WHEN (status IN ('running', 'success', 'error') OR reason = 'TIMEOUT') AND (epoch = 0 OR attempt = 0)
                 THEN 'is ' || status || ' in attempt ' || attempt || ', epoch ' || epoch
             WHEN attempt < 0 OR attempt > epoch THEN 'is in attempt ' || attempt || ', epoch ' || epoch
             WHEN (base_step IS NULL) <> (status = 'pending' AND epoch = 0)
                 THEN 'is ' || status || ', epoch ' || epoch || ', base_step ' || quote(base_step)
             WHEN epoch = 0 AND last_step <> 0 THEN 'has last_step ' || last_step || ' though it never started'
-            WHEN epoch > 0 AND last_step <= base_step
+            WHEN epoch > 0 AND last_step <= base_step + merges
                 THEN 'has last_step ' || last_step || ', which is not after its base_step ' || base_step
+            WHEN (status = 'merged') <> (merged_into IS NOT NULL)
+                THEN 'is ' || status || coalesce(', and part of ' || merged_into, ', and part of no run')
+            WHEN status IN ('merged', 'pending') AND epoch > 0 AND reason IS NULL
+                THEN 'is ' || status || ' in epoch ' || epoch
+            WHEN reason = 'EXPIRED' AND (epoch > 0 OR expire_time IS NULL)
+                THEN 'has expired in epoch ' || epoch || ', with expire_time ' || quote(expire_time)
+            WHEN debounced AND queue_policy IS NOT 'merge'
+                THEN 'waits for further messages with the queue policy ' || quote(queue_policy)
             WHEN reason IS NULL AND status IN ('interrupted', 'timeout') THEN 'is ' || status || ' without a reason'
             WHEN reason IS NOT NULL AND NOT CASE status {_WITH_REASON} ELSE 0 END
                 THEN 'is ' || status || ' with the reason ' || reason
@@ -105,9 +120,30 @@ RULES: Final = (
             WHEN f.body <> r.input THEN 'has made step ' || f.step || ' of its input, but they differ'
             END AS what
         FROM runs r NOT INDEXED
-        LEFT JOIN steps f ON f.thread_id = r.thread_id AND f.step = base_step + 1 AND f.run_id = r.run_id
+        LEFT JOIN steps f ON f.thread_id = r.thread_id AND f.step = base_step + merges + 1 AND f.run_id = r.run_id
         LEFT JOIN steps l ON l.thread_id = r.thread_id AND l.step = last_step AND l.run_id = r.run_id
         WHERE last_step > 0 AND what IS NOT NULL""",
+    ),
+    # A merged run's input is a step of the run that took it, once that one has started.
+    Rule(
+        Kind.STEP,
+        """SELECT 'thread ' || s.thread_id || ', step ' || s.step, CASE
+            WHEN r.thread_id <> s.thread_id
+                THEN 'is the input of run ' || s.input_of || ', which is of thread ' || r.thread_id
+            WHEN r.input <> s.body THEN 'is the input of run ' || s.input_of || ', but they differ'
+            END AS what
+        FROM steps s NOT INDEXED JOIN runs r ON r.run_id = s.input_of
+        WHERE r.status = 'merged' AND what IS NOT NULL""",
+    ),
+    # What became part of a run is of its thread, and was admitted before it.
+    Rule(
+        Kind.RUN,
+        f"""SELECT {_RUN}, CASE
+            WHEN h.thread_id <> r.thread_id THEN 'is part of ' || h.run_id || ', which is of thread ' || h.thread_id
+            WHEN h.sequence <= r.sequence THEN 'is part of ' || h.run_id || ', which was admitted before it'
+            WHEN h.merges <= r.merges THEN 'is part of ' || h.run_id || ', which has taken less than that one'
+            END AS what
+        FROM runs r NOT INDEXED JOIN runs h ON h.run_id = r.merged_into WHERE what IS NOT NULL""",
     ),
     # A superseded run names a later run of its thread, whose strategy interrupts runs.
     Rule(
@@ -118,7 +154,7 @@ RULES: Final = (
                 THEN 'has the successor ' || r.superseded_by || ', but the reason ' || coalesce(r.reason, 'none')
             WHEN {_ELSEWHERE}
             WHEN h.sequence <= r.sequence THEN 'is superseded by ' || h.run_id || ', which was admitted before it'
-            WHEN h.strategy NOT IN ({_that_end(Trigger.INTERRUPT)})
+            WHEN NOT {_may_end(Trigger.INTERRUPT)} OR h.strategy NOT IN ({_STOPPING}) AND r.epoch > 0
                 THEN 'is interrupted by ' || h.run_id || ', which came with ' || h.strategy
             END AS what
         FROM runs r NOT INDEXED
@@ -136,7 +172,7 @@ RULES: Final = (
                 THEN 'was rolled back with the reason ' || r.reason || ' and '
                     || coalesce('the successor ' || r.superseded_by, 'no successor')
             WHEN {_ELSEWHERE}
-            WHEN h.strategy NOT IN ({_that_end(Trigger.ROLL_BACK)})
+            WHEN NOT {_may_end(Trigger.ROLL_BACK)}
                 THEN 'was rolled back by ' || h.run_id || ', which came with ' || h.strategy
             END AS what
         FROM tombstones r LEFT JOIN runs x ON x.run_id = r.run_id

@@ -10,7 +10,15 @@ from typing import Any, Final, TypeVar
 from doubletext_server.store.protocol import LARGEST_PAGE, Page, RunRecord, ThreadRecord
 from doubletext_server.store.rows import GIVEN, RUN
 from doubletext_server.store.sqlite import labels
-from doubletext_server.store.sqlite.reads import Assistants, placed, places, require_thread, run_record, thread
+from doubletext_server.store.sqlite.reads import (
+    Assistants,
+    placed,
+    places,
+    require_thread,
+    run_record,
+    thread,
+    with_merged,
+)
 from doubletext_server.store.sqlite.sql import listed
 from doubletext_server.store.sqlite.walk import AnyOf, Key, Order, Steps, Walk, in_all
 from doubletext_statemachine.model import Json
@@ -98,7 +106,7 @@ def runs(
 
     def read(key: Key) -> RunRecord:
         row = connection.execute(_RUN_AT, (thread_id, *key)).fetchone()
-        return placed(run_record(row, assistants), in_line)
+        return placed(with_merged(connection, run_record(row, assistants)), in_line)
 
     start = tuple(after or (0 if oldest_first else LAST,))
     return _page(

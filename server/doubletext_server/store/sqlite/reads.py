@@ -3,6 +3,7 @@
 import sqlite3
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from doubletext import jsontext
@@ -37,7 +38,7 @@ _THREAD_RECORD: Final = f"""
         (SELECT run_id FROM runs WHERE runs.thread_id = threads.thread_id AND status = 'running'),
         (SELECT count(*) FROM runs WHERE runs.thread_id = threads.thread_id AND end_time IS NULL),
         (SELECT status FROM runs WHERE runs.thread_id = threads.thread_id AND end_time IS NOT NULL
-         ORDER BY end_time DESC, sequence DESC LIMIT 1)
+         AND status <> 'merged' ORDER BY end_time DESC, sequence DESC LIMIT 1)
     FROM threads"""
 _RUN_RECORD: Final = f"SELECT {listed(RUN + GIVEN)} FROM runs"
 _THERE: Final = "thread_id NOT IN (SELECT thread_id FROM doomed)"
@@ -61,10 +62,10 @@ def _thread_record(row: Row) -> ThreadRecord:
 def run(assistants: Assistants, now: int, run_id: str, connection: sqlite3.Connection) -> RunRecord | Tombstone | None:
     row = connection.execute(f"{_RUN_RECORD} WHERE run_id = ? AND {_THERE}", (run_id,)).fetchone()
     if row is not None:
-        record = run_record(row, assistants)
+        record = with_merged(connection, run_record(row, assistants))
         if record.run.status is not RunStatus.PENDING:
             return record
-        return RunRecord(record.run, record.input, record.metadata, queue.position(connection, record.run, now))
+        return replace(record, queue_position=queue.position(connection, record.run, now))
     row = connection.execute(f"{_TOMBSTONE} WHERE run_id = ? AND {_THERE}", (run_id,)).fetchone()
     return row and read_tombstone(row)
 
@@ -85,6 +86,16 @@ def run_record(row: Row, assistants: Assistants) -> RunRecord:
     return RunRecord(read_run(tuple(columns), assistants), given, metadata)
 
 
+def with_merged(connection: sqlite3.Connection, record: RunRecord) -> RunRecord:
+    """The record with the runs that it took, and with the run that it has become part of in the end."""
+    run = record.run
+    if run.merges:
+        record = replace(record, merged=queue.taken_ids(connection, run.run_id))
+    if run.merged_into is not None:
+        record = replace(record, run=run._replace(merged_into=queue.taker(connection, run.run_id)))
+    return record
+
+
 def places(connection: sqlite3.Connection, assistants: Assistants, now: int, thread_id: str) -> dict[str, int]:
     rows = connection.execute(f"SELECT {listed(RUN)} FROM runs WHERE thread_id = ? AND end_time IS NULL", (thread_id,))
     waiting = in_order([read_run(row, assistants) for row in rows], now)
@@ -92,13 +103,13 @@ def places(connection: sqlite3.Connection, assistants: Assistants, now: int, thr
 
 
 def placed(record: RunRecord, places: Mapping[str, int]) -> RunRecord:
-    return RunRecord(record.run, record.input, record.metadata, places.get(record.run.run_id, 0))
+    return replace(record, queue_position=places.get(record.run.run_id, 0))
 
 
 def superseded_by(assistants: Assistants, run_id: str, connection: sqlite3.Connection) -> list[RunRecord | Tombstone]:
     rows = connection.execute(f"{_RUN_RECORD} WHERE superseded_by = ? ORDER BY sequence", (run_id,))
     buried = connection.execute(f"{_TOMBSTONE} WHERE superseded_by = ? ORDER BY create_time, run_id", (run_id,))
-    return [*(run_record(row, assistants) for row in rows), *map(read_tombstone, buried)]
+    return [*(with_merged(connection, run_record(row, assistants)) for row in rows), *map(read_tombstone, buried)]
 
 
 def require_thread(connection: sqlite3.Connection, thread_id: str) -> tuple[int, int]:
@@ -117,13 +128,13 @@ def state(thread_id: str, step: int | None, connection: sqlite3.Connection) -> t
         raise StepNotFound(thread_id=thread_id, step=at, last_step=last_step)
     snapshot, updates = _stored(connection, thread_id, at)
     if updates:
-        run_id, made = updates[-1][3:]
+        run_id, made, input_of = updates[-1][3:]
     else:
-        run_id, made = connection.execute(
-            "SELECT run_id, create_time FROM steps WHERE thread_id = ? AND step = ?", (thread_id, at)
-        ).fetchone() or (None, create_time)
+        run_id, made, input_of = connection.execute(
+            "SELECT run_id, create_time, input_of FROM steps WHERE thread_id = ? AND step = ?", (thread_id, at)
+        ).fetchone() or (None, create_time, None)
     raw = _raw(snapshot, updates)
-    return State(thread_id, at, run_id, made, raw.text()), raw
+    return State(thread_id, at, run_id, made, raw.text(), input_of), raw
 
 
 def start_of(
@@ -141,8 +152,8 @@ def _stored(connection: sqlite3.Connection, thread_id: str, step: int) -> tuple[
     ).fetchone()
     since, body = snapshot or (0, None)
     rows = connection.execute(
-        "SELECT body, reducers, rules, run_id, create_time FROM steps WHERE thread_id = ? AND step > ? AND step <= ? "
-        "ORDER BY step",
+        "SELECT body, reducers, rules, run_id, create_time, input_of FROM steps "
+        "WHERE thread_id = ? AND step > ? AND step <= ? ORDER BY step",
         (thread_id, since, step),
     )
     return body, rows.fetchall()
@@ -160,19 +171,19 @@ def states(thread_id: str, limit: int, after: list[Any] | None, connection: sqli
     oldest = max(newest - limit, 0) + 1
     values = jsontext.read(_raw(*_stored(connection, thread_id, oldest - 1)).text())
     steps = connection.execute(
-        "SELECT step, run_id, create_time, body, reducers, rules FROM steps "
+        "SELECT step, run_id, create_time, input_of, body, reducers, rules FROM steps "
         "WHERE thread_id = ? AND step BETWEEN ? AND ? ORDER BY step",
         (thread_id, oldest, newest),
     )
-    texts: deque[tuple[int, str | None, int, str]] = deque()
+    texts: deque[tuple[int, str | None, int, str, str | None]] = deque()
     size = 0
-    for step, run_id, create_time, *change in steps:
+    for step, run_id, create_time, input_of, *change in steps:
         fold(values, [read_change(*change)])
-        texts.append((step, run_id, create_time, text := jsontext.written(values)))
+        texts.append((step, run_id, create_time, text := jsontext.written(values), input_of))
         size += len(text)
         while size - len(texts[0][3]) >= LARGEST_PAGE:
             size -= len(texts.popleft()[3])
-    found = [State(thread_id, step, run_id, made, text) for step, run_id, made, text in reversed(texts)]
+    found = [State(thread_id, *each) for each in reversed(texts)]
     return Page(found, [found[-1].step] if found and found[-1].step > 1 else None)
 
 

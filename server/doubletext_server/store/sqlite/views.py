@@ -8,8 +8,17 @@ from doubletext.jsontext import canonical
 from doubletext_server.store.rows import RUN, TOMBSTONE, read_run, read_tombstone
 from doubletext_server.store.sqlite import queue
 from doubletext_server.store.sqlite.sql import listed
-from doubletext_statemachine.arbiter import stops_all
-from doubletext_statemachine.commands import AdmitRun, Command, CommitStep, RunCommand, UpdateState
+from doubletext_statemachine.arbiter import needs_all
+from doubletext_statemachine.commands import (
+    AdmitRun,
+    CancelRun,
+    ClaimRun,
+    Command,
+    CommitStep,
+    DeleteRun,
+    RunCommand,
+    UpdateState,
+)
 from doubletext_statemachine.model import Assistant, Json, Repeated, Run, ThreadView, Tombstone
 
 RUN_BY_KEY: Final = f"SELECT {listed(RUN)} FROM runs WHERE run_id = ? AND thread_id = ?"
@@ -22,14 +31,15 @@ def load_view(
     thread, first = queue.thread_and_first(connection, command.thread_id, assistants)
     if thread is None:
         return ThreadView(None)
-    unlisted = unlisted_ahead = 0
-    whole = stops_all(command, thread) or len(first) < queue.HEAD
+    unlisted = unlisted_ahead = unlisted_merges = 0
+    whole = needs_all(command, thread) or len(first) < queue.HEAD
     if whole:
         runs = queue.whole(connection, command.thread_id, first, assistants)
     else:
         runs = queue.head(connection, command.thread_id, first, now, assistants)
         if isinstance(command, (AdmitRun, UpdateState)):
-            unlisted = queue.in_flight(connection, command.thread_id) - len(runs)
+            in_flight, merges = queue.in_flight_and_merges(connection, command.thread_id)
+            unlisted, unlisted_merges = in_flight - len(runs), merges - sum(run.merges for run in runs)
         if unlisted and isinstance(command, AdmitRun):
             # Those that are due later come after it. They are the end of the queue, and `runs` is its head.
             unlisted_ahead = max(unlisted - queue.due_later(connection, command.thread_id, now + command.delay), 0)
@@ -42,6 +52,11 @@ def load_view(
         whole,
         unlisted,
         unlisted_ahead,
+        unlisted_merges,
+        {run.run_id: queue.taken(connection, run.run_id, assistants) for run in runs if run.merges}
+        if isinstance(command, (AdmitRun, ClaimRun, CancelRun))
+        else {},
+        _absorber(connection, command, assistants) if isinstance(command, DeleteRun) else None,
     )
 
 
@@ -59,12 +74,19 @@ def _named(
     return row and read_tombstone(row)
 
 
+def _absorber(connection: sqlite3.Connection, command: RunCommand, assistants: Mapping[int, Assistant]) -> Run | None:
+    """The run that the named one has become part of, if it was merged."""
+    key = (queue.taker(connection, command.run_id), command.thread_id)
+    row = connection.execute(RUN_BY_KEY, key).fetchone()
+    return row and read_run(row, assistants)
+
+
 def _repeated(connection: sqlite3.Connection, command: AdmitRun) -> Repeated | None:
     row = connection.execute(
-        "SELECT run_id, digest FROM requests WHERE thread_id = ? AND request_id = ?",
+        "SELECT run_id, digest, joined FROM requests WHERE thread_id = ? AND request_id = ?",
         (command.thread_id, command.request_id),
     ).fetchone()
-    return row and Repeated(*row)
+    return row and Repeated(row[0], row[1], bool(row[2]))
 
 
 def _committed_update(connection: sqlite3.Connection, command: CommitStep) -> Json | None:
@@ -74,7 +96,7 @@ def _committed_update(connection: sqlite3.Connection, command: CommitStep) -> Js
     """
     row = connection.execute(
         "SELECT body FROM steps JOIN runs USING (run_id) "
-        "WHERE steps.thread_id = ? AND step = ? AND run_id = ? AND step > base_step + 1",
+        "WHERE steps.thread_id = ? AND step = ? AND run_id = ? AND step > base_step + 1 + merges",
         (command.thread_id, command.expected_step, command.run_id),
     ).fetchone()
     if row is None:

@@ -24,7 +24,7 @@ from doubletext_statemachine.words import RunStatus, thread_status
 
 OUTCOME: Final = (
     "SELECT outcome, (SELECT status FROM runs WHERE runs.thread_id = threads.thread_id AND end_time IS NOT NULL "
-    "ORDER BY end_time DESC, sequence DESC LIMIT 1) FROM threads WHERE thread_id = ?"
+    "AND status <> 'merged' ORDER BY end_time DESC, sequence DESC LIMIT 1) FROM threads WHERE thread_id = ?"
 )
 ADD_THREAD: Final = insert("threads", (*THREAD, "oldest_time", "active_time"))
 SET_THREAD: Final = update("threads", THREAD[THREAD_KEPT:], "thread_id")
@@ -37,6 +37,11 @@ ADD_INPUT_STEP: Final = (
     f"INSERT INTO steps ({listed(STEP)}) SELECT {placeholders(STEP[:-1])}, input FROM runs WHERE run_id = ?"
 )
 ADD_EVENT: Final = insert("events", EVENT)
+PASS_ON: Final = (
+    "UPDATE runs SET merged_into = taken.merged_into FROM runs AS taken "
+    "WHERE runs.merged_into = ?1 AND taken.run_id = ?1 AND taken.merged_into IS NOT NULL"
+)
+"""What a run had taken that was taken itself goes on as part of that one's taker, when the run's record is deleted."""
 
 
 def write(connection: sqlite3.Connection, rows: Rows) -> None:
@@ -66,6 +71,7 @@ def write(connection: sqlite3.Connection, rows: Rows) -> None:
             _add_step(connection, step)
     connection.executemany(ADD_EVENT, rows.events)
     if rows.removes_run is not None:
+        connection.execute(PASS_ON, (rows.removes_run,))
         _delete_run(connection, rows.removes_run)
     if rows.finishes:
         _write_outcome(connection, rows.thread_id)
@@ -73,7 +79,7 @@ def write(connection: sqlite3.Connection, rows: Rows) -> None:
 
 def _add_step(connection: sqlite3.Connection, step: Row) -> None:
     if step[-1] is None:
-        connection.execute(ADD_INPUT_STEP, (*step[:-1], step[STEP.index("run_id")]))
+        connection.execute(ADD_INPUT_STEP, (*step[:-1], step[STEP.index("input_of")]))
     else:
         connection.execute(ADD_STEP, step)
 
