@@ -15,14 +15,14 @@ from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Tombstone
 from tests.support.store import ROLLBACK, Hand, SqliteHand, everything
 
-Write = Callable[[sqlite3.Connection, Rows], None]
+Write = Callable[[sqlite3.Connection, Rows, set[str]], None]
 
 
 def failing(error: Exception, thread_id: str = "poison") -> Write:
     """Writes as ever, and then fails, for one thread."""
 
-    def write(connection: sqlite3.Connection, rows: Rows) -> None:
-        writes.write(connection, rows)
+    def write(connection: sqlite3.Connection, rows: Rows, left: set[str]) -> None:
+        writes.write(connection, rows, left)
         if rows.thread_id == thread_id:
             raise error
 

@@ -18,8 +18,8 @@ async def test_readers_see_nothing_of_a_change_before_it_is_committed(
 ) -> None:
     written, go_on = threading.Event(), threading.Event()
 
-    def write(connection: sqlite3.Connection, rows: Rows) -> None:
-        writes.write(connection, rows)
+    def write(connection: sqlite3.Connection, rows: Rows, left: set[str]) -> None:
+        writes.write(connection, rows, left)
         written.set()
         assert go_on.wait(30)
 

@@ -42,7 +42,7 @@ def connection() -> Iterator[sqlite3.Connection]:
 def writer(connection: sqlite3.Connection) -> Applied:
     def apply(request: commands.Command, made: Decision, now: int) -> None:
         if made.writes:
-            write(connection, rows(request, made, now))
+            write(connection, rows(request, made, now), set())
 
     return apply
 
@@ -79,7 +79,7 @@ def test_a_run_admitted_since_the_clock_was_looked_at_is_not_taken_for_a_delayed
     for number in range(3):
         request = commands.AdmitRun(T, f"r{number}", "a", PLAIN, create_thread=True, delay=50 * (number == 1))
         made = decide(load_view(connection, request, ASSISTANTS, now), request, now)
-        write(connection, rows(request, made, now))
+        write(connection, rows(request, made, now), set())
         runs.append(made.admitted)
     assert [queue.position(connection, run, now - 1) for run in runs if run] == [1, 3, 2]
 
@@ -94,7 +94,7 @@ STATEMENTS: Final = {
 
 def put(connection: sqlite3.Connection, request: commands.Command, now: int) -> None:
     made = decide(load_view(connection, request, ASSISTANTS, now), request, now)
-    write(connection, rows(request, made, now))
+    write(connection, rows(request, made, now), set())
 
 
 def steps_to_load(connection: sqlite3.Connection, request: commands.Command, now: int) -> int:

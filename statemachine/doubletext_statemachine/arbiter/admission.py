@@ -6,7 +6,7 @@ from doubletext_statemachine.errors import AssistantNotFound, InvalidField, Requ
 from doubletext_statemachine.model import RANKS, Run, Thread
 from doubletext_statemachine.queue import started_run, waiting_inputs, waiting_runs
 from doubletext_statemachine.strategies import QUEUE_POLICIES, STRATEGIES, QueueRules
-from doubletext_statemachine.words import Reason, Trigger
+from doubletext_statemachine.words import QueuePolicy, Reason, Strategy, Trigger
 
 _NO_POLICY = QueueRules()
 
@@ -22,21 +22,21 @@ def admit_run(draft: Draft, command: commands.AdmitRun) -> None:
     thread = draft.existing(command.thread_id)
     if command.assistant is None:
         raise AssistantNotFound(assistant_id=command.assistant_id)
-    _check(command, thread)
-    rules = STRATEGIES[command.strategy_on(thread)]
+    strategy, policy = command.strategy_on(thread), command.policy_on(thread)
+    _check(command, strategy, policy)
+    rules = STRATEGIES[strategy]
     if rules.joins and draft.view.runs:
         draft.decision.run = max(draft.view.runs, key=lambda run: run.sequence)
         draft.decision.joins = True
         draft.decision.writes = command.request_id is not None
         return
-    policy = command.policy_on(thread)
     queue_rules = _NO_POLICY if policy is None else QUEUE_POLICIES[policy]
     waiting = waiting_runs(draft.view.runs)
     takes = [run for run in waiting if queue_rules.merges and _may_be_taken(run, command, draft.now)]
     taken_ids = {run.run_id for run in takes}
     stays = [] if queue_rules.ends else [run for run in waiting if run.run_id not in taken_ids]
     draft.last_sequence += 1
-    run = _new(draft, command, thread, takes)
+    run = _new(draft, command, strategy, policy, takes)
     if rules.first and stays:  # mutant: first-in-line
         run = run._replace(rank=min(other.rank for other in stays) - RANKS)
     queued = waiting_inputs(stays) + draft.view.unlisted + draft.view.unlisted_merges + 1 + run.merges
@@ -55,9 +55,10 @@ def admit_run(draft: Draft, command: commands.AdmitRun) -> None:
     draft.decision.run = admitted
 
 
-def _check(command: commands.AdmitRun, thread: Thread) -> None:
+def _check(command: commands.AdmitRun, strategy: Strategy, policy: QueuePolicy | None) -> None:
     """Raise InvalidField for what the call asks of a strategy that does not have it."""
-    strategy, policy = command.strategy_on(thread), command.policy_on(thread)
+    if command.queue_policy is None and command.debounce is None:
+        return
     wrong = []
     if (asked := command.queue_policy) is not None and asked not in STRATEGIES[strategy].policies:
         wrong.append(("queue_policy", f"is {asked.name}, and {strategy.name} has none; leave it out"))
@@ -74,7 +75,9 @@ def _may_be_taken(run: Run, command: commands.AdmitRun, now: int) -> bool:
     return run.assistant.assistant_id == command.assistant_id and (run.debounced or run.due_time <= now)
 
 
-def _new(draft: Draft, command: commands.AdmitRun, thread: Thread, takes: list[Run]) -> Run:
+def _new(
+    draft: Draft, command: commands.AdmitRun, strategy: Strategy, policy: QueuePolicy | None, takes: list[Run]
+) -> Run:
     assert command.assistant is not None
     now = draft.now
     oldest = min((run.oldest_time or run.create_time for run in takes), default=now)
@@ -88,11 +91,11 @@ def _new(draft: Draft, command: commands.AdmitRun, thread: Thread, takes: list[R
         thread_id=command.thread_id,
         sequence=draft.last_sequence,
         assistant=command.assistant,
-        strategy=command.strategy_on(thread),
+        strategy=strategy,
         create_time=now,
         due_time=due_time,
         timeout=command.timeout if command.timeout is not None else command.assistant.run_timeout,
-        queue_policy=command.policy_on(thread),
+        queue_policy=policy,
         rank=draft.last_sequence * RANKS,
         merges=sum(1 + run.merges for run in takes),
         input_bytes=len(command.input.encode(errors="surrogatepass")) + sum(run.input_bytes for run in takes),

@@ -49,15 +49,16 @@ log = structlog.get_logger("store")
 class SqliteTransaction:
     """The writer's connection within a transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, assistants: Mapping[int, Assistant]) -> None:
+    def __init__(self, connection: sqlite3.Connection, assistants: Mapping[int, Assistant], left: set[str]) -> None:
         self._connection = connection
         self._assistants = assistants
+        self._left = left
 
     def load(self, command: Command, now: int) -> ThreadView:
         return load_view(self._connection, command, self._assistants, now)
 
     def write(self, rows: Rows) -> None:
-        write(self._connection, rows)
+        write(self._connection, rows, self._left)
 
 
 class SqliteStore:
@@ -87,6 +88,7 @@ class SqliteStore:
             await store.writer.run(writes.pare_assistants)
             await store.rows.run(store._load_assistants)
             await store.rows.run(store._catch_up)
+            store._left = await store.rows.run(tidy.leftovers)
         except sqlite3.Error as error:
             await store.close()
             raise schema.CannotOpen(f"cannot use the database {path}: {error}; choose another --db") from error
@@ -96,6 +98,7 @@ class SqliteStore:
         return store
 
     _owned: int
+    _left: set[str]
 
     def _catch_up(self, connection: sqlite3.Connection) -> None:
         """Let time go on from where the file ends, should the clock have been set back since."""
@@ -123,7 +126,7 @@ class SqliteStore:
         self._wal.written()
 
         def on_connection(connection: sqlite3.Connection) -> T:
-            return work(SqliteTransaction(connection, self._by_key))
+            return work(SqliteTransaction(connection, self._by_key, self._left))
 
         # A thread's row goes before what refers to it, which may be too much for one commit: see `tidy`.
         return await self.writer.run(on_connection, committed, failed, alone=deletes)

@@ -49,17 +49,26 @@ def purge(connection: sqlite3.Connection, thread_id: str) -> bool:
     return True
 
 
-def delete_thread(connection: sqlite3.Connection, thread_id: str) -> None:
-    """Delete the thread, and of what it has as much as is a slice."""
+def leftovers(connection: sqlite3.Connection) -> set[str]:
+    """The threads that were deleted and of which something is left."""
+    return {thread_id for (thread_id,) in connection.execute("SELECT thread_id FROM doomed")}
+
+
+def delete_thread(connection: sqlite3.Connection, thread_id: str, left: set[str]) -> None:
+    """Delete the thread, and of what it has as much as is a slice. It is added to `left` if that is not all."""
     connection.execute("DELETE FROM threads WHERE thread_id = ?", (thread_id,))
     connection.execute("DELETE FROM cuts WHERE thread_id = ?", (thread_id,))
     if not purge(connection, thread_id):
+        left.add(thread_id)
         connection.execute("INSERT INTO doomed (thread_id) VALUES (?)", (thread_id,))
 
 
-def make_room(connection: sqlite3.Connection, thread_id: str) -> None:
-    """Remove all that an earlier thread of this id has left, before the new one is created."""
-    if connection.execute("DELETE FROM doomed WHERE thread_id = ?", (thread_id,)).rowcount:
+def make_room(connection: sqlite3.Connection, thread_id: str, left: set[str]) -> None:
+    """Remove all that an earlier thread of this id has left, before the new one is created.
+
+    left  threads that may have left something: new threads are many, and this spares most of them a statement
+    """
+    if thread_id in left and connection.execute("DELETE FROM doomed WHERE thread_id = ?", (thread_id,)).rowcount:
         while not purge(connection, thread_id):  # mutant: room-made
             pass
 

@@ -28,15 +28,14 @@ class WriteAheadLog:
         self._writer = writer
         self._timer: asyncio.TimerHandle | None = None
         self._emptying: asyncio.Task[None] | None = None
-        self._written = 0.0
+        self._written = False
         self._warned = False
 
     def written(self) -> None:
         """Take note of a commit."""
-        loop = asyncio.get_running_loop()
-        self._written = loop.time()
+        self._written = True
         if self._timer is None:
-            self._timer = loop.call_later(IDLE, self._look)
+            self._timer = asyncio.get_running_loop().call_later(IDLE, self._look)
 
     def _look(self) -> None:
         self._timer = None
@@ -45,10 +44,9 @@ class WriteAheadLog:
         except OSError:
             return
         self._warn(size)
-        loop = asyncio.get_running_loop()
-        idle = loop.time() - self._written
-        if idle < IDLE:
-            self._timer = loop.call_later(IDLE - idle, self._look)
+        if self._written:
+            self._written = False
+            self._timer = asyncio.get_running_loop().call_later(IDLE, self._look)
         elif size:
             self._emptying = asyncio.create_task(self._empty())
 

@@ -44,13 +44,16 @@ PASS_ON: Final = (
 """What a run had taken that was taken itself goes on as part of that one's taker, when the run's record is deleted."""
 
 
-def write(connection: sqlite3.Connection, rows: Rows) -> None:
-    """Write what was decided, inside the caller's transaction."""
+def write(connection: sqlite3.Connection, rows: Rows, left: set[str]) -> None:
+    """Write what was decided, inside the caller's transaction.
+
+    left  the deleted threads of which something may be left
+    """
     if rows.deletes_thread:
         labels.remove_thread(connection, rows.thread_id)
-        tidy.delete_thread(connection, rows.thread_id)
+        tidy.delete_thread(connection, rows.thread_id, left)
         return
-    _write_thread(connection, rows)
+    _write_thread(connection, rows, left)
     for run in rows.moved:
         connection.execute(SET_RUN, (*run[RUN_KEPT:], run[0]))
     for tombstone in rows.tombstones:
@@ -84,13 +87,13 @@ def _add_step(connection: sqlite3.Connection, step: Row) -> None:
         connection.execute(ADD_STEP, step)
 
 
-def _write_thread(connection: sqlite3.Connection, rows: Rows) -> None:
+def _write_thread(connection: sqlite3.Connection, rows: Rows, left: set[str]) -> None:
     if rows.relabelled:
         if not rows.creates_thread:
             labels.remove_thread(connection, rows.thread_id)
         labels.add_thread(connection, rows.thread)
     if rows.creates_thread:
-        tidy.make_room(connection, rows.thread_id)
+        tidy.make_room(connection, rows.thread_id, left)
         created = rows.thread[THREAD.index("create_time")]
         connection.execute(ADD_THREAD, (*rows.thread, created, created))
         return
