@@ -4,7 +4,13 @@ from enum import Enum, StrEnum
 from typing import Final
 
 
-class RunStatus(Enum):
+class Word(Enum):
+    """A word that tables are looked up by, many times for each call: hashed by what it is, which is one step of C."""
+
+    __hash__ = object.__hash__
+
+
+class RunStatus(Word):
     PENDING = "pending"
     RUNNING = "running"
     INTERRUPTED = "interrupted"
@@ -21,7 +27,7 @@ STOPPED: Final = frozenset({RunStatus.INTERRUPTED, RunStatus.DELETED, RunStatus.
 """The statuses of runs that were ended from outside, whatever their executor was doing."""
 
 
-class Trigger(Enum):
+class Trigger(Word):
     """What makes a run change its status. These words are never stored."""
 
     ADMIT = "admit"
@@ -38,7 +44,7 @@ class Trigger(Enum):
     EXPIRE = "expire"
 
 
-class Strategy(Enum):
+class Strategy(Word):
     """What becomes of the run that has started."""
 
     REJECT = "reject"
@@ -48,7 +54,7 @@ class Strategy(Enum):
     JOIN = "join"
 
 
-class QueuePolicy(Enum):
+class QueuePolicy(Word):
     """What becomes of the runs that wait."""
 
     KEEP = "keep"
@@ -56,25 +62,25 @@ class QueuePolicy(Enum):
     MERGE = "merge"
 
 
-class CancelAction(Enum):
+class CancelAction(Word):
     INTERRUPT = "interrupt"
     ROLLBACK = "rollback"
 
 
-class Reducer(Enum):
+class Reducer(Word):
     REPLACE = "replace"
     APPEND = "append"
     MESSAGES = "messages"
 
 
-class ThreadStatus(Enum):
+class ThreadStatus(Word):
     IDLE = "idle"
     BUSY = "busy"
     INTERRUPTED = "interrupted"
     ERROR = "error"
 
 
-class Reason(Enum):
+class Reason(Word):
     """Why a run ended other than by its graph, or is pending again after it had started."""
 
     SUPERSEDED = "SUPERSEDED"

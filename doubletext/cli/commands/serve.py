@@ -163,6 +163,8 @@ async def _serve(config: "Config", stop: asyncio.Event) -> bool:
     log = structlog.get_logger("serve")
     app = await App.start(config)
     gc.collect()
+    # A call leaves few cycles behind, and by default the collector looks for them after each two or three calls.
+    gc.set_threshold(20_000, 20, 20)
     gc.freeze()  # what is loaded by now stays: the collector need not look at it again and again
     try:
         if not announce(f"listening on {app.address}"):

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from uuid6 import uuid7
-
 from doubletext.jsontext import canonical
 from doubletext_server.engine.changes import Changes
+from doubletext_server.ids import run_id as new_run_id
 from doubletext_server.store.protocol import LARGEST_PAGE, RunRecord, Store
 from doubletext_server.usecases.digests import digest
 from doubletext_server.usecases.validation import Fields
@@ -101,7 +100,7 @@ class Admissions:
         creates = bool(create_thread)
         return commands.AdmitRun(
             thread_id=thread_id,
-            run_id=str(uuid7()),
+            run_id=new_run_id(thread_id),
             assistant_id=assistant_id,
             assistant=self._store.assistant(assistant_id),
             input=input,
