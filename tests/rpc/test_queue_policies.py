@@ -120,7 +120,7 @@ async def test_what_becomes_of_those_that_wait(service: Service, case: Case) -> 
     for run_id in merged:
         assert (await service.client.runs.get(thread_id, run_id))["merged_into"] == new["run_id"]
 
-    for name in ("R goes on", "N goes on"):
+    for name in ("R goes on", "N goes on", "never gone"):
         gates[name].set()
     if statuses.get("R") == "pending":
         held = await claimed(service, "hand")
