@@ -263,6 +263,28 @@ async def test_a_run_that_does_not_start_in_time_expires(service: Service) -> No
     assert "a" not in await service.contents(thread_id)
 
 
+async def test_behind_many_that_expire_at_once_the_next_one_starts(service: Service) -> None:
+    thread_id = await service.thread()
+    await service.client.assistants.create("nobodys", assistant_id="nobodys")
+    late = [await service.client.runs.create(thread_id, "nobodys", start_within=0.3) for _ in range(4)]
+    last = await service.say(thread_id, "b")
+    assert (await service.client.runs.join(None, last["run_id"], wait=10))["run"]["status"] == "success"
+    assert {(await service.client.runs.get(None, run["run_id"]))["reason"] for run in late} == {"EXPIRED"}
+
+
+async def test_what_a_run_far_behind_has_taken_is_rolled_back_with_it(service: Service) -> None:
+    thread_id = await service.thread()
+    await service.started(thread_id, "R", after={"0": "go"})
+    await service.client.assistants.create("scripted", assistant_id="other")
+    for text in "abcd":
+        await service.say(thread_id, text, assistant="other")
+    taken = await service.say(thread_id, "e")
+    taker = await service.say(thread_id, "f", queue_policy="merge")
+    await service.client.runs.cancel(None, taker["run_id"], action="rollback")
+    with pytest.raises(RunRolledBack):
+        await service.client.runs.get(None, taken["run_id"])
+
+
 async def test_inputs_that_wait_count_whichever_run_they_are_part_of(service: Service) -> None:
     thread_id = (await service.client.threads.create(max_queued_runs=3))["thread_id"]
     await service.started(thread_id, "R", after={"0": "go"})

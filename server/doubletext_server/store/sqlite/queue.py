@@ -15,6 +15,7 @@ from typing import Any, Final
 from doubletext_server.store.rows import RUN, THREAD, read_run, read_thread
 from doubletext_server.store.sqlite.sql import listed, listed_of
 from doubletext_statemachine.model import RANKS, Assistant, Run, Thread
+from doubletext_statemachine.queue import has_expired
 
 _WIDTH: Final = len(THREAD)
 HEAD: Final = 3
@@ -26,6 +27,8 @@ THREAD_AND_FIRST: Final = (
     "FROM threads LEFT JOIN runs INDEXED BY runs_in_flight ON runs.thread_id = threads.thread_id AND end_time IS NULL "
     f"WHERE threads.thread_id = ? ORDER BY sequence LIMIT {HEAD}"
 )
+_IN_TIME: Final = "coalesce(expire_time > ?, 1)"
+"""It has not expired: those that have are over before the next one starts, however many they are."""
 _NOT_PLACED: Final = f"rank = sequence * {RANKS}"
 _PLACED: Final = (
     f"FROM runs INDEXED BY runs_placed WHERE thread_id = ? AND end_time IS NULL AND rank <> sequence * {RANKS}"
@@ -33,9 +36,10 @@ _PLACED: Final = (
 # One of them may be running, or was handed back: two are left that have not started.
 FIRST_DUE: Final = (
     f"SELECT {listed(RUN)} FROM runs INDEXED BY runs_in_flight "
-    f"WHERE thread_id = ? AND end_time IS NULL AND due_time <= ? AND {_NOT_PLACED} ORDER BY sequence LIMIT {HEAD}"
+    f"WHERE thread_id = ? AND end_time IS NULL AND due_time <= ? AND {_IN_TIME} AND {_NOT_PLACED} "
+    f"ORDER BY sequence LIMIT {HEAD}"
 )
-FIRST_PLACED: Final = f"SELECT {listed(RUN)} {_PLACED} AND due_time <= ? ORDER BY rank LIMIT {HEAD}"
+FIRST_PLACED: Final = f"SELECT {listed(RUN)} {_PLACED} AND due_time <= ? AND {_IN_TIME} ORDER BY rank LIMIT {HEAD}"
 _EXPIRING: Final = "FROM runs INDEXED BY runs_expiring WHERE thread_id = ? AND end_time IS NULL"
 EXPIRED: Final = f"SELECT {listed(RUN)} {_EXPIRING} AND expire_time <= ? AND base_step IS NULL"
 FIRST_TO_EXPIRE: Final = (
@@ -113,9 +117,9 @@ def head(
     runs = first
     if len(runs) < HEAD:
         return tuple(runs)
-    if any(run.due_time > now or run.rank != run.sequence * RANKS for run in runs):
-        runs = read(FIRST_DUE, now)
-    runs = runs + read(FIRST_PLACED, now)
+    if any(run.due_time > now or run.rank != run.sequence * RANKS or has_expired(run, now) for run in runs):
+        runs = read(FIRST_DUE, now, now)
+    runs = runs + read(FIRST_PLACED, now, now)
     if len(runs) < HEAD:
         runs += read(FIRST_DELAYED, now)
     runs += read(EXPIRED, now) + read(FIRST_TO_EXPIRE, now)

@@ -16,6 +16,7 @@ from doubletext_statemachine.commands import (
     Command,
     CommitStep,
     DeleteRun,
+    DeleteThread,
     RunCommand,
     UpdateState,
 )
@@ -43,18 +44,20 @@ def load_view(
         if unlisted and isinstance(command, AdmitRun):
             # Those that are due later come after it. They are the end of the queue, and `runs` is its head.
             unlisted_ahead = max(unlisted - queue.due_later(connection, command.thread_id, now + command.delay), 0)
+    named = _named(connection, command, runs, assistants) if isinstance(command, RunCommand) else None
+    takers = {run.run_id for run in (*runs, named) if isinstance(run, Run) and run.merges}
     return ThreadView(
         thread,
         runs,
-        _named(connection, command, runs, assistants) if isinstance(command, RunCommand) else None,
+        named,
         _repeated(connection, command) if isinstance(command, AdmitRun) and command.request_id else None,
         _committed_update(connection, command) if isinstance(command, CommitStep) and command.expected_step else None,
         whole,
         unlisted,
         unlisted_ahead,
         unlisted_merges,
-        {run.run_id: queue.taken(connection, run.run_id, assistants) for run in runs if run.merges}
-        if isinstance(command, (AdmitRun, ClaimRun, CancelRun))
+        {run_id: queue.taken(connection, run_id, assistants) for run_id in takers}
+        if isinstance(command, (AdmitRun, ClaimRun, CancelRun, DeleteThread))
         else {},
         _absorber(connection, command, assistants) if isinstance(command, DeleteRun) else None,
     )
