@@ -336,7 +336,9 @@ class Thread(_message.Message):
     default_strategy: Global___MultitaskStrategy.ValueType
     """The strategy that CreateRun applies when a call names none. UNSPECIFIED: the server's default."""
     max_queued_runs: _builtins.int
-    """How many runs may be pending at once. 0: the server's limit, which is 100 unless set otherwise."""
+    """How many inputs may wait at once: those of runs that have not started, merged ones included. 0: the server's limit, which is
+    100 unless set otherwise.
+    """
     active_run_id: _builtins.str
     """The running run. Empty when no run is running."""
     queued_runs: _builtins.int
