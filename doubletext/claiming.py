@@ -62,6 +62,9 @@ class Lease(Protocol):
     async def commit(self, update: jsontext.Text) -> None:
         """Make the update the run's next step."""
 
+    async def absorb(self) -> list[Json]:
+        """Make what steers the run its next steps, and return it."""
+
     async def emit(self, shown: Sequence[Shown]) -> None:
         """Show outputs to whoever watches the run: all of them `live_only`, or none."""
 
@@ -136,7 +139,7 @@ class Attempt:
     async def _execute(self) -> Outcome:
         try:
             start = await self._lease.start()
-            context = Context(**start._asdict(), emit=self._emit)
+            context = Context(**start._asdict(), emit=self._emit, absorb=self._absorb)
             last = await self._graph.run(context, self._commit)
             outcome = Succeeded(None if last is None else checked(last))
             await self._outputs.flush()
@@ -156,6 +159,12 @@ class Attempt:
         text = checked(update)
         await self._outputs.flush()
         await self._lease.commit(text)
+
+    async def _absorb(self) -> list[Json]:
+        if self._over:
+            raise Over
+        await self._outputs.flush()
+        return await self._lease.absorb()
 
     async def _emit(self, channel: str, data: Json, live_only: bool) -> None:
         if self._over:

@@ -157,6 +157,7 @@ def run(message: pb.Run) -> types.Run:
         "merged": list(message.merged),
         "merged_into": message.merged_into,
         "expire_time": _time(message, "expire_time"),
+        "revision": message.revision,
     }
 
 

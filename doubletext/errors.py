@@ -16,6 +16,7 @@ DoubletextError           any refusal or failure; raised itself for an error tha
 ├── EventsTrimmed         some of these events are no longer kept
 ├── ValueNotExact         the answer has a value that google.protobuf.Struct cannot hold exactly
 ├── RunInFlight           only a final run can be deleted
+├── RunChanged            another run is running than the one expected, or none
 ├── LeaseLost             the worker's lease is over
 ├── QueueFull             the thread has as many pending runs as it may have
 ├── TooLarge              the request, or the answer, is too large
@@ -183,6 +184,15 @@ class RunInFlight(DoubletextError):
     """The run is pending or running. Cancel it first."""
 
 
+class RunChanged(DoubletextError):
+    """Another run is running than the one that the call expected, or none. Nothing was written."""
+
+    @property
+    def active_run_id(self) -> str:
+        """The run that is running; empty for none."""
+        return self._text("active_run_id")
+
+
 class LeaseLost(DoubletextError):
     """The lease is over. Nothing was written, and nothing will be accepted under this lease."""
 
@@ -258,6 +268,7 @@ CLASS_OF: Final[dict[str, type[DoubletextError]]] = {
     "EVENTS_TRIMMED":      EventsTrimmed,
     "VALUE_NOT_EXACT":     ValueNotExact,
     "RUN_IN_FLIGHT":       RunInFlight,
+    "RUN_CHANGED":         RunChanged,
     "LEASE_LOST":          LeaseLost,
     "QUEUE_FULL":          QueueFull,
     "TOO_LARGE":           TooLarge,

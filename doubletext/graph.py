@@ -37,12 +37,14 @@ class Context:
         config: Json,
         load_state: Callable[[], Json],
         emit: Callable[[str, Json, bool], Awaitable[None]],
+        absorb: Callable[[], Awaitable[list[Json]]],
     ) -> None:
         self.run = run
         self.input = input
         self.config = config
         self._load_state = load_state
         self._emit = emit
+        self._absorb = absorb
 
     @property
     def absent(self) -> Json:
@@ -55,6 +57,18 @@ class Context:
     @cached_property
     def state(self) -> Json:
         return self._load_state()
+
+    async def steered(self) -> list[Json]:
+        """Take what was said to the thread with the strategy "steer" since the run started, or since the last call.
+
+        Returns the inputs, JSON objects, in order; empty when nothing was said. Each is a step of this run now, and in
+        the thread's state, though not in `state`. Call it where the graph can still react: what it does not take runs
+        next, as a run of its own.
+
+            for said in await ctx.steered():
+                messages += said["messages"]
+        """
+        return await self._absorb()
 
     async def emit(self, channel: str, data: Mapping[str, Any], *, live_only: bool = False) -> None:
         """Show `data`, a JSON object, to all who watch the run. It is on disk soon, but it is not part of the state.

@@ -41,11 +41,13 @@ class RunsClient:
         debounce: float | None = None,
         max_wait: float | None = None,
         start_within: float | None = None,
+        expected_run_id: str | None = None,
     ) -> types.CreatedRun:
         """Create a run, and apply its strategy to the runs in flight on the thread, in one commit.
 
         input                 a JSON object, the run's first step
-        multitask_strategy    "reject", "interrupt", "rollback", "enqueue" or "join"; by default the thread's default
+        multitask_strategy    "reject", "interrupt", "rollback", "enqueue", "join" or "steer"; by default the
+                              thread's default
         request_id            identifies this call on its thread: a repeated call changes nothing and returns the run of
                               the first call. By default the client makes one, so that its own retries are safe. Pass
                               one to be able to repeat the call after a crash.
@@ -57,8 +59,10 @@ class RunsClient:
         debounce              seconds that the run waits for further messages; only with "merge"
         max_wait              with debounce: seconds that the oldest message may wait in all
         start_within          seconds after its due time at which it ends "timeout" unless it has started
+        expected_run_id       the run that must be running; RunChanged is raised if another one is, or none
 
-        Raises ThreadBusy ("reject"), ThreadNotFound, AssistantNotFound, QueueFull, RequestIdReused, InvalidField.
+        Raises ThreadBusy ("reject"), RunChanged, ThreadNotFound, AssistantNotFound, QueueFull, RequestIdReused,
+        InvalidField.
         """
         request = pb.CreateRunRequest(
             thread_id=thread_id,
@@ -74,6 +78,7 @@ class RunsClient:
             debounce=convert.duration(debounce),
             max_wait=convert.duration(max_wait),
             start_within=convert.duration(start_within),
+            expected_run_id=expected_run_id,
         )
         response = await self._server.call(self._stub.CreateRun, request)
         superseded = [convert.run(run) for run in response.superseded]

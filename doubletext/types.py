@@ -9,9 +9,9 @@ from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 Json: TypeAlias = dict[str, Any]
 
-MultitaskStrategy: TypeAlias = Literal["reject", "interrupt", "rollback", "enqueue", "join"]
+MultitaskStrategy: TypeAlias = Literal["reject", "interrupt", "rollback", "enqueue", "join", "steer"]
 # "unspecified" leaves the choice to the server.
-DefaultStrategy: TypeAlias = Literal["unspecified", "reject", "interrupt", "rollback", "enqueue", "join"]
+DefaultStrategy: TypeAlias = Literal["unspecified", "reject", "interrupt", "rollback", "enqueue", "join", "steer"]
 QueuePolicy: TypeAlias = Literal["keep", "supersede", "merge"]
 # "unspecified" leaves the choice to the strategy.
 DefaultQueuePolicy: TypeAlias = Literal["unspecified", "keep", "supersede", "merge"]
@@ -71,6 +71,7 @@ class Run(TypedDict):
     merged: list[str]  # the runs that became part of this one, in the order of their sequence
     merged_into: str  # the run that this one became part of; empty for none
     expire_time: str | None  # when it ends "timeout" unless it has started
+    revision: int  # how many times it was edited while it waited
 
 
 class CreatedRun(Run):

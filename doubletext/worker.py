@@ -32,7 +32,7 @@ from doubletext.errors import (
     Unavailable,
     from_rpc_error,
 )
-from doubletext.graph import Graph
+from doubletext.graph import Graph, Json
 from doubletext.jsontext import Text
 from doubletext.outputs import Shown
 from doubletext.v1 import resources_pb2 as resources
@@ -299,6 +299,7 @@ class WorkerLease:
         self._assignment = assignment
         self.lease = assignment.lease
         self._next_step = assignment.run.last_step + 1
+        self._offered: dict[str, pb.Steer] = {}
 
     async def start(self) -> Start:
         run, assignment = self._assignment.run, self._assignment
@@ -315,8 +316,21 @@ class WorkerLease:
 
     async def commit(self, update: Text) -> None:
         request = pb.CommitStepRequest(lease=self.lease, update_json=update, expected_step=self._next_step)
-        await _insisting(self._stub.CommitStep, request)
-        self._next_step += 1
+        await self._step(request)
+
+    async def absorb(self) -> list[Json]:
+        if not self._offered:
+            return []
+        offered, self._offered = self._offered, {}
+        request = pb.CommitStepRequest(lease=self.lease, absorb=offered, expected_step=self._next_step)
+        return [convert.values(steer, "input") for steer in (await self._step(request)).absorbed]
+
+    async def _step(self, request: pb.CommitStepRequest) -> pb.CommitStepResponse:
+        response = await _insisting(self._stub.CommitStep, request)
+        self._next_step = response.step + 1
+        for steer in response.steers:
+            self._offered[steer.run_id] = steer
+        return response
 
     async def emit(self, shown: Sequence[Shown]) -> None:
         outputs = [resources.Output(channel=each.channel, data_json=each.data) for each in shown]
@@ -340,7 +354,10 @@ class WorkerLease:
     async def watch(self) -> AsyncIterator[pb.Stop]:
         """Keep the lease alive while this is read. Yields the stop of the attempt, if it is stopped."""
         async for response in self._stub.WatchLease(pb.WatchLeaseRequest(lease=self.lease)):
-            yield response.stop
+            if response.HasField("stop"):
+                yield response.stop
+            else:
+                self._offered[response.steer.run_id] = response.steer
 
 
 async def _insisting(

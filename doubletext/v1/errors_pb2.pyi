@@ -111,6 +111,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Code: FAILED_PRECONDITION.
     Metadata: run_id, status.
     """
+    ERROR_REASON_RUN_CHANGED: _ErrorReason.ValueType  # 21
+    """CreateRun was called with an `expected_run_id`, and another run is running, or none.
+    `active_run_id` is empty for none. Nothing was written.
+
+    Code: FAILED_PRECONDITION.
+    Metadata: thread_id, expected_run_id, active_run_id.
+    """
     ERROR_REASON_LEASE_LOST: _ErrorReason.ValueType  # 14
     """The worker's lease is over. Nothing was written, and nothing will be accepted under this lease. `cause` is a LeaseCause.
     `current_epoch` is the epoch that the run has now; it is 0 for a run that is gone.
@@ -257,6 +264,13 @@ ERROR_REASON_RUN_IN_FLIGHT: ErrorReason.ValueType  # 13
 
 Code: FAILED_PRECONDITION.
 Metadata: run_id, status.
+"""
+ERROR_REASON_RUN_CHANGED: ErrorReason.ValueType  # 21
+"""CreateRun was called with an `expected_run_id`, and another run is running, or none.
+`active_run_id` is empty for none. Nothing was written.
+
+Code: FAILED_PRECONDITION.
+Metadata: thread_id, expected_run_id, active_run_id.
 """
 ERROR_REASON_LEASE_LOST: ErrorReason.ValueType  # 14
 """The worker's lease is over. Nothing was written, and nothing will be accepted under this lease. `cause` is a LeaseCause.

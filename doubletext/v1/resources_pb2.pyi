@@ -75,6 +75,11 @@ class _MultitaskStrategyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Mul
     """Put the new run into the thread's queue. It starts when the runs before it have ended."""
     MULTITASK_STRATEGY_JOIN: _MultitaskStrategy.ValueType  # 5
     """While a run is in flight, make none: the call answers the newest run in flight, and its own input is dropped."""
+    MULTITASK_STRATEGY_STEER: _MultitaskStrategy.ValueType  # 6
+    """Offer the new run to the one that is running: its graph may take the input as a step of its own, and the new run then ends
+    MERGED into it. What is not taken runs next: the new run goes before all that wait, but behind others that came with
+    STEER. With nothing running, or a run of another assistant, it waits its turn.
+    """
 
 class MultitaskStrategy(_MultitaskStrategy, metaclass=_MultitaskStrategyEnumTypeWrapper):
     """MultitaskStrategy says what a new run does to the runs that are in flight (pending or running) on its thread."""
@@ -93,6 +98,11 @@ MULTITASK_STRATEGY_ENQUEUE: MultitaskStrategy.ValueType  # 4
 """Put the new run into the thread's queue. It starts when the runs before it have ended."""
 MULTITASK_STRATEGY_JOIN: MultitaskStrategy.ValueType  # 5
 """While a run is in flight, make none: the call answers the newest run in flight, and its own input is dropped."""
+MULTITASK_STRATEGY_STEER: MultitaskStrategy.ValueType  # 6
+"""Offer the new run to the one that is running: its graph may take the input as a step of its own, and the new run then ends
+MERGED into it. What is not taken runs next: the new run goes before all that wait, but behind others that came with
+STEER. With nothing running, or a run of another assistant, it waits its turn.
+"""
 Global___MultitaskStrategy: _TypeAlias = MultitaskStrategy  # noqa: Y015
 
 class _QueuePolicy:
@@ -116,7 +126,8 @@ class _QueuePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QueuePoli
 
 class QueuePolicy(_QueuePolicy, metaclass=_QueuePolicyEnumTypeWrapper):
     """QueuePolicy says what becomes of the runs that wait, which are pending and have never started, when another run is
-    accepted. What becomes of the run that has started is the strategy's to say. REJECT and JOIN have no queue policy.
+    accepted. What becomes of the run that has started is the strategy's to say. REJECT and JOIN have no queue policy,
+    STEER has KEEP alone.
     """
 
 QUEUE_POLICY_UNSPECIFIED: QueuePolicy.ValueType  # 0
@@ -159,8 +170,8 @@ class _RunStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunStatus.V
     who had joined or watched the run when that happened. Afterwards, GetRun answers NOT_FOUND.
     """
     RUN_STATUS_MERGED: _RunStatus.ValueType  # 8
-    """The run became part of a later one before it had started: `merged_into`. Its input is a step of that run once that run
-    has started.
+    """The run became part of another one before it had started: `merged_into`. Its input is a step of that run once that run
+    has started. It is a later run's by MERGE, or that of the run which was running by STEER.
     """
 
 class RunStatus(_RunStatus, metaclass=_RunStatusEnumTypeWrapper):
@@ -188,8 +199,8 @@ RUN_STATUS_DELETED: RunStatus.ValueType  # 7
 who had joined or watched the run when that happened. Afterwards, GetRun answers NOT_FOUND.
 """
 RUN_STATUS_MERGED: RunStatus.ValueType  # 8
-"""The run became part of a later one before it had started: `merged_into`. Its input is a step of that run once that run
-has started.
+"""The run became part of another one before it had started: `merged_into`. Its input is a step of that run once that run
+has started. It is a later run's by MERGE, or that of the run which was running by STEER.
 """
 Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
 
@@ -438,6 +449,7 @@ class Run(_message.Message):
     MERGED_FIELD_NUMBER: _builtins.int
     MERGED_INTO_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     thread_id: _builtins.str
     assistant_id: _builtins.str
@@ -472,6 +484,8 @@ class Run(_message.Message):
     """The queue policy that was applied. UNSPECIFIED for a strategy that has none."""
     merged_into: _builtins.str
     """The run that this one became part of, in the end."""
+    revision: _builtins.int
+    """How many times the run was edited while it waited."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """Becomes the run's first step when the run starts. Absent once the run is DELETED."""
@@ -537,10 +551,11 @@ class Run(_message.Message):
         merged: _abc.Iterable[_builtins.str] | None = ...,
         merged_into: _builtins.str = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "input", b"input", "metadata", b"metadata", "start_time", b"start_time", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "attempt", b"attempt", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "input", b"input", "input_json", b"input_json", "last_step", b"last_step", "merged", b"merged", "merged_into", b"merged_into", "metadata", b"metadata", "metadata_json", b"metadata_json", "multitask_strategy", b"multitask_strategy", "queue_policy", b"queue_policy", "queue_position", b"queue_position", "reason", b"reason", "run_id", b"run_id", "sequence", b"sequence", "start_time", b"start_time", "status", b"status", "superseded_by", b"superseded_by", "thread_id", b"thread_id", "timeout", b"timeout", "unserved", b"unserved"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "attempt", b"attempt", "create_time", b"create_time", "due_time", b"due_time", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "input", b"input", "input_json", b"input_json", "last_step", b"last_step", "merged", b"merged", "merged_into", b"merged_into", "metadata", b"metadata", "metadata_json", b"metadata_json", "multitask_strategy", b"multitask_strategy", "queue_policy", b"queue_policy", "queue_position", b"queue_position", "reason", b"reason", "revision", b"revision", "run_id", b"run_id", "sequence", b"sequence", "start_time", b"start_time", "status", b"status", "superseded_by", b"superseded_by", "thread_id", b"thread_id", "timeout", b"timeout", "unserved", b"unserved"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x64oubletext/v1/run_service.proto\x12\rdoubletext.v1\x1a\x1d\x64oubletext/v1/resources.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xf2\x04\n\x10\x43reateRunRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x02 \x01(\t\x12&\n\x05input\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12<\n\x12multitask_strategy\x18\x04 \x01(\x0e\x32 .doubletext.v1.MultitaskStrategy\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x17\n\nrequest_id\x18\x06 \x01(\tH\x00\x88\x01\x01\x12>\n\x14if_thread_not_exists\x18\x07 \x01(\x0e\x32 .doubletext.v1.IfThreadNotExists\x12(\n\x05\x64\x65lay\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\ninput_json\x18\n \x01(\t\x12\x15\n\rmetadata_json\x18\x0b \x01(\t\x12\x30\n\x0cqueue_policy\x18\x0c \x01(\x0e\x32\x1a.doubletext.v1.QueuePolicy\x12+\n\x08\x64\x65\x62ounce\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08max_wait\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cstart_within\x18\x0f \x01(\x0b\x32\x19.google.protobuf.DurationB\r\n\x0b_request_id\"l\n\x11\x43reateRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.doubletext.v1.Run\x12&\n\nsuperseded\x18\x02 \x03(\x0b\x32\x12.doubletext.v1.Run\x12\x0e\n\x06joined\x18\x03 \x01(\x08\"2\n\rGetRunRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"1\n\x0eGetRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.doubletext.v1.Run\"\xcf\x01\n\x0fListRunsRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12*\n\x08statuses\x18\x02 \x03(\x0e\x32\x18.doubletext.v1.RunStatus\x12\x14\n\x0coldest_first\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12)\n\x08metadata\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x15\n\rmetadata_json\x18\x07 \x01(\t\"M\n\x10ListRunsResponse\x12 \n\x04runs\x18\x01 \x03(\x0b\x32\x12.doubletext.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"l\n\x0eJoinRunRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\"W\n\x0fJoinRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.doubletext.v1.Run\x12#\n\x05state\x18\x02 \x01(\x0b\x32\x14.doubletext.v1.State\"\x8b\x01\n\x10\x43\x61ncelRunRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12+\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x1b.doubletext.v1.CancelAction\x12\'\n\x04wait\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"4\n\x11\x43\x61ncelRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.doubletext.v1.Run\"5\n\x10\x44\x65leteRunRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"\x13\n\x11\x44\x65leteRunResponse\"Z\n\x0fWatchRunRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x03 \x01(\x03\x12\x0c\n\x04live\x18\x04 \x01(\x08\"7\n\x10WatchRunResponse\x12#\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Event2\xa9\x04\n\nRunService\x12N\n\tCreateRun\x12\x1f.doubletext.v1.CreateRunRequest\x1a .doubletext.v1.CreateRunResponse\x12\x45\n\x06GetRun\x12\x1c.doubletext.v1.GetRunRequest\x1a\x1d.doubletext.v1.GetRunResponse\x12K\n\x08ListRuns\x12\x1e.doubletext.v1.ListRunsRequest\x1a\x1f.doubletext.v1.ListRunsResponse\x12H\n\x07JoinRun\x12\x1d.doubletext.v1.JoinRunRequest\x1a\x1e.doubletext.v1.JoinRunResponse\x12N\n\tCancelRun\x12\x1f.doubletext.v1.CancelRunRequest\x1a .doubletext.v1.CancelRunResponse\x12N\n\tDeleteRun\x12\x1f.doubletext.v1.DeleteRunRequest\x1a .doubletext.v1.DeleteRunResponse\x12M\n\x08WatchRun\x12\x1e.doubletext.v1.WatchRunRequest\x1a\x1f.doubletext.v1.WatchRunResponse0\x01\x42X\n\x11\x63om.doubletext.v1P\x01Z1doubletext.example/gen/doubletext/v1;doubletextv1\xaa\x02\rDoubletext.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x64oubletext/v1/run_service.proto\x12\rdoubletext.v1\x1a\x1d\x64oubletext/v1/resources.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xa4\x05\n\x10\x43reateRunRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x02 \x01(\t\x12&\n\x05input\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12<\n\x12multitask_strategy\x18\x04 \x01(\x0e\x32 .doubletext.v1.MultitaskStrategy\x12)\n\x08metadata\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x17\n\nrequest_id\x18\x06 \x01(\tH\x00\x88\x01\x01\x12>\n\x14if_thread_not_exists\x18\x07 \x01(\x0e\x32 .doubletext.v1.IfThreadNotExists\x12(\n\x05\x64\x65lay\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\ninput_json\x18\n \x01(\t\x12\x15\n\rmetadata_json\x18\x0b \x01(\t\x12\x30\n\x0cqueue_policy\x18\x0c \x01(\x0e\x32\x1a.doubletext.v1.QueuePolicy\x12+\n\x08\x64\x65\x62ounce\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08max_wait\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cstart_within\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1c\n\x0f\x65xpected_run_id\x18\x10 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_request_idB\x12\n\x10_expected_run_id\"l\n\x11\x43reateRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.doubletext.v1.Run\x12&\n\nsuperseded\x18\x02 \x03(\x0b\x32\x12.doubletext.v1.Run\x12\x0e\n\x06joined\x18\x03 \x01(\x08\"2\n\rGetRunRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"1\n\x0eGetRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.doubletext.v1.Run\"\xcf\x01\n\x0fListRunsRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12*\n\x08statuses\x18\x02 \x03(\x0e\x32\x18.doubletext.v1.RunStatus\x12\x14\n\x0coldest_first\x18\x03 \x01(\x08\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12)\n\x08metadata\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x15\n\rmetadata_json\x18\x07 \x01(\t\"M\n\x10ListRunsResponse\x12 \n\x04runs\x18\x01 \x03(\x0b\x32\x12.doubletext.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"l\n\x0eJoinRunRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\"W\n\x0fJoinRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.doubletext.v1.Run\x12#\n\x05state\x18\x02 \x01(\x0b\x32\x14.doubletext.v1.State\"\x8b\x01\n\x10\x43\x61ncelRunRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12+\n\x06\x61\x63tion\x18\x03 \x01(\x0e\x32\x1b.doubletext.v1.CancelAction\x12\'\n\x04wait\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"4\n\x11\x43\x61ncelRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.doubletext.v1.Run\"5\n\x10\x44\x65leteRunRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"\x13\n\x11\x44\x65leteRunResponse\"Z\n\x0fWatchRunRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x03 \x01(\x03\x12\x0c\n\x04live\x18\x04 \x01(\x08\"7\n\x10WatchRunResponse\x12#\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Event2\xa9\x04\n\nRunService\x12N\n\tCreateRun\x12\x1f.doubletext.v1.CreateRunRequest\x1a .doubletext.v1.CreateRunResponse\x12\x45\n\x06GetRun\x12\x1c.doubletext.v1.GetRunRequest\x1a\x1d.doubletext.v1.GetRunResponse\x12K\n\x08ListRuns\x12\x1e.doubletext.v1.ListRunsRequest\x1a\x1f.doubletext.v1.ListRunsResponse\x12H\n\x07JoinRun\x12\x1d.doubletext.v1.JoinRunRequest\x1a\x1e.doubletext.v1.JoinRunResponse\x12N\n\tCancelRun\x12\x1f.doubletext.v1.CancelRunRequest\x1a .doubletext.v1.CancelRunResponse\x12N\n\tDeleteRun\x12\x1f.doubletext.v1.DeleteRunRequest\x1a .doubletext.v1.DeleteRunResponse\x12M\n\x08WatchRun\x12\x1e.doubletext.v1.WatchRunRequest\x1a\x1f.doubletext.v1.WatchRunResponse0\x01\x42X\n\x11\x63om.doubletext.v1P\x01Z1doubletext.example/gen/doubletext/v1;doubletextv1\xaa\x02\rDoubletext.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,33 +36,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.doubletext.v1P\001Z1doubletext.example/gen/doubletext/v1;doubletextv1\252\002\rDoubletext.V1'
   _globals['_CREATERUNREQUEST']._serialized_start=144
-  _globals['_CREATERUNREQUEST']._serialized_end=770
-  _globals['_CREATERUNRESPONSE']._serialized_start=772
-  _globals['_CREATERUNRESPONSE']._serialized_end=880
-  _globals['_GETRUNREQUEST']._serialized_start=882
-  _globals['_GETRUNREQUEST']._serialized_end=932
-  _globals['_GETRUNRESPONSE']._serialized_start=934
-  _globals['_GETRUNRESPONSE']._serialized_end=983
-  _globals['_LISTRUNSREQUEST']._serialized_start=986
-  _globals['_LISTRUNSREQUEST']._serialized_end=1193
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1195
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1272
-  _globals['_JOINRUNREQUEST']._serialized_start=1274
-  _globals['_JOINRUNREQUEST']._serialized_end=1382
-  _globals['_JOINRUNRESPONSE']._serialized_start=1384
-  _globals['_JOINRUNRESPONSE']._serialized_end=1471
-  _globals['_CANCELRUNREQUEST']._serialized_start=1474
-  _globals['_CANCELRUNREQUEST']._serialized_end=1613
-  _globals['_CANCELRUNRESPONSE']._serialized_start=1615
-  _globals['_CANCELRUNRESPONSE']._serialized_end=1667
-  _globals['_DELETERUNREQUEST']._serialized_start=1669
-  _globals['_DELETERUNREQUEST']._serialized_end=1722
-  _globals['_DELETERUNRESPONSE']._serialized_start=1724
-  _globals['_DELETERUNRESPONSE']._serialized_end=1743
-  _globals['_WATCHRUNREQUEST']._serialized_start=1745
-  _globals['_WATCHRUNREQUEST']._serialized_end=1835
-  _globals['_WATCHRUNRESPONSE']._serialized_start=1837
-  _globals['_WATCHRUNRESPONSE']._serialized_end=1892
-  _globals['_RUNSERVICE']._serialized_start=1895
-  _globals['_RUNSERVICE']._serialized_end=2448
+  _globals['_CREATERUNREQUEST']._serialized_end=820
+  _globals['_CREATERUNRESPONSE']._serialized_start=822
+  _globals['_CREATERUNRESPONSE']._serialized_end=930
+  _globals['_GETRUNREQUEST']._serialized_start=932
+  _globals['_GETRUNREQUEST']._serialized_end=982
+  _globals['_GETRUNRESPONSE']._serialized_start=984
+  _globals['_GETRUNRESPONSE']._serialized_end=1033
+  _globals['_LISTRUNSREQUEST']._serialized_start=1036
+  _globals['_LISTRUNSREQUEST']._serialized_end=1243
+  _globals['_LISTRUNSRESPONSE']._serialized_start=1245
+  _globals['_LISTRUNSRESPONSE']._serialized_end=1322
+  _globals['_JOINRUNREQUEST']._serialized_start=1324
+  _globals['_JOINRUNREQUEST']._serialized_end=1432
+  _globals['_JOINRUNRESPONSE']._serialized_start=1434
+  _globals['_JOINRUNRESPONSE']._serialized_end=1521
+  _globals['_CANCELRUNREQUEST']._serialized_start=1524
+  _globals['_CANCELRUNREQUEST']._serialized_end=1663
+  _globals['_CANCELRUNRESPONSE']._serialized_start=1665
+  _globals['_CANCELRUNRESPONSE']._serialized_end=1717
+  _globals['_DELETERUNREQUEST']._serialized_start=1719
+  _globals['_DELETERUNREQUEST']._serialized_end=1772
+  _globals['_DELETERUNRESPONSE']._serialized_start=1774
+  _globals['_DELETERUNRESPONSE']._serialized_end=1793
+  _globals['_WATCHRUNREQUEST']._serialized_start=1795
+  _globals['_WATCHRUNREQUEST']._serialized_end=1885
+  _globals['_WATCHRUNRESPONSE']._serialized_start=1887
+  _globals['_WATCHRUNRESPONSE']._serialized_end=1942
+  _globals['_RUNSERVICE']._serialized_start=1945
+  _globals['_RUNSERVICE']._serialized_end=2498
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,7 @@ class CreateRunRequest(_message.Message):
     DEBOUNCE_FIELD_NUMBER: _builtins.int
     MAX_WAIT_FIELD_NUMBER: _builtins.int
     START_WITHIN_FIELD_NUMBER: _builtins.int
+    EXPECTED_RUN_ID_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """Required."""
     assistant_id: _builtins.str
@@ -55,6 +56,8 @@ class CreateRunRequest(_message.Message):
     metadata_json: _builtins.str
     """`metadata` as JSON text: see resources.proto."""
     queue_policy: _resources_pb2.QueuePolicy.ValueType
+    expected_run_id: _builtins.str
+    """The run that must be running, which is one that has started and is not final. Absent: whichever."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """Becomes the run's first step when the run starts. Absent: the empty object."""
@@ -101,13 +104,19 @@ class CreateRunRequest(_message.Message):
         debounce: _duration_pb2.Duration | None = ...,
         max_wait: _duration_pb2.Duration | None = ...,
         start_within: _duration_pb2.Duration | None = ...,
+        expected_run_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "debounce", b"debounce", "delay", b"delay", "input", b"input", "max_wait", b"max_wait", "metadata", b"metadata", "request_id", b"request_id", "start_within", b"start_within", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_run_id", b"_expected_run_id", "_request_id", b"_request_id", "debounce", b"debounce", "delay", b"delay", "expected_run_id", b"expected_run_id", "input", b"input", "max_wait", b"max_wait", "metadata", b"metadata", "request_id", b"request_id", "start_within", b"start_within", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "assistant_id", b"assistant_id", "debounce", b"debounce", "delay", b"delay", "if_thread_not_exists", b"if_thread_not_exists", "input", b"input", "input_json", b"input_json", "max_wait", b"max_wait", "metadata", b"metadata", "metadata_json", b"metadata_json", "multitask_strategy", b"multitask_strategy", "queue_policy", b"queue_policy", "request_id", b"request_id", "start_within", b"start_within", "thread_id", b"thread_id", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_run_id", b"_expected_run_id", "_request_id", b"_request_id", "assistant_id", b"assistant_id", "debounce", b"debounce", "delay", b"delay", "expected_run_id", b"expected_run_id", "if_thread_not_exists", b"if_thread_not_exists", "input", b"input", "input_json", b"input_json", "max_wait", b"max_wait", "metadata", b"metadata", "metadata_json", b"metadata_json", "multitask_strategy", b"multitask_strategy", "queue_policy", b"queue_policy", "request_id", b"request_id", "start_within", b"start_within", "thread_id", b"thread_id", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_run_id: _TypeAlias = _typing.Literal["expected_run_id"]  # noqa: Y015
+    _WhichOneofArgType__expected_run_id: _TypeAlias = _typing.Literal["_expected_run_id", b"_expected_run_id"]  # noqa: Y015
     _WhichOneofReturnType__request_id: _TypeAlias = _typing.Literal["request_id"]  # noqa: Y015
     _WhichOneofArgType__request_id: _TypeAlias = _typing.Literal["_request_id", b"_request_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_run_id) -> _WhichOneofReturnType__expected_run_id | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__request_id) -> _WhichOneofReturnType__request_id | None: ...
 
 Global___CreateRunRequest: _TypeAlias = CreateRunRequest  # noqa: Y015

@@ -95,6 +95,7 @@ class RunServiceServicer:
         INTERRUPT    starts    ends INTERRUPTED, steps stay   end INTERRUPTED without having run
         ROLLBACK     starts    ends DELETED, steps deleted    end DELETED
         JOIN         starts    is answered; there is no new   the newest one is answered
+        STEER        starts    may take the new run's input   the new one goes before them
 
         What becomes of runs that wait is the default: `queue_policy` says otherwise. `debounce`, where it is MERGE, lets the new
         run wait for further messages: each of them takes the run before it, and waits anew.
@@ -113,6 +114,7 @@ class RunServiceServicer:
         NOT_FOUND          THREAD_NOT_FOUND     There is no such thread, and `if_thread_not_exists` is not CREATE.
         NOT_FOUND          ASSISTANT_NOT_FOUND  There is no such assistant.
         NOT_FOUND          RUN_NOT_FOUND        The call repeats an earlier one, and DeleteRun deleted the run of that call.
+        FAILED_PRECONDITION RUN_CHANGED         `expected_run_id` is not the run that is running. `metadata`: active_run_id.
         INVALID_ARGUMENT   REQUEST_ID_REUSED    An earlier call had the same `request_id` and other content.
         INVALID_ARGUMENT   INVALID_FIELD        Among others: a `queue_policy` that the strategy does not have, `debounce` where
         nothing is merged or with `delay`, `max_wait` without `debounce`.

@@ -28,7 +28,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"doubletext/v1/worker_service.proto\x12\rdoubletext.v1\x1a\x1d\x64oubletext/v1/resources.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"W\n\x05Lease\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa4\x01\n\nAssignment\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\x12\x1f\n\x03run\x18\x02 \x01(\x0b\x32\x12.doubletext.v1.Run\x12+\n\tassistant\x18\x03 \x01(\x0b\x32\x18.doubletext.v1.Assistant\x12#\n\x05state\x18\x04 \x01(\x0b\x32\x14.doubletext.v1.State\"W\n\x04Stop\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x15\n\rsuperseded_by\x18\x02 \x01(\t\x12(\n\x05grace\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"G\n\x07Success\x12\'\n\x06update\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x0bupdate_json\x18\x02 \x01(\t\"]\n\x0f\x43laimRunRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0e\n\x06graphs\x18\x02 \x03(\t\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"A\n\x10\x43laimRunResponse\x12-\n\nassignment\x18\x01 \x01(\x0b\x32\x19.doubletext.v1.Assignment\"\xa4\x01\n\x11\x43ommitStepRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\x12\'\n\x06update\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1a\n\rexpected_step\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x0bupdate_json\x18\x04 \x01(\tB\x10\n\x0e_expected_step\"\"\n\x12\x43ommitStepResponse\x12\x0c\n\x04step\x18\x01 \x01(\x03\"v\n\x14PublishOutputRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\x12&\n\x07outputs\x18\x02 \x03(\x0b\x32\x15.doubletext.v1.Output\x12\x11\n\tlive_only\x18\x03 \x01(\x08\"\x17\n\x15PublishOutputResponse\"7\n\x10HeartbeatRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\"[\n\x11HeartbeatResponse\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\x12!\n\x04stop\x18\x02 \x01(\x0b\x32\x13.doubletext.v1.Stop\"8\n\x11WatchLeaseRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\"7\n\x12WatchLeaseResponse\x12!\n\x04stop\x18\x01 \x01(\x0b\x32\x13.doubletext.v1.Stop\"\x97\x01\n\x10\x46inishRunRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\x12)\n\x07success\x18\x02 \x01(\x0b\x32\x16.doubletext.v1.SuccessH\x00\x12(\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x17.doubletext.v1.RunErrorH\x00\x42\t\n\x07outcome\"4\n\x11\x46inishRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.doubletext.v1.Run\"8\n\x11ReleaseRunRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\"\x14\n\x12ReleaseRunResponse2\xd3\x04\n\rWorkerService\x12K\n\x08\x43laimRun\x12\x1e.doubletext.v1.ClaimRunRequest\x1a\x1f.doubletext.v1.ClaimRunResponse\x12Q\n\nCommitStep\x12 .doubletext.v1.CommitStepRequest\x1a!.doubletext.v1.CommitStepResponse\x12Z\n\rPublishOutput\x12#.doubletext.v1.PublishOutputRequest\x1a$.doubletext.v1.PublishOutputResponse\x12N\n\tHeartbeat\x12\x1f.doubletext.v1.HeartbeatRequest\x1a .doubletext.v1.HeartbeatResponse\x12S\n\nWatchLease\x12 .doubletext.v1.WatchLeaseRequest\x1a!.doubletext.v1.WatchLeaseResponse0\x01\x12N\n\tFinishRun\x12\x1f.doubletext.v1.FinishRunRequest\x1a .doubletext.v1.FinishRunResponse\x12Q\n\nReleaseRun\x12 .doubletext.v1.ReleaseRunRequest\x1a!.doubletext.v1.ReleaseRunResponseBX\n\x11\x63om.doubletext.v1P\x01Z1doubletext.example/gen/doubletext/v1;doubletextv1\xaa\x02\rDoubletext.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"doubletext/v1/worker_service.proto\x12\rdoubletext.v1\x1a\x1d\x64oubletext/v1/resources.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"W\n\x05Lease\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa4\x01\n\nAssignment\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\x12\x1f\n\x03run\x18\x02 \x01(\x0b\x32\x12.doubletext.v1.Run\x12+\n\tassistant\x18\x03 \x01(\x0b\x32\x18.doubletext.v1.Assistant\x12#\n\x05state\x18\x04 \x01(\x0b\x32\x14.doubletext.v1.State\"W\n\x04Stop\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x15\n\rsuperseded_by\x18\x02 \x01(\t\x12(\n\x05grace\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"G\n\x07Success\x12\'\n\x06update\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x0bupdate_json\x18\x02 \x01(\t\"]\n\x0f\x43laimRunRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0e\n\x06graphs\x18\x02 \x03(\t\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"A\n\x10\x43laimRunResponse\x12-\n\nassignment\x18\x01 \x01(\x0b\x32\x19.doubletext.v1.Assignment\"\xb4\x01\n\x11\x43ommitStepRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\x12\'\n\x06update\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1a\n\rexpected_step\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x0bupdate_json\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x62sorb\x18\x05 \x03(\tB\x10\n\x0e_expected_step\"p\n\x12\x43ommitStepResponse\x12\x0c\n\x04step\x18\x01 \x01(\x03\x12&\n\x08\x61\x62sorbed\x18\x02 \x03(\x0b\x32\x14.doubletext.v1.Steer\x12$\n\x06steers\x18\x03 \x03(\x0b\x32\x14.doubletext.v1.Steer\"w\n\x05Steer\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12&\n\x05input\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x12\n\ninput_json\x18\x05 \x01(\t\"v\n\x14PublishOutputRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\x12&\n\x07outputs\x18\x02 \x03(\x0b\x32\x15.doubletext.v1.Output\x12\x11\n\tlive_only\x18\x03 \x01(\x08\"\x17\n\x15PublishOutputResponse\"7\n\x10HeartbeatRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\"\x81\x01\n\x11HeartbeatResponse\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\x12!\n\x04stop\x18\x02 \x01(\x0b\x32\x13.doubletext.v1.Stop\x12$\n\x06steers\x18\x03 \x03(\x0b\x32\x14.doubletext.v1.Steer\"8\n\x11WatchLeaseRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\"\\\n\x12WatchLeaseResponse\x12!\n\x04stop\x18\x01 \x01(\x0b\x32\x13.doubletext.v1.Stop\x12#\n\x05steer\x18\x02 \x01(\x0b\x32\x14.doubletext.v1.Steer\"\x97\x01\n\x10\x46inishRunRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\x12)\n\x07success\x18\x02 \x01(\x0b\x32\x16.doubletext.v1.SuccessH\x00\x12(\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x17.doubletext.v1.RunErrorH\x00\x42\t\n\x07outcome\"4\n\x11\x46inishRunResponse\x12\x1f\n\x03run\x18\x01 \x01(\x0b\x32\x12.doubletext.v1.Run\"8\n\x11ReleaseRunRequest\x12#\n\x05lease\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Lease\"\x14\n\x12ReleaseRunResponse2\xd3\x04\n\rWorkerService\x12K\n\x08\x43laimRun\x12\x1e.doubletext.v1.ClaimRunRequest\x1a\x1f.doubletext.v1.ClaimRunResponse\x12Q\n\nCommitStep\x12 .doubletext.v1.CommitStepRequest\x1a!.doubletext.v1.CommitStepResponse\x12Z\n\rPublishOutput\x12#.doubletext.v1.PublishOutputRequest\x1a$.doubletext.v1.PublishOutputResponse\x12N\n\tHeartbeat\x12\x1f.doubletext.v1.HeartbeatRequest\x1a .doubletext.v1.HeartbeatResponse\x12S\n\nWatchLease\x12 .doubletext.v1.WatchLeaseRequest\x1a!.doubletext.v1.WatchLeaseResponse0\x01\x12N\n\tFinishRun\x12\x1f.doubletext.v1.FinishRunRequest\x1a .doubletext.v1.FinishRunResponse\x12Q\n\nReleaseRun\x12 .doubletext.v1.ReleaseRunRequest\x1a!.doubletext.v1.ReleaseRunResponseBX\n\x11\x63om.doubletext.v1P\x01Z1doubletext.example/gen/doubletext/v1;doubletextv1\xaa\x02\rDoubletext.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,29 +49,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLAIMRUNRESPONSE']._serialized_start=692
   _globals['_CLAIMRUNRESPONSE']._serialized_end=757
   _globals['_COMMITSTEPREQUEST']._serialized_start=760
-  _globals['_COMMITSTEPREQUEST']._serialized_end=924
-  _globals['_COMMITSTEPRESPONSE']._serialized_start=926
-  _globals['_COMMITSTEPRESPONSE']._serialized_end=960
-  _globals['_PUBLISHOUTPUTREQUEST']._serialized_start=962
-  _globals['_PUBLISHOUTPUTREQUEST']._serialized_end=1080
-  _globals['_PUBLISHOUTPUTRESPONSE']._serialized_start=1082
-  _globals['_PUBLISHOUTPUTRESPONSE']._serialized_end=1105
-  _globals['_HEARTBEATREQUEST']._serialized_start=1107
-  _globals['_HEARTBEATREQUEST']._serialized_end=1162
-  _globals['_HEARTBEATRESPONSE']._serialized_start=1164
-  _globals['_HEARTBEATRESPONSE']._serialized_end=1255
-  _globals['_WATCHLEASEREQUEST']._serialized_start=1257
-  _globals['_WATCHLEASEREQUEST']._serialized_end=1313
-  _globals['_WATCHLEASERESPONSE']._serialized_start=1315
-  _globals['_WATCHLEASERESPONSE']._serialized_end=1370
-  _globals['_FINISHRUNREQUEST']._serialized_start=1373
-  _globals['_FINISHRUNREQUEST']._serialized_end=1524
-  _globals['_FINISHRUNRESPONSE']._serialized_start=1526
-  _globals['_FINISHRUNRESPONSE']._serialized_end=1578
-  _globals['_RELEASERUNREQUEST']._serialized_start=1580
-  _globals['_RELEASERUNREQUEST']._serialized_end=1636
-  _globals['_RELEASERUNRESPONSE']._serialized_start=1638
-  _globals['_RELEASERUNRESPONSE']._serialized_end=1658
-  _globals['_WORKERSERVICE']._serialized_start=1661
-  _globals['_WORKERSERVICE']._serialized_end=2256
+  _globals['_COMMITSTEPREQUEST']._serialized_end=940
+  _globals['_COMMITSTEPRESPONSE']._serialized_start=942
+  _globals['_COMMITSTEPRESPONSE']._serialized_end=1054
+  _globals['_STEER']._serialized_start=1056
+  _globals['_STEER']._serialized_end=1175
+  _globals['_PUBLISHOUTPUTREQUEST']._serialized_start=1177
+  _globals['_PUBLISHOUTPUTREQUEST']._serialized_end=1295
+  _globals['_PUBLISHOUTPUTRESPONSE']._serialized_start=1297
+  _globals['_PUBLISHOUTPUTRESPONSE']._serialized_end=1320
+  _globals['_HEARTBEATREQUEST']._serialized_start=1322
+  _globals['_HEARTBEATREQUEST']._serialized_end=1377
+  _globals['_HEARTBEATRESPONSE']._serialized_start=1380
+  _globals['_HEARTBEATRESPONSE']._serialized_end=1509
+  _globals['_WATCHLEASEREQUEST']._serialized_start=1511
+  _globals['_WATCHLEASEREQUEST']._serialized_end=1567
+  _globals['_WATCHLEASERESPONSE']._serialized_start=1569
+  _globals['_WATCHLEASERESPONSE']._serialized_end=1661
+  _globals['_FINISHRUNREQUEST']._serialized_start=1664
+  _globals['_FINISHRUNREQUEST']._serialized_end=1815
+  _globals['_FINISHRUNRESPONSE']._serialized_start=1817
+  _globals['_FINISHRUNRESPONSE']._serialized_end=1869
+  _globals['_RELEASERUNREQUEST']._serialized_start=1871
+  _globals['_RELEASERUNREQUEST']._serialized_end=1927
+  _globals['_RELEASERUNRESPONSE']._serialized_start=1929
+  _globals['_RELEASERUNRESPONSE']._serialized_end=1949
+  _globals['_WORKERSERVICE']._serialized_start=1952
+  _globals['_WORKERSERVICE']._serialized_end=2547
 # @@protoc_insertion_point(module_scope)

@@ -208,6 +208,7 @@ class CommitStepRequest(_message.Message):
     UPDATE_FIELD_NUMBER: _builtins.int
     EXPECTED_STEP_FIELD_NUMBER: _builtins.int
     UPDATE_JSON_FIELD_NUMBER: _builtins.int
+    ABSORB_FIELD_NUMBER: _builtins.int
     expected_step: _builtins.int
     """The number that the step shall have. The first step of an assignment has the number `run.last_step` plus one, and so on.
     The server recognises a repeated call by the same number with the same update, whichever attempt of the run made the
@@ -219,6 +220,10 @@ class CommitStepRequest(_message.Message):
     def lease(self) -> Global___Lease: ...
     @_builtins.property
     def update(self) -> _struct_pb2.Struct: ...
+    @_builtins.property
+    def absorb(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The runs to absorb, at most 1000. `update` may then be absent. Those that are not on offer are passed over."""
+
     def __init__(
         self,
         *,
@@ -226,10 +231,11 @@ class CommitStepRequest(_message.Message):
         update: _struct_pb2.Struct | None = ...,
         expected_step: _builtins.int | None = ...,
         update_json: _builtins.str = ...,
+        absorb: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_step", b"_expected_step", "expected_step", b"expected_step", "lease", b"lease", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_step", b"_expected_step", "expected_step", b"expected_step", "lease", b"lease", "update", b"update", "update_json", b"update_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_step", b"_expected_step", "absorb", b"absorb", "expected_step", b"expected_step", "lease", b"lease", "update", b"update", "update_json", b"update_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_step: _TypeAlias = _typing.Literal["expected_step"]  # noqa: Y015
     _WhichOneofArgType__expected_step: _TypeAlias = _typing.Literal["_expected_step", b"_expected_step"]  # noqa: Y015
@@ -242,19 +248,70 @@ class CommitStepResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STEP_FIELD_NUMBER: _builtins.int
+    ABSORBED_FIELD_NUMBER: _builtins.int
+    STEERS_FIELD_NUMBER: _builtins.int
     step: _builtins.int
+    """The newest step that the call made. The next `expected_step` is this plus one."""
+    @_builtins.property
+    def absorbed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Steer]:
+        """What the call absorbed, in the order of the steps."""
+
+    @_builtins.property
+    def steers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Steer]:
+        """What is on offer now."""
+
     def __init__(
         self,
         *,
         step: _builtins.int = ...,
+        absorbed: _abc.Iterable[Global___Steer] | None = ...,
+        steers: _abc.Iterable[Global___Steer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorbed", b"absorbed", "steers", b"steers", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CommitStepResponse: _TypeAlias = CommitStepResponse  # noqa: Y015
+
+@_typing.final
+class Steer(_message.Message):
+    """Steer is what a run says that came with the strategy STEER. It is offered to the thread's running run, which may make its
+    input a step of its own.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    INPUT_JSON_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    sequence: _builtins.int
+    revision: _builtins.int
+    """As Run.revision."""
+    input_json: _builtins.str
+    """`input` as JSON text: see resources.proto."""
+    @_builtins.property
+    def input(self) -> _struct_pb2.Struct: ...
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        revision: _builtins.int = ...,
+        input: _struct_pb2.Struct | None = ...,
+        input_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "input_json", b"input_json", "revision", b"revision", "run_id", b"run_id", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Steer: _TypeAlias = Steer  # noqa: Y015
 
 @_typing.final
 class PublishOutputRequest(_message.Message):
@@ -327,21 +384,27 @@ class HeartbeatResponse(_message.Message):
 
     LEASE_FIELD_NUMBER: _builtins.int
     STOP_FIELD_NUMBER: _builtins.int
+    STEERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lease(self) -> Global___Lease: ...
     @_builtins.property
     def stop(self) -> Global___Stop:
         """Present when the run was stopped."""
 
+    @_builtins.property
+    def steers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Steer]:
+        """What is on offer now."""
+
     def __init__(
         self,
         *,
         lease: Global___Lease | None = ...,
         stop: Global___Stop | None = ...,
+        steers: _abc.Iterable[Global___Steer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "stop", b"stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "steers", b"steers", "stop", b"stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -372,16 +435,22 @@ class WatchLeaseResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STOP_FIELD_NUMBER: _builtins.int
+    STEER_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def stop(self) -> Global___Stop: ...
+    def stop(self) -> Global___Stop:
+        """One of the two."""
+
+    @_builtins.property
+    def steer(self) -> Global___Steer: ...
     def __init__(
         self,
         *,
         stop: Global___Stop | None = ...,
+        steer: Global___Steer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["stop", b"stop"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["steer", b"steer", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["stop", b"stop"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["steer", b"steer", "stop", b"stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -121,8 +121,12 @@ class WorkerServiceServicer:
         """CommitStep commits one step of the run, through the assistant's reducers. The step is on disk when the call answers.
         CommitStep or FinishRun comes next. The call is idempotent with `expected_step`; without it, a repeated call makes a second
         step. After a stop, the call answers LEASE_LOST, and the cause is the run's `reason`.
+
+        With `absorb`, the inputs of those runs become steps of this one, after the update and in the order of the queue, all in
+        one commit; those runs end MERGED into this one. On offer are the due runs of this run's assistant that came with STEER,
+        at most 2 MiB of input at a time, or one. What is not absorbed runs next.
         INVALID_ARGUMENT INVALID_FIELD  Also when `expected_step` is neither the thread's next step, nor an earlier step that
-        this run made with this very `update`.
+        this run made with this very `update` and `absorb`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,7 +150,7 @@ class WorkerServiceServicer:
 
     def WatchLease(self, request, context):
         """WatchLease keeps the lease alive while the stream is open and the worker's connection answers pings. When the run is
-        stopped, the stream says so at once. The stream ends when the lease is over. After a stop, it ends once the stop was
+        stopped, the stream says so at once. It also says what is on offer to the run, each run once. The stream ends when the lease is over. After a stop, it ends once the stop was
         acknowledged, or once nobody waits for the acknowledgement any longer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

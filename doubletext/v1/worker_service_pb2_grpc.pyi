@@ -61,8 +61,12 @@ class WorkerServiceStub:
     """CommitStep commits one step of the run, through the assistant's reducers. The step is on disk when the call answers.
     CommitStep or FinishRun comes next. The call is idempotent with `expected_step`; without it, a repeated call makes a second
     step. After a stop, the call answers LEASE_LOST, and the cause is the run's `reason`.
+
+    With `absorb`, the inputs of those runs become steps of this one, after the update and in the order of the queue, all in
+    one commit; those runs end MERGED into this one. On offer are the due runs of this run's assistant that came with STEER,
+    at most 2 MiB of input at a time, or one. What is not absorbed runs next.
       INVALID_ARGUMENT INVALID_FIELD  Also when `expected_step` is neither the thread's next step, nor an earlier step that
-                                      this run made with this very `update`.
+                                      this run made with this very `update` and `absorb`.
     """
     PublishOutput: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.PublishOutputRequest, _worker_service_pb2.PublishOutputResponse]
     """PublishOutput appends outputs to the run's events. Outputs, such as tokens or progress, are not part of the state. All
@@ -74,7 +78,7 @@ class WorkerServiceStub:
     """
     WatchLease: _grpc.UnaryStreamMultiCallable[_worker_service_pb2.WatchLeaseRequest, _worker_service_pb2.WatchLeaseResponse]
     """WatchLease keeps the lease alive while the stream is open and the worker's connection answers pings. When the run is
-    stopped, the stream says so at once. The stream ends when the lease is over. After a stop, it ends once the stop was
+    stopped, the stream says so at once. It also says what is on offer to the run, each run once. The stream ends when the lease is over. After a stop, it ends once the stop was
     acknowledged, or once nobody waits for the acknowledgement any longer.
     """
     FinishRun: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.FinishRunRequest, _worker_service_pb2.FinishRunResponse]
@@ -121,8 +125,12 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """CommitStep commits one step of the run, through the assistant's reducers. The step is on disk when the call answers.
     CommitStep or FinishRun comes next. The call is idempotent with `expected_step`; without it, a repeated call makes a second
     step. After a stop, the call answers LEASE_LOST, and the cause is the run's `reason`.
+
+    With `absorb`, the inputs of those runs become steps of this one, after the update and in the order of the queue, all in
+    one commit; those runs end MERGED into this one. On offer are the due runs of this run's assistant that came with STEER,
+    at most 2 MiB of input at a time, or one. What is not absorbed runs next.
       INVALID_ARGUMENT INVALID_FIELD  Also when `expected_step` is neither the thread's next step, nor an earlier step that
-                                      this run made with this very `update`.
+                                      this run made with this very `update` and `absorb`.
     """
     PublishOutput: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.PublishOutputRequest, _worker_service_pb2.PublishOutputResponse]  # type: ignore[assignment]
     """PublishOutput appends outputs to the run's events. Outputs, such as tokens or progress, are not part of the state. All
@@ -134,7 +142,7 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """
     WatchLease: _aio.UnaryStreamMultiCallable[_worker_service_pb2.WatchLeaseRequest, _worker_service_pb2.WatchLeaseResponse]  # type: ignore[assignment]
     """WatchLease keeps the lease alive while the stream is open and the worker's connection answers pings. When the run is
-    stopped, the stream says so at once. The stream ends when the lease is over. After a stop, it ends once the stop was
+    stopped, the stream says so at once. It also says what is on offer to the run, each run once. The stream ends when the lease is over. After a stop, it ends once the stop was
     acknowledged, or once nobody waits for the acknowledgement any longer.
     """
     FinishRun: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.FinishRunRequest, _worker_service_pb2.FinishRunResponse]  # type: ignore[assignment]
@@ -190,8 +198,12 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         """CommitStep commits one step of the run, through the assistant's reducers. The step is on disk when the call answers.
         CommitStep or FinishRun comes next. The call is idempotent with `expected_step`; without it, a repeated call makes a second
         step. After a stop, the call answers LEASE_LOST, and the cause is the run's `reason`.
+
+        With `absorb`, the inputs of those runs become steps of this one, after the update and in the order of the queue, all in
+        one commit; those runs end MERGED into this one. On offer are the due runs of this run's assistant that came with STEER,
+        at most 2 MiB of input at a time, or one. What is not absorbed runs next.
           INVALID_ARGUMENT INVALID_FIELD  Also when `expected_step` is neither the thread's next step, nor an earlier step that
-                                          this run made with this very `update`.
+                                          this run made with this very `update` and `absorb`.
         """
 
     @_abc_1.abstractmethod
@@ -221,7 +233,7 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_service_pb2.WatchLeaseResponse], _abc.AsyncIterator[_worker_service_pb2.WatchLeaseResponse]]:
         """WatchLease keeps the lease alive while the stream is open and the worker's connection answers pings. When the run is
-        stopped, the stream says so at once. The stream ends when the lease is over. After a stop, it ends once the stop was
+        stopped, the stream says so at once. It also says what is on offer to the run, each run once. The stream ends when the lease is over. After a stop, it ends once the stop was
         acknowledged, or once nobody waits for the acknowledgement any longer.
         """
 

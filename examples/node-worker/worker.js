@@ -37,20 +37,27 @@ async function slot() {
 async function execute({ lease, run, state }) {
   log(run.run_id, `claimed, attempt ${run.attempt}`);
   const stop = new AbortController();
-  const unwatch = watch(lease, stop);
+  const offered = new Set(); // the runs that steer this one
+  const unwatch = watch(lease, stop, offered);
   const signal = AbortSignal.any([stop.signal, closing.signal]);
   try {
     const input = JSON.parse(run.input_json);
-    let step = run.last_step;
-    for await (const update of countdown({ run, input, state: JSON.parse(state.values_json), signal })) {
+    const heard = [];
+    const steered = () => heard.splice(0);
+    let step = Number(run.last_step);
+    for await (const update of countdown({ run, input, state: JSON.parse(state.values_json), signal, steered })) {
       signal.throwIfAborted();
+      const absorb = [...offered];
       // With its number, a step whose answer was lost can be sent again without being made twice.
-      const { step: made } = await service.insist(
+      const made = await service.insist(
         'CommitStep',
-        { lease, update_json: JSON.stringify(update), expected_step: ++step },
+        { lease, update_json: JSON.stringify(update), expected_step: step + 1, absorb },
         signal,
       );
-      log(run.run_id, `step ${made}`);
+      step = Number(made.step);
+      for (const run_id of absorb) offered.delete(run_id);
+      heard.push(...(made.absorbed ?? []).map((steer) => JSON.parse(steer.input_json)));
+      log(run.run_id, `step ${step}`);
     }
     signal.throwIfAborted();
     await service.insist('FinishRun', { lease, success: {} }, signal);
@@ -63,8 +70,11 @@ async function execute({ lease, run, state }) {
   }
 }
 
-/** Keeps the lease alive and aborts `stop` when the run is to stop, or the lease is lost. Returns what ends that. */
-function watch(lease, stop) {
+/**
+ * Keeps the lease alive and aborts `stop` when the run is to stop, or the lease is lost. Adds to `offered` which runs steer
+ * this one. Returns what ends that.
+ */
+function watch(lease, stop, offered) {
   const done = new AbortController();
   let stream;
   const open = (tries) => {
@@ -72,6 +82,7 @@ function watch(lease, stop) {
     stream.on('data', (told) => {
       tries = 0;
       if (told.stop) stop.abort(told.stop.reason);
+      if (told.steer) offered.add(told.steer.run_id);
     });
     stream.on('error', () => {}); // its code comes with the status
     stream.on('status', async (status) => {

@@ -62,6 +62,7 @@ class AdmitRun(Command):
     debounce         how long the run waits for further messages; only where its policy merges
     max_wait         how long the oldest of them may wait in all
     start_within     when it is due and has not started so long after, it ends TIMEOUT
+    expected_run_id  the run that must have started and not ended; None: whichever
     """
 
     run_id: str
@@ -81,6 +82,7 @@ class AdmitRun(Command):
     debounce: int | None = None
     max_wait: int | None = None
     start_within: int | None = None
+    expected_run_id: str | None = None
 
     def strategy_on(self, thread: Thread) -> Strategy:
         return self.strategy or thread.default_strategy or self.default_strategy
@@ -123,10 +125,14 @@ class LeaseCommand(RunCommand):
 
 @dataclass(slots=True, frozen=True)
 class CommitStep(LeaseCommand):
-    """`expected_step`: the number that the step must get; recognises a repeated call."""
+    """update         None: the call only absorbs
+    expected_step  the number that its first step must get; recognises a repeated call
+    absorb         the ids of runs that steer this one, whose inputs become steps after the update
+    """
 
-    update: Json
+    update: Json | None
     expected_step: int | None = None
+    absorb: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, frozen=True)

@@ -22,7 +22,7 @@ from doubletext_statemachine.model import (
     ThreadView,
     Tombstone,
 )
-from doubletext_statemachine.queue import NOTHING, Upcoming, has_expired, position, upcoming
+from doubletext_statemachine.queue import NOTHING, Upcoming, has_expired, on_offer, position, started_run, upcoming
 from doubletext_statemachine.words import IN_FLIGHT, Reason, RunStatus, Trigger
 
 
@@ -44,7 +44,9 @@ class Decision:
     merged      the runs that `run` has taken, directly or by way of others, in order of their sequence
     joins       the call answers `run`, which was in flight, and notes that it does if it has a request_id
     repeated    the run of the earlier call that this call repeats
-    step        the number of the step that the command made
+    step        the number of the newest step that the command made
+    absorbed    the ids of the runs whose inputs CommitStep took, in order
+    offers      whether there are inputs that the run that has started may take
     overdue     a stopped attempt that the thread waits for no longer, though it has not acknowledged
     refusal     what to raise once all of this is written
     """
@@ -68,6 +70,8 @@ class Decision:
     joins: bool = False
     repeated: str | None = None
     step: int = 0
+    absorbed: tuple[str, ...] = ()
+    offers: bool = False
     overdue: StoppingAttempt | None = None
     refusal: Refusal | None = None
 
@@ -156,9 +160,18 @@ class Draft:
         until = grace_until if run.lease_expires is None else min(grace_until, run.lease_expires)
         return StoppingAttempt(run.run_id, run.epoch, until, grace_until, run.worker_id)
 
-    def step(self, run_id: str | None, update: Json | None, reducers: Reducers, input_of: str | None = None) -> int:
+    def step(
+        self,
+        run_id: str | None,
+        update: Json | None,
+        reducers: Reducers,
+        input_of: str | None = None,
+        absorb: tuple[str, ...] = (),
+        absorbed: int = 0,
+    ) -> int:
         self.last_step += 1
-        self.decision.steps.append(Step(self.last_step, run_id, update, reducers, input_of=input_of))
+        step = Step(self.last_step, run_id, update, reducers, input_of=input_of, absorb=absorb, absorbed=absorbed)
+        self.decision.steps.append(step)
         self.event(run_id, StepCommitted(self.last_step))
         return self.last_step
 
@@ -198,6 +211,8 @@ class Draft:
         decision.thread = self.thread
         decision.in_flight = tuple([run for run in self.runs.values() if run.status in IN_FLIGHT])
         decision.upcoming = upcoming(ThreadView(self.thread, decision.in_flight), self.now)
+        if len(decision.in_flight) > 1 and (started := started_run(decision.in_flight)) is not None:
+            decision.offers = bool(on_offer(decision.in_flight, started, self.now))
         if decision.admitted is not None:
             decision.queue_position = position(
                 decision.in_flight, decision.admitted, self.now, self.view.unlisted_ahead

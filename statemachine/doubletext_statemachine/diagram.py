@@ -34,6 +34,11 @@ def _busy(rules: Rules) -> tuple[str, str]:
         return "is refused: `THREAD_BUSY`", "is refused"
     if rules.joins:
         return "there is no new run: R is answered", "the newest of them is answered"
+    if rules.steers:
+        return (
+            "is offered to R, whose graph may take its input as a step; else it runs next",
+            "goes before them, but behind others that steer",
+        )
     if rules.ends is None:
         return "waits for R", "waits its turn, or is refused: `QUEUE_FULL`, if `max_queued_runs` inputs wait"
     status = next(row.dest.name for row in TABLE if row.trigger is rules.ends)

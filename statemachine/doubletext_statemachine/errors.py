@@ -8,6 +8,7 @@ Refusal
 ├── RunRolledBack
 ├── RequestIdReused
 ├── RunInFlight           DeleteRun before the run is final
+├── RunChanged       CreateRun for a running run that is not the one expected
 ├── LeaseLost             a call of an attempt that no longer holds its run
 ├── QueueFull
 ├── InvalidField · InvalidPageToken · EventsTrimmed · ValueNotExact
@@ -92,6 +93,18 @@ class RequestIdReused(Refusal):
 
 class RunInFlight(Refusal):
     template = "run '{run_id}' is {status}; only a final run can be deleted: cancel it first"
+
+
+class RunChanged(Refusal):
+    template = (
+        "on thread '{thread_id}' {what} is running, and not run '{expected_run_id}'; "
+        "look at the thread, and call again without expected_run_id or with the one that is running"
+    )
+
+    def __init__(self, thread_id: str, expected_run_id: str, active_run_id: str) -> None:
+        what = f"run '{active_run_id}'" if active_run_id else "no run"
+        super().__init__(thread_id=thread_id, expected_run_id=expected_run_id, active_run_id=active_run_id, what=what)
+        del self.facts["what"]
 
 
 class LeaseLost(Refusal):

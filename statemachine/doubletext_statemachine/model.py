@@ -20,6 +20,8 @@ DEFAULT_STOP_GRACE: Final = 5_000_000
 DEFAULT_MAX_QUEUED_RUNS: Final = 100
 RANKS: Final = 2**20
 """From one run's rank to the next one's, so that others find a place between them."""
+LARGEST_OFFER: Final = 2 * 1024 * 1024
+"""Bytes of the inputs that are offered to a running run at a time, the first of them aside."""
 LARGEST_MERGED_INPUT: Final = 16 * 1024 * 1024
 """Bytes of the inputs of one run together, if it has taken others."""
 
@@ -63,6 +65,8 @@ class Run(NamedTuple):
     oldest_time     when the oldest of them was created; 0: it has taken none
     debounced       it waits for further messages, not for a `delay`
     expire_time     when it ends TIMEOUT unless it has started
+    absorbed        how many runs it has taken since it started, which steered it
+    revision        how many times it was edited while it waited
     """
 
     run_id: str
@@ -96,6 +100,13 @@ class Run(NamedTuple):
     oldest_time: int = 0
     debounced: bool = False
     expire_time: int | None = None
+    absorbed: int = 0
+    revision: int = 0
+
+    @property
+    def has_taken(self) -> bool:
+        """Other runs have become part of it."""
+        return self.merges > 0 or self.absorbed > 0
 
     @property
     def waits(self) -> bool:
@@ -167,6 +178,19 @@ class Repeated:
     joined: bool = False
 
 
+class Committed(NamedTuple):
+    """An earlier CommitStep of the same run. `update` and `absorb` are what it was called with.
+
+    last_step  the newest step that it made
+    absorbed   the runs that it took
+    """
+
+    update: Json | None
+    absorb: tuple[str, ...]
+    last_step: int
+    absorbed: tuple[str, ...] = ()
+
+
 @dataclass(slots=True, frozen=True)
 class ThreadView:
     """Everything a decision about a thread depends on, as one consistent reading at the time of the decision.
@@ -175,11 +199,12 @@ class ThreadView:
     runs      runs in flight, in order of `sequence`. All of them if the command may look at all (`arbiter.needs_all`).
               Otherwise at least the running run, the first two of the queue (`queue.in_order`), all that have expired
               and the next two that do: a command moves or adds one run at most, beside those that expire, so that
-              these are enough to say which run is next, before the move and after it.
+              these are enough to say which run is next, before the move and after it; and the first run that may be
+              offered to the running one, and the next that becomes so.
     named     the run that the command names, in flight or not, or its tombstone
     repeated  the earlier call with the command's request_id
-    committed_update  of CommitStep: the update that the run has already committed under `expected_step`, if any. One
-              that equals the command's as JSON is given as the command spells it.
+    committed of CommitStep: the run's earlier call whose first step was `expected_step`, if any. An update that equals
+              the command's as JSON is given as the command spells it.
     whole     whether `runs` are known to be all in flight
     unlisted  of AdmitRun and UpdateState: how many runs are in flight beyond those in `runs`
     unlisted_ahead    of AdmitRun: how many of the unlisted runs come before the run that is to be admitted
@@ -193,7 +218,7 @@ class ThreadView:
     runs: tuple[Run, ...] = ()
     named: Run | Tombstone | None = None
     repeated: Repeated | None = None
-    committed_update: Json | None = None
+    committed: Committed | None = None
     whole: bool = True
     unlisted: int = 0
     unlisted_ahead: int = 0
@@ -208,6 +233,8 @@ class Step:
 
     run_id    the run that made it; None for a change by hand
     input_of  the run whose input it is: `run_id`, or one that was merged into it
+    absorb    of the first step of a commit that was to absorb runs: their ids
+    absorbed  and how many it took
     """
 
     step: int
@@ -216,6 +243,8 @@ class Step:
     reducers: Reducers
     rules: int = RULES
     input_of: str | None = None
+    absorb: tuple[str, ...] = ()
+    absorbed: int = 0
 
 
 @dataclass(slots=True, frozen=True)

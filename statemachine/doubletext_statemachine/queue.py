@@ -7,7 +7,8 @@ does not list. Which moves are legal is not decided here: see `lifecycle`.
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from doubletext_statemachine.model import Run, ThreadView
+from doubletext_statemachine.model import LARGEST_OFFER, RANKS, Run, ThreadView
+from doubletext_statemachine.strategies import STRATEGIES
 from doubletext_statemachine.words import RunStatus
 
 
@@ -25,7 +26,9 @@ def upcoming(view: ThreadView, now: int) -> Upcoming:
     expiry = min((run.expire_time for run in view.runs if run.expire_time is not None and run.waits), default=None)
     running = running_run(view.runs)
     if running is not None:
-        return Upcoming(wake=_first(running.deadline, running.lease_expires, expiry))
+        offers = [run.due_time for run in view.runs if run.due_time > now and _may_steer(run, running)]
+        offer = min(offers, default=None)
+        return Upcoming(wake=_first(running.deadline, running.lease_expires, expiry, offer))
     stopping = view.thread.stopping if view.thread else None
     if stopping is not None and now < stopping.until:  # mutant: grace-over
         return Upcoming(wake=_first(stopping.until, expiry))
@@ -76,6 +79,37 @@ def waiting_runs(runs: Sequence[Run]) -> list[Run]:
 def started_run(runs: Sequence[Run]) -> Run | None:
     """The run that has started and is not final: running, or handed back."""
     return next((run for run in runs if not run.waits), None)
+
+
+def _may_steer(run: Run, started: Run) -> bool:
+    if run.assistant.assistant_id != started.assistant.assistant_id:  # mutant: steers-its-own
+        return False
+    return run.waits and STRATEGIES[run.strategy].steers
+
+
+def on_offer(runs: Sequence[Run], started: Run, now: int) -> list[Run]:
+    """The runs whose inputs the one that has started may take now, in line order: as many as fit into an offer."""
+    found: list[Run] = []
+    size = 0
+    for run in in_order(runs, now):
+        if _may_steer(run, started) and run.due_time <= now and not has_expired(run, now):
+            size += run.input_bytes
+            if found and size > LARGEST_OFFER:
+                break
+            found.append(run)
+    return found
+
+
+def rank_of_next_steer(runs: Sequence[Run], sequence: int) -> int:
+    """The rank of a run that is to steer: behind those that steer at the front of the line, and before all others."""
+    line = sorted(waiting_runs(runs), key=lambda run: (run.rank, run.sequence))
+    front = next((place for place, run in enumerate(line) if not STRATEGIES[run.strategy].steers), len(line))
+    if front == len(line):
+        return sequence * RANKS
+    if front == 0:
+        return line[0].rank - RANKS
+    before, after = line[front - 1].rank, line[front].rank
+    return before + max(1, min((after - before) // 2, RANKS // 1024))
 
 
 def pending_runs(runs: Sequence[Run]) -> list[Run]:

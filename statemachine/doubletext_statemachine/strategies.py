@@ -18,6 +18,8 @@ class Rules(NamedTuple):
     ends_queue  the move by which it ends the runs that wait, where the queue policy says so
     first       the new run goes before all that wait
     joins       with a run in flight there is no new run: the call answers the newest one
+    steers      the new run is offered to the one that has started, which may take its input as a step of its own; it
+                goes before all that wait, but behind others that steer
     policies    the queue policies that it may have; the first is its default. Empty: it has none
     """
 
@@ -26,6 +28,7 @@ class Rules(NamedTuple):
     ends_queue: Trigger = Trigger.INTERRUPT
     first: bool = False
     joins: bool = False
+    steers: bool = False
     policies: tuple[QueuePolicy, ...] = ()
 
 
@@ -39,6 +42,7 @@ STRATEGIES: Final = {
     Strategy.INTERRUPT: Rules(ends=Trigger.INTERRUPT, first=True, policies=_STOPPING),
     Strategy.ROLLBACK: Rules(ends=Trigger.ROLL_BACK, ends_queue=Trigger.ROLL_BACK, first=True, policies=_STOPPING),
     Strategy.JOIN: Rules(joins=True),
+    Strategy.STEER: Rules(steers=True, policies=(_KEEP,)),
 }
 
 

@@ -52,6 +52,7 @@ class Strategy(Word):
     ROLLBACK = "rollback"
     ENQUEUE = "enqueue"
     JOIN = "join"
+    STEER = "steer"
 
 
 class QueuePolicy(Word):

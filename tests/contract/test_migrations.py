@@ -101,7 +101,7 @@ async def test_a_file_of_version_6_keeps_every_row(path: Path) -> None:
     schema.prepare(str(path))
     after = everything(path)
     # Steps made under the first rules, and columns that came later.
-    after["steps"] = [row[:-2] for row in after["steps"] if row[-2:] == (1, None)]
+    after["steps"] = [row[:-3] for row in after["steps"] if row[-3:] == (1, None, None)]
     after["requests"] = [row[:-1] for row in after["requests"] if row[-1] == 0]
     known = query(path, "SELECT count(*) FROM runs WHERE rank = sequence * 1048576 AND input_bytes = length(input)")
     assert known == len(after["runs"])
@@ -170,9 +170,9 @@ async def test_a_migration_that_leaves_rows_referring_to_nothing_is_undone(
     await opens(path)
     held = everything(path)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, LOSES_THREADS))
-    assert "rows refer to nothing after migration 13" in await refusal(path)
+    assert "rows refer to nothing after migration 14" in await refusal(path)
     assert everything(path) == held
-    assert query(path, "PRAGMA user_version") == 12
+    assert query(path, "PRAGMA user_version") == 13
 
 
 async def test_a_file_in_which_rows_refer_to_nothing_opens_all_the_same(path: Path) -> None:

@@ -128,7 +128,7 @@ async def test_snapshots_together_stay_smaller_than_the_steps(sqlite: SqliteHand
         await sqlite.store.state("t")
         await snapshots(sqlite)
     rows = everything(sqlite.path)
-    steps = sum(len(body) for *_, body, _, _ in rows["steps"])
+    steps = sum(len(body) for *_, body, _, _, _ in rows["steps"])
     kept = sum(len(body) for _, _, body in rows["snapshots"])
     assert 0 < kept <= steps
 

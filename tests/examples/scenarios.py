@@ -52,6 +52,21 @@ async def stops_when_interrupted(command: Sequence[str], db: Path) -> None:
         assert await contents(client, "t") == ["one", "3", "2", "1", "two", "3", "three", "3", "2", "1"]
 
 
+async def takes_up_what_is_said(command: Sequence[str], db: Path) -> None:
+    """What steers a run becomes a step of it with its next one, and its graph heeds it."""
+    async with process(db) as server, Client(server.address) as client:
+        await set_up(client)
+        async with working(command, server.address) as worker:
+            run = await client.runs.create("t", "countdown", input=asked("one", steps=4, pause=1.5))
+            await worker.logs(run["run_id"], "step", "2")
+            faster = await client.runs.create(
+                "t", "countdown", input=asked("faster", pause=0.01), multitask_strategy="steer"
+            )
+            joined = await client.runs.join("t", faster["run_id"], follow=True)
+        assert (joined["run"]["run_id"], joined["run"]["merged"]) == (run["run_id"], [faster["run_id"]])
+        assert await contents(client, "t") == ["one", "4", "3", "faster", "2", "1"]
+
+
 async def hands_back_on_sigterm(command: Sequence[str], db: Path) -> None:
     """A worker told to end gives back its run unharmed, and another one goes on where it was."""
     async with process(db) as server, Client(server.address) as client:

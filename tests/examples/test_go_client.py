@@ -58,6 +58,10 @@ async def test_the_worker_stops_when_interrupted_and_keeps_what_was_committed(
     await scenarios.stops_when_interrupted([str(go_programs / "worker")], tmp_path / "go.db")
 
 
+async def test_the_worker_takes_up_what_is_said(go_programs: Path, tmp_path: Path) -> None:
+    await scenarios.takes_up_what_is_said([str(go_programs / "worker")], tmp_path / "go.db")
+
+
 async def test_the_worker_hands_back_its_run_on_sigterm(go_programs: Path, tmp_path: Path) -> None:
     await scenarios.hands_back_on_sigterm([str(go_programs / "worker")], tmp_path / "go.db")
 

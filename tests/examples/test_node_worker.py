@@ -20,6 +20,10 @@ async def test_it_stops_when_interrupted_and_keeps_what_was_committed(node_worke
     await scenarios.stops_when_interrupted(node_worker, tmp_path / "node.db")
 
 
+async def test_it_takes_up_what_is_said(node_worker: list[str], tmp_path: Path) -> None:
+    await scenarios.takes_up_what_is_said(node_worker, tmp_path / "node.db")
+
+
 async def test_it_hands_back_its_run_on_sigterm(node_worker: list[str], tmp_path: Path) -> None:
     await scenarios.hands_back_on_sigterm(node_worker, tmp_path / "node.db")
 

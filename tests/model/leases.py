@@ -1,6 +1,6 @@
 """The oracle's other half: workers with their leases, the passing of time, and the server's own restarts."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from tests.model.oracle import Oracle, Refused
@@ -28,16 +28,25 @@ class Model(Oracle):
             "state": thread.state(len(thread.steps)),
         }
 
-    def commit_step(self, run_id: str, epoch: int, update: Json, expected_step: int | None) -> int:
+    def commit_step(
+        self, run_id: str, epoch: int, update: Json | None, expected_step: int | None, absorb: Sequence[str] = ()
+    ) -> Json:
         run = self._held(run_id, epoch)
         steps = self.threads[run.thread_id].steps
-        if expected_step is None or expected_step == len(steps) + 1:
-            return self.step(run, update)
-        first = (run.base or 0) + 2  # after the input
-        made = steps[expected_step - 1].update if first <= expected_step <= len(steps) else None
-        if made != update:
-            raise Refused("INVALID_ARGUMENT", "INVALID_FIELD")
-        return expected_step
+        first = len(steps) + 1
+        if expected_step is None or expected_step == first:
+            taken = [other for other in self.offered(run) if other.run_id in absorb]
+            if update is not None:
+                self.step(run, update)
+            self.absorb(run, taken)
+            call = (run_id, update, list(absorb), len(steps), [other.run_id for other in taken])
+            self.commits[run.thread_id, first] = call
+        else:
+            call = self.commits.get((run.thread_id, expected_step), ("", None, [], 0, []))
+            there = expected_step <= len(steps) and steps[expected_step - 1].run_id == run_id
+            if call[:3] != (run_id, update, list(absorb)) or not there:
+                raise Refused("INVALID_ARGUMENT", "INVALID_FIELD")
+        return {"step": call[3], "absorbed": call[4], "steers": [other.run_id for other in self.offered(run)]}
 
     def publish_output(self, run_id: str, epoch: int, outputs: list[tuple[str, Json]]) -> None:
         run = self._held(run_id, epoch)
@@ -50,10 +59,11 @@ class Model(Oracle):
         if (stopped := self._awaited(run_id, epoch)) is not None and now < stopped.until:
             stopped.until = min(stopped.grace_until, now + self.lease)
             stop = self.stop(stopped.run, stopped.grace_until - now)
-            return {"lease": lease_view(stopped.run, stopped.until), "stop": stop}
+            return {"lease": lease_view(stopped.run, stopped.until), "stop": stop, "steers": []}
         run = self._held(run_id, epoch)
         run.lease = now + self.lease
-        return {"lease": lease_view(run, run.lease), "stop": None}
+        steers = [other.run_id for other in self.offered(run)]
+        return {"lease": lease_view(run, run.lease), "stop": None, "steers": steers}
 
     def stop(self, run: Run, grace: int) -> Json:
         """What a worker is told; of a run whose record is gone, only that it was cancelled is known."""

@@ -30,6 +30,7 @@ POLICIES: Final = {
     "enqueue": ("keep", "supersede", "merge"),
     "interrupt": ("supersede", "keep", "merge"),
     "rollback": ("supersede", "keep", "merge"),
+    "steer": ("keep",),
 }
 """The queue policies of the strategies that have one, the default one first."""
 
@@ -48,6 +49,8 @@ class Oracle:
     stubborn  the runs whose code goes on when it is stopped
     ends      of each run that has become final, what whoever was joined to it gets
     last_words  the events of each thread that was deleted
+    commits   the newest CommitStep that made a thread's step as its first: its run, update and `absorb`; its last step,
+              and what it took
     """
 
     def __init__(self, clock: Callable[[], int], lease: int, own: Iterable[str] = ()) -> None:
@@ -58,6 +61,7 @@ class Oracle:
         self.stubborn: set[str] = set()
         self.ends: dict[str, Json] = {}
         self.last_words: dict[str, list[Json]] = {}
+        self.commits: dict[tuple[str, int], tuple[str, Json | None, list[str], int, list[str]]] = {}
         self._add_own_assistants()
 
     # Assistants
@@ -170,6 +174,9 @@ class Oracle:
         if thread is None:
             thread = Thread(thread_id, now, now)
         strategy = said["multitask_strategy"] or thread.default_strategy.replace("unspecified", "enqueue")
+        started = next((run for run in thread.in_flight if not run.waits), None)
+        if said["expected_run_id"] not in (None, started and started.run_id):
+            raise Refused("FAILED_PRECONDITION", "RUN_CHANGED", active_run_id=started.run_id if started else "")
         policy = self._policy(strategy, said, thread.default_queue_policy)
         if strategy == "reject" and thread.in_flight:
             raise self._busy(thread, "ALREADY_EXISTS")
@@ -197,6 +204,8 @@ class Oracle:
         run.rank = run.sequence
         if strategy in STOPS:
             run.rank = min([run.rank, *(other.rank - 1 for other in stays if other not in takes)])
+        if strategy == "steer" and started is not None and started.assistant.assistant_id == assistant_id:
+            run.rank = self._rank_of_steer(stays, run.rank)
         in_flight = self._stopping_order(thread)
         thread.runs[run_id] = run
         thread.requests[request_id] = (run_id, content, False)
@@ -217,6 +226,30 @@ class Oracle:
         answer = self._view(run)
         superseded = sorted((run_view(other) for other in ended), key=lambda view: view["sequence"])
         return {**answer, "superseded": superseded, "joined": False}
+
+    def _rank_of_steer(self, waiting: list[Run], last: float) -> float:
+        """Behind those that steer at the front of the line, and before all others."""
+        line = sorted(waiting, key=lambda run: (run.rank, run.sequence))
+        front = [run.strategy == "steer" for run in line]
+        place = front.index(False) if False in front else len(line)
+        if place == len(line):
+            return last
+        return line[0].rank - 1 if place == 0 else (line[place - 1].rank + line[place].rank) / 2
+
+    def offered(self, run: Run) -> list[Run]:
+        """What the run that has started may take."""
+        waiting = [other for other in self.threads[run.thread_id].line(self.clock()) if other.waits]
+        due = [other for other in waiting if other.strategy == "steer" and other.due_time <= self.clock()]
+        return [other for other in due if other.assistant.assistant_id == run.assistant.assistant_id]
+
+    def absorb(self, run: Run, taken: list[Run]) -> None:
+        thread = self.threads[run.thread_id]
+        for other in taken:
+            self.step(run, other.input, other.run_id)
+        for other in sorted(taken, key=lambda other: other.sequence):
+            other.merged_into = run.run_id
+            self._move(thread, other, "merged")
+        run.taken = sorted([*run.taken, *taken], key=lambda other: other.sequence)
 
     def _policy(self, strategy: str, said: Json, default: str) -> str:
         allowed = POLICIES.get(strategy, ())

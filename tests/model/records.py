@@ -215,6 +215,7 @@ def run_view(run: Run, position: int = 0) -> Json:
         "merged": [] if gone else [taken.run_id for taken in run.taken],
         "merged_into": run.merged_into,
         "expire_time": when(run.expire_time),
+        "revision": 0,
     }
 
 

@@ -17,10 +17,16 @@ from tests.model.records import IN_FLIGHT, Json, Run, micros, seconds
 
 threads = st.sampled_from("aaab")
 places = st.sampled_from([0, 0, 0, 1, 1, 2, 3])
-strategies = st.sampled_from([None, "enqueue", "interrupt", "rollback", "reject", "enqueue"])
+strategies = st.sampled_from([None, "enqueue", "interrupt", "rollback", "reject", "enqueue", "steer"])
 contents = st.sampled_from(["message", "same id", "two", "log", "number", "text", "null", "empty"])
 metadata = st.sampled_from([{}, {"k": 1}, {"k": 2, "l": "x"}])
-NO_WORDS: Json = {"queue_policy": None, "debounce": None, "max_wait": None, "start_within": None}
+NO_WORDS: Json = {
+    "queue_policy": None,
+    "debounce": None,
+    "max_wait": None,
+    "start_within": None,
+    "expected_run_id": None,
+}
 queue_words = st.sampled_from(
     [
         {"queue_policy": "merge"},
@@ -30,6 +36,7 @@ queue_words = st.sampled_from(
         {"queue_policy": "keep", "start_within": 5},
         {"queue_policy": "supersede"},
         {"debounce": 5},
+        {"expected_run_id": "another"},
     ]
 )
 limits = st.sampled_from([0, 0, 2])
@@ -178,7 +185,7 @@ class Moves(Machine):
     @move(
         4,
         thread=threads,
-        strategy=st.sampled_from(["enqueue", "enqueue", "interrupt", "rollback", "reject", "join", None]),
+        strategy=st.sampled_from(["enqueue", "enqueue", "interrupt", "rollback", "reject", "join", "steer", None]),
         assistant=usual,
         words=queue_words,
     )

@@ -25,7 +25,7 @@ class RemoteWorkers(Moves):
     def __init__(self) -> None:
         super().__init__()
         self.leases: list[tuple[str, int]] = []
-        self.sent: list[tuple[str, int, int, Json]] = []
+        self.sent: list[tuple[str, int, int, Json | None, list[str]]] = []
 
     @property
     def worker(self) -> Worker:
@@ -71,33 +71,45 @@ class RemoteWorkers(Moves):
 
         self.play(lambda: self.worker.claim(*graphs), wanted)
 
-    @move(6, place=places, kind=contents, expected=st.sampled_from([None, "next", "next", "odd"]), late=lateness)
-    def commit_step(self, place: int, kind: str, expected: str | None, late: int | None) -> None:
-        lease, update = self.lease(place), self.content(kind)
+    @move(
+        6,
+        place=places,
+        kind=contents,
+        expected=st.sampled_from([None, "next", "next", "odd"]),
+        late=lateness,
+        takes=st.sampled_from(["", "", "too", "alone"]),
+    )
+    def commit_step(self, place: int, kind: str, expected: str | None, late: int | None, takes: str = "") -> None:
+        lease, update = self.lease(place), None if takes == "alone" else self.content(kind)
         run = self.model._known(lease[0])
         following = run.last_step + 1 if run else 1
         step = {None: None, "next": following, "odd": following + 2}[expected]
-        self._commit(lease, update, step, late)
+        absorb = [run_id for run_id in self.runs[-4:] if run_id != lease[0]] if takes else []
+        if update is not None or absorb:
+            self._commit(lease, update, step, late, absorb)
 
     @move(4, place=places, other=st.booleans(), newest=st.booleans())
     def commit_step_again(self, place: int, other: bool, newest: bool) -> None:
         """By the attempt that made it, or by the newest one; the same step or another under its number."""
         if not self.sent:
             return
-        run_id, epoch, step, update = self.sent[-1 - place % len(self.sent)]
+        run_id, epoch, step, update, absorb = self.sent[-1 - place % len(self.sent)]
         run = self.model._known(run_id)
-        self._commit(
-            (run_id, run.epoch if newest and run else epoch), self.content("message") if other else update, step, None
-        )
+        lease = (run_id, run.epoch if newest and run else epoch)
+        self._commit(lease, self.content("message") if other else update, step, None, absorb)
 
-    def _commit(self, lease: tuple[str, int], update: Json, step: int | None, late: int | None) -> None:
+    def _commit(
+        self, lease: tuple[str, int], update: Json | None, step: int | None, late: int | None, absorb: list[str]
+    ) -> None:
+        thread = self.model.threads.get(run.thread_id) if (run := self.model._known(lease[0])) else None
+        first = len(thread.steps) + 1 if thread else 0
         made = self.play(
-            lambda: self.worker.commit(lease, update, step),
-            lambda _: self.model.commit_step(*lease, update, step),
+            lambda: self.worker.commit(lease, update, step, absorb),
+            lambda _: self.model.commit_step(*lease, update, step, absorb),
             at=self.late(lease, late),
         )
-        if isinstance(made, int):
-            self.sent.append((*lease, made, update))
+        if isinstance(made, dict) and made["step"] >= first:
+            self.sent.append((*lease, first if step is None else step, update, absorb))
 
     @move(2, place=places, kinds=st.lists(contents, max_size=2), late=lateness)
     def publish_output(self, place: int, kinds: list[str], late: int | None) -> None:

@@ -1,6 +1,6 @@
 """WorkerService's calls by the raw stub, with answers and refusals as plain data."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import grpc
@@ -37,10 +37,14 @@ class Worker:
             "state": convert.state(assignment.state),
         }
 
-    async def commit(self, lease: Lease, update: Json, expected_step: int | None = None) -> int:
-        request = pb.CommitStepRequest(lease=made(lease), update_json=convert.text(update), expected_step=expected_step)
-        step: int = (await self._call("CommitStep", request)).step
-        return step
+    async def commit(
+        self, lease: Lease, update: Json | None, expected_step: int | None = None, absorb: Sequence[str] = ()
+    ) -> Json:
+        request = pb.CommitStepRequest(lease=made(lease), expected_step=expected_step, absorb=absorb)
+        if update is not None:
+            request.update_json = convert.text(update)
+        answer = await self._call("CommitStep", request)
+        return {"step": answer.step, "absorbed": ids(answer.absorbed), "steers": ids(answer.steers)}
 
     async def publish(self, lease: Lease, outputs: list[tuple[str, Json]]) -> None:
         shown = [resources.Output(channel=channel, data_json=convert.text(data)) for channel, data in outputs]
@@ -49,7 +53,7 @@ class Worker:
     async def beat(self, lease: Lease) -> Json:
         answer = await self._call("Heartbeat", pb.HeartbeatRequest(lease=made(lease)))
         stop = read_stop(answer.stop) if answer.HasField("stop") else None
-        return {"lease": read_lease(answer.lease), "stop": stop}
+        return {"lease": read_lease(answer.lease), "stop": stop, "steers": ids(answer.steers)}
 
     async def finish(self, lease: Lease, outcome: Json) -> Json:
         request = pb.FinishRunRequest(lease=made(lease))
@@ -67,11 +71,16 @@ class Worker:
         call = self._stub.WatchLease(pb.WatchLeaseRequest(lease=made(lease)))
         try:
             async for answer in call:
-                yield read_stop(answer.stop)
+                if answer.HasField("stop"):
+                    yield read_stop(answer.stop)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
         finally:
             call.cancel()
+
+
+def ids(steers: Iterable[pb.Steer]) -> list[str]:
+    return [steer.run_id for steer in steers]
 
 
 def made(lease: Lease) -> pb.Lease:

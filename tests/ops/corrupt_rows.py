@@ -84,8 +84,8 @@ ROWS: Final = {
         "history: thread talk, run hello: is paused, but by its events it is success",
     ),
     "an unknown strategy": planted(
-        "UPDATE threads SET default_strategy = 'steer' WHERE thread_id = 'talk'",
-        "reference: 1 row of threads refers to default_strategy steer, which is not in strategies",
+        "UPDATE threads SET default_strategy = 'shout' WHERE thread_id = 'talk'",
+        "reference: 1 row of threads refers to default_strategy shout, which is not in strategies",
     ),
     "a word too many": planted(
         "INSERT INTO run_statuses VALUES ('paused')",

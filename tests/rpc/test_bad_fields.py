@@ -258,7 +258,10 @@ SEVERAL: Final[dict[str, tuple[Message, set[str]]]] = {
         wpb.ClaimRunRequest(graphs=["g", "a b", ""], wait=Duration(seconds=-1)),
         {"worker_id", "graphs[1]", "graphs[2]", "wait"},
     ),
-    "CommitStep": (wpb.CommitStepRequest(expected_step=0), {"lease", "update", "expected_step"}),
+    "CommitStep": (
+        wpb.CommitStepRequest(expected_step=0, absorb=["a", "b c"]),
+        {"lease", "expected_step", "absorb[1]"},
+    ),
     "PublishOutput": (
         wpb.PublishOutputRequest(outputs=[pb.Output(data=struct({"n": math.nan}))] * 2),
         {"lease", "outputs[0].data", "outputs[1].data"},

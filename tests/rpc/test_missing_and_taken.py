@@ -107,6 +107,7 @@ OTHER_CONTENT: Final[dict[str, Any]] = {
     "timeout": Duration(seconds=HOUR + 1),
     "queue_policy": pb.QUEUE_POLICY_SUPERSEDE,
     "start_within": Duration(seconds=HOUR),
+    "expected_run_id": "another",
 }
 WITH_DEBOUNCE: Final = {"debounce", "max_wait"}
 """Fields of which one needs others: tried below."""

@@ -76,7 +76,8 @@ class DictFace:
 
     async def commit_step(self, given: Dict) -> Dict:
         update = json_object(json.dumps(given["update"]), "update")
-        return {"step": await self.app.workers.commit_step(LeaseKey(given["run_id"], given["epoch"]), update)}
+        stepped = await self.app.workers.commit_step(LeaseKey(given["run_id"], given["epoch"]), update)
+        return {"step": stepped.step}
 
     async def finish_run(self, given: Dict) -> Dict:
         return run(await self.app.workers.finish(LeaseKey(given["run_id"], given["epoch"]), Success()))
@@ -195,10 +196,10 @@ async def test_all_that_is_wrong_with_a_call_is_said_at_once(face: DictFace) -> 
     answer = await face(
         "create_run",
         **{"thread_id": "a b", "assistant_id": "", "input": {"deep": deep}},
-        **{"strategy": "steer", "request_id": "", "delay": -1},
+        **{"strategy": "shout", "request_id": "", "delay": -1},
     )
     assert answer["error"] == "InvalidField"
-    assert answer["fields"]["multitask_strategy"].startswith("is 'steer', which is none of")
+    assert answer["fields"]["multitask_strategy"].startswith("is 'shout', which is none of")
     assert answer["fields"]["input"].endswith("is nested deeper than 30 levels")
     assert set(answer["fields"]) == {"thread_id", "assistant_id", "input", "multitask_strategy", "request_id", "delay"}
 

@@ -45,7 +45,7 @@ def is_covered_elsewhere(field: FieldDescriptor) -> bool:
 
 
 def is_ids(field: FieldDescriptor) -> bool:
-    return field.name == "graphs"
+    return field.name in ("graphs", "absorb")
 
 
 def is_content(field: FieldDescriptor) -> bool:

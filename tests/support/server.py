@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import grpc
 
@@ -25,6 +25,11 @@ from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Output, RunChanged
 from doubletext_statemachine.words import RunStatus
 from tests.support.database_files import make_new
+
+OPTIONS: Final = (
+    *("delay", "timeout", "request_id", "expected_run_id"),
+    *("queue_policy", "debounce", "max_wait", "start_within"),
+)
 
 
 class Gate(asyncio.Event):
@@ -108,7 +113,16 @@ class Service:
 
     async def say(self, thread_id: str, text: str, multitask_strategy: Any = None, **more: Any) -> CreatedRun:
         """Create a run of `scripted`; what it is not to say goes into its input: steps, after, stubborn."""
-        names = ("delay", "timeout", "request_id", "queue_policy", "debounce", "max_wait", "start_within")
+        names = (
+            "delay",
+            "timeout",
+            "request_id",
+            "queue_policy",
+            "debounce",
+            "max_wait",
+            "start_within",
+            "expected_run_id",
+        )
         options = {key: more.pop(key) for key in names if key in more}
         return await self.client.runs.create(
             thread_id,

@@ -55,7 +55,13 @@ def _admitted(before: World, request: commands.AdmitRun, made: Decision, now: in
     assert not (run.strategy is Strategy.REJECT and before.in_flight)
     assert _inputs(after) <= _limit(before, request)
     others = [other for other in after.in_flight if other.base_step is None and other is not run]
-    if run.strategy in (Strategy.INTERRUPT, Strategy.ROLLBACK):
+    started = next((other for other in before.in_flight if other.base_step is not None), None)
+    if run.strategy is Strategy.STEER and started is not None and started.assistant == run.assistant:
+        line = [other.strategy is Strategy.STEER for other in in_order(others, 2**62)]
+        front = line.index(False) if False in line else len(line)
+        assert sum(other.rank < run.rank for other in others) == front
+        assert run.rank not in {other.rank for other in others}
+    elif run.strategy in (Strategy.INTERRUPT, Strategy.ROLLBACK):
         assert all(run.rank < other.rank for other in others)
     else:
         assert all(run.rank > other.rank for other in others)
@@ -79,13 +85,28 @@ def _claimed(before: World, request: commands.ClaimRun, made: Decision, now: int
 
 
 def _stepped(before: World, request: commands.CommitStep, made: Decision, now: int, after: World) -> None:
-    """A step is committed, unless it is there already."""
-    assert made.step in (len(after.steps), request.expected_step)
-    if made.writes:
-        assert [(step.run_id, step.update) for step in made.steps] == [(request.run_id, request.update)]
-        assert request.expected_step in (None, len(after.steps))
-    else:
-        assert before.made(request.run_id, request.expected_step) == request.update
+    """A step is committed, and then the inputs of what it absorbs; unless they are there already."""
+    if request.expected_step not in (None, len(before.steps) + 1):
+        earlier = before.made(request.run_id, request.expected_step)
+        assert earlier is not None
+        assert (earlier.update, earlier.absorb) == (request.update, request.absorb)
+        assert (made.step, made.absorbed, made.writes) == (earlier.last_step, earlier.absorbed, False)
+        return
+    taken = [each for each in _steering(before, now) if each.run_id in request.absorb]
+    updates = [] if request.update is None else [(request.run_id, request.update, None)]
+    inputs = [(request.run_id, None, each.run_id) for each in taken]
+    assert [(step.run_id, step.update, step.input_of) for step in made.steps] == updates + inputs
+    assert (made.step, made.absorbed) == (len(after.steps), tuple(each.run_id for each in taken))
+    for each in taken:
+        run = after.runs[each.run_id]
+        assert (run.status, run.merged_into) == (S.MERGED, request.run_id)
+
+
+def _steering(world: World, now: int) -> list[Run]:
+    """What the running run may take, in the order of the line."""
+    due = [run for run in world.in_flight if run.waits and run.due_time <= now and not is_late(run, now)]
+    steers = [run for run in due if run.strategy is Strategy.STEER and run.assistant == world.running.assistant]  # type: ignore[union-attr]
+    return sorted(steers, key=lambda run: run.rank)
 
 
 def _published(before: World, request: commands.PublishOutput, made: Decision, now: int, after: World) -> None:
@@ -185,6 +206,10 @@ def _is_in_flight(run: Run | None) -> bool:
     return run is not None and run.status in (S.PENDING, S.RUNNING)
 
 
+def _started_ids(before: World) -> set[str]:
+    return {run.run_id for run in before.in_flight if run.base_step is not None}
+
+
 def _full(before: World, request: commands.AdmitRun, now: int) -> bool:
     assert before.thread
     ends = request.policy_on(before.thread) is QueuePolicy.SUPERSEDE
@@ -236,6 +261,7 @@ _REASONS: Final[dict[type[errors.Refusal], Callable[[World, Any, int], bool]]] =
     errors.AssistantNotFound: lambda before, request, now: request.assistant is None,
     errors.RequestIdReused: _another,
     errors.QueueFull: _full,
+    errors.RunChanged: lambda before, request, now: request.expected_run_id not in _started_ids(before),
     errors.RunNotFound: _not_there,
     errors.RunInFlight: lambda before, request, now: _is_in_flight(before.runs.get(before.taker(request.run_id))),
     errors.LeaseLost: _lost,

@@ -196,7 +196,7 @@ def supersession_is_atomic(before: World, request: commands.Command, made: Decis
     admitted = made.admitted
     if admitted is None:
         assert not ended
-        assert not [run for run in made.moved if run.status is S.MERGED]
+        assert {run.run_id for run in made.moved if run.status is S.MERGED} == set(made.absorbed if made.writes else ())
         return
     how = {Strategy.INTERRUPT: S.INTERRUPTED, Strategy.ROLLBACK: S.DELETED}.get(admitted.strategy)
     waiting = {run.run_id: run for run in before.in_flight if run.base_step is None}

@@ -24,6 +24,7 @@ class Bounds(NamedTuple):
 
     queue_words: runs come with queue policies, debounces, and times by which they must have started; "few": not with
                  each word that makes a difference
+    steering: runs come that steer, and are absorbed
 
     With so many at all, a situation is told from others by all that is left of the runs that are over.
     """
@@ -32,6 +33,14 @@ class Bounds(NamedTuple):
     workers: bool
     ever: int | None = None
     queue_words: Literal["", "few", "all"] = ""
+    steering: bool = False
+
+    @property
+    def strategies(self) -> list[Strategy]:
+        """Steering comes with few others: it multiplies the situations."""
+        if self.steering:
+            return [Strategy.ENQUEUE, Strategy.STEER, Strategy.ROLLBACK]
+        return [strategy for strategy in Strategy if strategy is not Strategy.STEER]
 
 
 def calls(world: World, bounds: Bounds) -> Iterator[commands.Command]:
@@ -41,7 +50,7 @@ def calls(world: World, bounds: Bounds) -> Iterator[commands.Command]:
         yield from (commands.CancelRun(T, run.run_id, action) for action in CancelAction)
         yield commands.DeleteRun(T, run.run_id)
         if run.status is S.RUNNING:
-            yield from by_the_holder(run)
+            yield from by_the_holder(run, world)
             yield from by_any_attempt(run.run_id, run.epoch - 1, by_worker=run.worker_id is not None)
         elif run.base_step is not None:
             yield from by_any_attempt(run.run_id, run.epoch, by_worker=bounds.workers)
@@ -80,11 +89,12 @@ def admissions(world: World, bounds: Bounds) -> Iterator[commands.Command]:
         return
     name = f"r{number + 1}"
     yield commands.AdmitRun(T, name, "nobody", None)
+    yield commands.AdmitRun(T, name, PATIENT.assistant_id, PATIENT, expected_run_id="another")
     if bounds.queue_words:
         yield from admissions_with_queue_words(name, f"q{number + 1}", bounds)
         return
     for assistant in (PATIENT, HASTY):
-        for strategy in Strategy:
+        for strategy in bounds.strategies:
             for delay in (0, DELAY):
                 if delay and strategy in (Strategy.REJECT, Strategy.ROLLBACK):
                     continue
@@ -105,8 +115,8 @@ def admissions(world: World, bounds: Bounds) -> Iterator[commands.Command]:
 def admissions_with_queue_words(name: str, request_id: str, bounds: Bounds) -> Iterator[commands.Command]:
     """What a run's queue policy may be with each strategy, and the words that go with it."""
     for assistant in (PATIENT, HASTY):
-        for strategy, rules in STRATEGIES.items():
-            for policy in rules.policies or (None,):
+        for strategy in bounds.strategies:
+            for policy in STRATEGIES[strategy].policies or (None,):
                 said: list[dict[str, Any]] = [{}]
                 if policy is QueuePolicy.MERGE:
                     said += [{"debounce": 2 * DELAY, "max_wait": DELAY}, {"debounce": DELAY}]
@@ -130,7 +140,7 @@ def admissions_with_queue_words(name: str, request_id: str, bounds: Bounds) -> I
                     )
 
 
-def by_the_holder(run: Run) -> Iterator[commands.Command]:
+def by_the_holder(run: Run, world: World) -> Iterator[commands.Command]:
     """Of the running run, by who executes it; steps also over again, and with a number that is not the next."""
     by_worker = run.worker_id is not None
     yield from by_any_attempt(run.run_id, run.epoch, by_worker=by_worker)
@@ -139,6 +149,21 @@ def by_the_holder(run: Run) -> Iterator[commands.Command]:
         yield commands.CommitStep(T, run.run_id, run.epoch, "{}", expected, by_worker=by_worker)
     yield commands.CommitStep(T, run.run_id, run.epoch, '{"a":1}', run.last_step, by_worker=by_worker)
     yield commands.SucceedRun(T, run.run_id, run.epoch, by_worker=by_worker)
+    yield from absorbing(run, world, by_worker=by_worker)
+
+
+def absorbing(run: Run, world: World, *, by_worker: bool) -> Iterator[commands.Command]:
+    """Steps that take what steers, with an update and without; the newest of these over again, and once otherwise."""
+    waiting = tuple(each.run_id for each in world.in_flight if each.waits)
+    key = (T, run.run_id, run.epoch)
+    if waiting:
+        yield commands.CommitStep(*key, None, absorb=waiting, by_worker=by_worker)
+        yield commands.CommitStep(*key, "{}", run.last_step + 1, waiting[-1:], by_worker=by_worker)
+    first = next((place for place in range(len(world.absorbs), 0, -1) if world.absorbs[place - 1][0]), None)
+    if first is not None:
+        update, absorb = world.updates[first - 1], world.absorbs[first - 1][0]
+        yield commands.CommitStep(*key, update, first, absorb, by_worker=by_worker)
+        yield commands.CommitStep(*key, update, first, (*absorb, "other"), by_worker=by_worker)
 
 
 def by_any_attempt(name: str, epoch: int, *, by_worker: bool) -> Iterator[commands.Command]:

@@ -5,7 +5,8 @@ A `Situation` is what the walk tells threads apart by, so what is left out here 
 - Numbers of sequences, steps, events and epochs are only ever counted on and compared, so that only differences count.
 - Times are compared with the present alone. What is past, is past: how long makes no difference.
 - A run's steps are cut off together or not at all. It has its input, or more than that.
-- The strategy, the names and the request id of a run that is in flight are not asked for again.
+- The names and the request id of a run that is in flight are not asked for again, and of its strategy only whether it
+  steers.
 - What has not started has no attempt, and no lease; what is pending has no deadline yet, nor a worker any more.
 - A run that is over is looked at by nobody, unless it is named. A walk that `remembers` tells apart how many have ended
   in which way, and which of them is awaited; another, whether there is a past to be named and gone back to, or not.
@@ -17,6 +18,7 @@ from collections import Counter
 from typing import TypeAlias
 
 from doubletext_statemachine.model import Run
+from doubletext_statemachine.words import Strategy
 from tests.unit.thread_rows import R, S, World
 
 Situation: TypeAlias = tuple[object, ...]
@@ -39,13 +41,19 @@ def situation(world: World, now: int, *, remembers: bool) -> Situation:
 def _unstarted(run: Run, now: int) -> Situation:
     waits_since = _left(run.oldest_time or run.create_time, now - 2)  # `max_wait` looks back no further
     known = (run.assistant.key, _left(run.due_time, now), _left(run.expire_time, now))
-    return *known, run.debounced, run.merges, waits_since if run.debounced or run.merges else None
+    return (
+        *known,
+        run.strategy is Strategy.STEER,
+        run.debounced,
+        run.merges,
+        waits_since if run.debounced or run.merges else None,
+    )
 
 
 def _started(run: Run, now: int) -> Situation:
     assert run.base_step is not None
     has_steps = run.last_step > run.base_step + 1
-    known = (run.assistant.key, run.attempt, has_steps, run.merges)
+    known = (run.assistant.key, run.attempt, has_steps, run.merges, run.absorbed > 0)
     if run.status is S.RUNNING:
         return *known, run.worker_id, _left(run.deadline, now), _left(run.lease_expires, now)
     return *known, run.reason is R.RELEASED

@@ -4,7 +4,7 @@ from typing import Final
 
 from doubletext_statemachine import queue as line
 from doubletext_statemachine.model import Run, Thread, ThreadView
-from doubletext_statemachine.words import ThreadStatus, thread_status
+from doubletext_statemachine.words import Strategy, ThreadStatus, thread_status
 from tests.unit.thread_rows import S, World
 
 AFTER: Final = {
@@ -69,7 +69,9 @@ def each_has_its_steps(world: World, thread: Thread) -> None:
         assert steps[first : first + count].count(run_id) == count
         assert (run.base_step, run.last_step) == (first, first + count)
         assert world.inputs[first : first + run.merges + 1][-1] == run_id
-        assert all(each is None for each in world.inputs[first + run.merges + 1 : first + count])
+        later = [each for each in world.inputs[first + run.merges + 1 : first + count] if each is not None]
+        assert len(later) == len(set(later)) == run.absorbed
+        assert set(later) <= {each.run_id for each in world.taken(run_id)} or run.end_time is not None
         if run.status is S.RUNNING or run.status is S.PENDING:
             assert run.last_step == thread.last_step
 
@@ -110,7 +112,9 @@ def upcoming(world: World, now: int) -> tuple[Run | None, int | None]:
     late = [run.expire_time for run in world.in_flight if run.base_step is None]
     flying = [run for run in world.in_flight if run.base_step is not None or not is_late(run, now)]
     if running:
-        return None, _first(running.deadline, running.lease_expires, *late)
+        steers = [run for run in world.in_flight if run.strategy is Strategy.STEER and run.base_step is None]
+        offers = [run.due_time for run in steers if run.assistant == running.assistant and run.due_time > now]
+        return None, _first(running.deadline, running.lease_expires, *late, *offers)
     if stopping and now < stopping.until:
         return None, _first(stopping.until, *late)
     over = _first(stopping.until if stopping else None, *late)

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from doubletext.claiming import Attempt, Failed, Outcome, Over, Start, describe
-from doubletext.graph import Context, Graph
+from doubletext.graph import Context, Graph, Json
 from doubletext.jsontext import Text, loads
 from doubletext.outputs import Shown
 
@@ -35,6 +35,10 @@ class MemoryLease:
 
     async def commit(self, update: Text) -> None:
         await self._report("commit", loads(update))
+
+    async def absorb(self) -> list[Json]:
+        await self._report("absorb")
+        return [{"said": 1}]
 
     async def emit(self, shown: Sequence[Shown]) -> None:
         for each in shown:

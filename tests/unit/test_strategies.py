@@ -14,12 +14,13 @@ from tests.unit.play import admission
 
 # fmt: off
 ROWS: Final = {
-    #            needs idle  ends         ends queue   first  joins  policies, the default one first
-    "enqueue":   (False,     None,        "interrupt", False, False, ["keep", "supersede", "merge"]),
-    "reject":    (True,      None,        "interrupt", False, False, []),
-    "interrupt": (False,     "interrupt", "interrupt", True,  False, ["supersede", "keep", "merge"]),
-    "rollback":  (False,     "roll_back", "roll_back", True,  False, ["supersede", "keep", "merge"]),
-    "join":      (False,     None,        "interrupt", False, True,  []),
+    #            needs idle  ends         ends queue   first  joins  steers  policies, the default one first
+    "enqueue":   (False,     None,        "interrupt", False, False, False, ["keep", "supersede", "merge"]),
+    "reject":    (True,      None,        "interrupt", False, False, False, []),
+    "interrupt": (False,     "interrupt", "interrupt", True,  False, False, ["supersede", "keep", "merge"]),
+    "rollback":  (False,     "roll_back", "roll_back", True,  False, False, ["supersede", "keep", "merge"]),
+    "join":      (False,     None,        "interrupt", False, True,  False, []),
+    "steer":     (False,     None,        "interrupt", False, False, True,  ["keep"]),
 }
 # fmt: on
 
@@ -33,6 +34,7 @@ def test_every_strategy_has_a_row() -> None:
             rules.ends_queue.value,
             rules.first,
             rules.joins,
+            rules.steers,
             [policy.value for policy in rules.policies],
         )
         for strategy, rules in STRATEGIES.items()
@@ -42,14 +44,14 @@ def test_every_strategy_has_a_row() -> None:
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_what_the_store_must_read_for_an_admission_follows_from_the_row(strategy: Strategy) -> None:
-    needs_idle, ends, _, _, joins, _ = ROWS[strategy.value]
+    needs_idle, ends, _, _, joins, steers, _ = ROWS[strategy.value]
     for command, thread in (
         (admission("r", strategy), THREAD),
         (admission("r", None), THREAD._replace(default_strategy=strategy)),
         (admission("r", None, default_strategy=strategy), THREAD),
     ):
         assert arbiter.needs_idle(command, thread) is needs_idle
-        assert arbiter.needs_all(command, thread) is (ends is not None or joins)
+        assert arbiter.needs_all(command, thread) is (ends is not None or joins or steers)
     assert not arbiter.needs_idle(admission("r", strategy, request_id="q"), THREAD), "it may repeat an earlier call"
     assert not arbiter.needs_idle(admission("r", strategy), None)
 

@@ -30,6 +30,7 @@ WALKS: Final = {
     "three runs in flight, of any number": (Bounds(3, workers=True), 2_000),
     "two runs, and what is left of each": (Bounds(2, workers=True, ever=2), 800),
     "the words of the queue": (Bounds(2, workers=False, queue_words="few"), 800),
+    "steering": (Bounds(2, workers=False, steering=True), 100),
 }
 KINDS: Final = {
     kind for kind in vars(commands).values() if isinstance(kind, type) and issubclass(kind, commands.Command)
@@ -39,6 +40,7 @@ KINDS: Final = {
     commands.LeaseCommand,
 }
 REFUSALS: Final = {
+    errors.RunChanged,
     errors.ThreadBusy,
     errors.ThreadInFlight,
     errors.ThreadExists,
@@ -65,7 +67,8 @@ def test_no_call_breaks_an_invariant_in_any_situation(
     record_property("figures", f"every small case: {name}: {walk.figures()}")
     assert len(walk.nodes) > at_least
     met_by_workers = set() if bounds.workers else {commands.Heartbeat}
-    assert set(walk.met) == (KINDS | REFUSALS) - met_by_workers
+    met_elsewhere = {errors.ThreadBusy} if bounds.steering else set()
+    assert set(walk.met) == (KINDS | REFUSALS) - met_by_workers - met_elsewhere
     assert walk.late
     if bounds.ever is not None:  # else those asked about are not told apart
         assert walk.causes == set(LeaseCause) - {LeaseCause.MERGED}

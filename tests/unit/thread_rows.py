@@ -6,7 +6,7 @@ from typing import Final
 
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
-from doubletext_statemachine.model import Json, Repeated, Run, Thread, ThreadView, Tombstone
+from doubletext_statemachine.model import Committed, Json, Repeated, Run, Thread, ThreadView, Tombstone
 from doubletext_statemachine.words import Reason, RunStatus
 
 S, R = RunStatus, Reason
@@ -17,7 +17,7 @@ T: Final = "t"
 @dataclass(frozen=True)
 class World:
     """What a store would hold of a thread. `steps`: of which run each is, and `updates` what each changes; None for an
-    input. `inputs`: whose input each is."""
+    input. `inputs`: whose input each is. `absorbs`: what the commit that it begins was to absorb, and did."""
 
     thread: Thread | None = None
     runs: dict[str, Run] = field(default_factory=dict)
@@ -26,6 +26,7 @@ class World:
     updates: tuple[Json | None, ...] = ()
     inputs: tuple[str | None, ...] = ()
     asked: dict[str, Repeated] = field(default_factory=dict)
+    absorbs: tuple[tuple[tuple[str, ...], int], ...] = ()
 
     @cached_property
     def in_flight(self) -> tuple[Run, ...]:
@@ -57,10 +58,16 @@ class World:
         merged = [run for run in self.runs.values() if run.run_id != run_id and self.taker(run.run_id) == run_id]
         return tuple(sorted(merged, key=lambda run: run.sequence))
 
-    def made(self, run_id: str, step: int | None) -> Json | None:
-        """The update of the step, if it is one that the run has made."""
-        its_own = step is not None and 0 < step <= len(self.steps) and self.steps[step - 1] == run_id
-        return self.updates[step - 1] if its_own and step else None
+    def made(self, run_id: str, step: int | None) -> Committed | None:
+        """The run's commit that made the step as its first."""
+        if step is None or not 0 < step <= len(self.steps) or self.steps[step - 1] != run_id:
+            return None
+        is_input, (absorb, absorbed) = self.inputs[step - 1] is not None, self.absorbs[step - 1]
+        if is_input and not absorb:
+            return None
+        first = step - is_input
+        taken = tuple(str(each) for each in self.inputs[first : first + absorbed])
+        return Committed(self.updates[step - 1], absorb, first + absorbed, taken)
 
     def after(self, request: commands.Command, made: Decision, now: int) -> "World":
         if not made.writes:
@@ -88,4 +95,5 @@ class World:
         steps = self.steps[: made.cut_to] + tuple(step.run_id for step in made.steps)
         updates = self.updates[: made.cut_to] + tuple(step.update for step in made.steps)
         inputs = self.inputs[: made.cut_to] + tuple(step.input_of for step in made.steps)
-        return World(made.thread, runs, graves, steps, updates, inputs, asked)
+        absorbs = self.absorbs[: made.cut_to] + tuple((step.absorb, step.absorbed) for step in made.steps)
+        return World(made.thread, runs, graves, steps, updates, inputs, asked, absorbs)

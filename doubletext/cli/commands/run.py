@@ -44,6 +44,7 @@ on_thread_option: Final = click.option(
 @click.option("--debounce", type=Seconds(), help="With --queue-policy merge: wait so long for further messages.")
 @click.option("--max-wait", type=Seconds(), help="With --debounce: how long the oldest message may wait in all.")
 @click.option("--start-within", type=Seconds(), help="Give the run up if it has not started so long after it is due.")
+@click.option("--expected-run-id", metavar="ID", help="Only if this run is running.")
 @metadata_option
 @click.option("--request-id", metavar="ID", help="Repeating the command with the same id changes nothing.")
 @click.option("--create-thread", is_flag=True, help="Create the thread if it is not there.")

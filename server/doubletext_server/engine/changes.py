@@ -80,7 +80,7 @@ class Changes:
         if further is None:
             return Changed((decision,), after if view.whole else None)
         ready = decision.upcoming.ready
-        if ready is not None and ready.merges:  # what it has taken is not known from the decision
+        if ready is not None and ready.has_taken:  # what it has taken is not known from the decision
             after = transaction.load(further, now)
         followed = _decided(after, further, now, transaction)
         decision.upcoming = followed.upcoming  # what the thread waits for once both are committed

@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
 
@@ -33,6 +33,8 @@ from doubletext_statemachine.words import STOPPED, RunStatus
 SLOTS: Final = 5000
 """Runs of one graph in execution at once; further ones wait, and keep no other graph's waiting. Those of one commit are
 counted after it, and may exceed it."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger("executor")
 
@@ -211,6 +213,15 @@ class OwnLease:
     async def commit(self, update: Json) -> None:
         await self._persist(commands.CommitStep(*_key(self._run), update))
 
+    async def absorb(self) -> list[dict[str, Any]]:
+        offered = await self._insist(lambda: self._store.steers(self._run.thread_id, self._run.run_id))
+        if not offered:
+            return []
+        absorb = tuple(steer.run_id for steer in offered)
+        decision = await self._persist(commands.CommitStep(*_key(self._run), None, absorb=absorb))
+        taken = await self._insist(lambda: self._store.taken(decision.absorbed))
+        return [jsontext.loads(steer.input) for steer in taken]
+
     async def emit(self, shown: Sequence[Shown]) -> None:
         outputs = tuple(Output(each.channel, each.data) for each in shown)
         command = commands.PublishOutput(*_key(self._run), outputs)
@@ -229,14 +240,14 @@ class OwnLease:
     async def release(self) -> None:
         await self._persist(commands.AcknowledgeStop(*_key(self._run)))
 
-    async def _persist(self, command: commands.LeaseCommand) -> None:
-        async def change() -> None:
+    async def _persist(self, command: commands.LeaseCommand) -> Decision:
+        async def change() -> Decision:
             await self._live.keep(self._run.run_id)
-            await self._changes.change(command)
+            return await self._changes.change(command)
 
-        await self._insist(change)
+        return await self._insist(change)
 
-    async def _insist(self, call: Callable[[], Awaitable[None]]) -> None:
+    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call, and while the database cannot be written, call again: the graph's work is not thrown away for that."""
         while True:
             try:

@@ -15,6 +15,8 @@ from doubletext_statemachine.model import Run
 from doubletext_statemachine.words import TERMINAL, RunStatus
 
 RunEnded: TypeAlias = "asyncio.Future[Run]"
+Offers: TypeAlias = asyncio.Event
+"""Set when there may be inputs on offer to the run that has started."""
 CodeEnded: TypeAlias = "asyncio.Future[None]"
 
 
@@ -69,6 +71,7 @@ class Hub:
         self._news: dict[str, News] = {}  # by thread
         self._by_run: dict[str, dict[RunEnded, Callable[[Run], bool]]] = {}  # with the condition that ends the wait
         self._by_thread: dict[str, dict[CodeEnded, str]] = {}  # with the id of the stopped run
+        self._offers: dict[str, set[Offers]] = {}  # by thread
         self._closed = False
 
     @contextmanager
@@ -121,6 +124,19 @@ class Hub:
                 del self._by_thread[thread_id]
 
     @contextmanager
+    def offering(self, thread_id: str) -> Iterator[Offers]:
+        """Give an event that is set at each commit after which the thread's run has inputs on offer."""
+        offers = Offers()
+        watchers = self._offers.setdefault(thread_id, set())
+        watchers.add(offers)
+        try:
+            yield offers
+        finally:
+            watchers.discard(offers)
+            if not watchers and self._offers.get(thread_id) is watchers:
+                del self._offers[thread_id]
+
+    @contextmanager
     def reading(self, thread_id: str) -> Iterator[News]:
         """Give the thread's news. Enter before reading the number of the newest event, to miss no event."""
         self._check_open()
@@ -145,6 +161,9 @@ class Hub:
             for ended, holds in self._by_run.get(run.run_id, {}).items():
                 if not ended.done() and holds(run):
                     ended.set_result(run)
+        if decision.offers:
+            for offers in self._offers.get(thread_id, ()):
+                offers.set()
         stopping = decision.thread.stopping if decision.thread else None
         for code_ended, run_id in self._by_thread.get(thread_id, {}).items():
             if not code_ended.done() and (stopping is None or stopping.run_id != run_id):

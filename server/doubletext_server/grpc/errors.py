@@ -32,6 +32,7 @@ STATUS_OF: Final[dict[type[Refusal], tuple[grpc.StatusCode, str]]] = {
     refusals.ValueNotExact:     (C.OUT_OF_RANGE,        "VALUE_NOT_EXACT"),
     refusals.ThreadInFlight:    (C.FAILED_PRECONDITION, "THREAD_BUSY"),
     refusals.RunInFlight:       (C.FAILED_PRECONDITION, "RUN_IN_FLIGHT"),
+    refusals.RunChanged:   (C.FAILED_PRECONDITION, "RUN_CHANGED"),
     refusals.LeaseLost:         (C.FAILED_PRECONDITION, "LEASE_LOST"),
     refusals.QueueFull:         (C.RESOURCE_EXHAUSTED,  "QUEUE_FULL"),
     refusals.TooLarge:          (C.RESOURCE_EXHAUSTED,  "TOO_LARGE"),

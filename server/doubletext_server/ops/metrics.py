@@ -32,7 +32,10 @@ SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 REFUSED: Final = {
     reason: strategy.value
     for strategy, rules in STRATEGIES.items()
-    for reason, applies in (("THREAD_BUSY", rules.needs_idle), ("QUEUE_FULL", bool(rules.policies) and not rules.first))
+    for reason, applies in (
+        ("THREAD_BUSY", rules.needs_idle),
+        ("QUEUE_FULL", bool(rules.policies) and not rules.first and not rules.steers),
+    )
     if applies
 }
 """The strategy that was applied when CreateRun was refused for a reason. Other refusals come before the strategy."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from doubletext.jsontext import loads, read, written
 from doubletext_server.clock import Clock
@@ -32,6 +32,15 @@ class RunRecord:
     queue_position: int = 0
     unserved: bool = False
     merged: tuple[str, ...] = ()
+
+
+class Steer(NamedTuple):
+    """A run that is offered to the running one, or was taken by it: its input, and how often it was edited before."""
+
+    run_id: str
+    sequence: int
+    revision: int
+    input: Json
 
 
 @dataclass(slots=True, frozen=True)
@@ -211,6 +220,12 @@ class Store(Protocol):
 
     async def still_active(self, thread_id: str) -> None:
         """Don't list the thread as inactive again before its time."""
+
+    async def steers(self, thread_id: str, run_id: str) -> list[Steer]:
+        """What the run may take now: see queue.on_offer. Empty unless it is the thread's run that has started."""
+
+    async def taken(self, run_ids: Sequence[str]) -> list[Steer]:
+        """What these runs say, which became part of another one."""
 
     async def last_part(self, run_id: str) -> int:
         """The `last_part` of the run's newest output that collects parts, 0 for none."""

@@ -50,7 +50,8 @@ THREAD_KEPT: Final = THREAD.index("update_time")
 RUN: Final = _columns(
     "run_id thread_id sequence assistant_key strategy create_time due_time timeout status attempt epoch start_time "
     "end_time base_step last_step error_type error_message superseded_by reason worker_id lease_expires "
-    "outcome_digest first_event queue_policy rank merged_into merges input_bytes oldest_time debounced expire_time"
+    "outcome_digest first_event queue_policy rank merged_into merges input_bytes oldest_time debounced expire_time "
+    "absorbed revision"
 )
 RUN_KEPT: Final = RUN.index("status")
 """How many of RUN's columns, from the first on, never change."""
@@ -58,7 +59,7 @@ GIVEN: Final = _columns("input metadata")
 """The columns of a run beside RUN: what it was given, which no decision depends on."""
 TOMBSTONE: Final = _columns("run_id thread_id superseded_by reason create_time delete_time merged_into")
 REQUEST: Final = _columns("thread_id request_id run_id digest create_time joined")
-STEP: Final = _columns("thread_id step run_id create_time reducers rules input_of body")
+STEP: Final = _columns("thread_id step run_id create_time reducers rules input_of absorb body")
 EVENT: Final = _columns("thread_id sequence run_id time kind step body")
 
 _ASSISTANT_AT, _STRATEGY_AT, _STATUS_AT, _REASON_AT, _POLICY_AT, _DEBOUNCED_AT = map(
@@ -181,7 +182,8 @@ def read_reducers(text: str) -> Reducers:
 def _step_row(thread_id: str, step: Step, now: int) -> Row:
     # NULL stands for the default reducers, which nearly every step has.
     reducers = None if step.reducers == DEFAULT_REDUCERS else write_reducers(step.reducers)
-    return (thread_id, step.step, step.run_id, now, reducers, step.rules, step.input_of, step.update)
+    absorb = json.dumps([step.absorbed, *step.absorb]) if step.absorb else None
+    return (thread_id, step.step, step.run_id, now, reducers, step.rules, step.input_of, absorb, step.update)
 
 
 def read_step_reducers(text: str | None) -> Reducers:

@@ -22,6 +22,7 @@ class NewRun(NamedTuple):
 
     strategy    None for the thread's default, and then for the server's
     queue_policy  None for the thread's default, and then for the strategy's own
+    expected_run_id  the run that must have started and not ended; None for whichever
     request_id  None for a call that is never repeated
     """
 
@@ -38,6 +39,7 @@ class NewRun(NamedTuple):
     debounce_us: Given[int | None] = None
     max_wait_us: Given[int | None] = None
     start_within_us: Given[int | None] = None
+    expected_run_id: str | None = None
 
 
 class Admission(NamedTuple):
@@ -91,12 +93,13 @@ class Admissions:
         debounce = fields.duration("debounce", new.debounce_us, least_us=1)
         max_wait = fields.duration("max_wait", new.max_wait_us, least_us=1)
         start_within = fields.duration("start_within", new.start_within_us, least_us=1)
+        expected_run_id = fields.given_id("expected_run_id", new.expected_run_id)
         if debounce is not None and delay:
             fields.wrong("debounce", "is given with `delay`; a run waits for messages, or for a time of its own")
         if max_wait is not None and debounce is None and not fields.is_wrong("max_wait"):
             fields.wrong("max_wait", "is given without `debounce`, whose waiting it ends")
         fields.check()
-        waiting = (queue_policy and queue_policy.value, debounce, max_wait, start_within)
+        waiting = (queue_policy and queue_policy.value, debounce, max_wait, start_within, expected_run_id)
         creates = bool(create_thread)
         return commands.AdmitRun(
             thread_id=thread_id,
@@ -122,6 +125,7 @@ class Admissions:
             debounce=debounce,
             max_wait=max_wait,
             start_within=start_within,
+            expected_run_id=expected_run_id,
         )
 
     async def _repeated(self, run_id: str, thread_id: str) -> Admission:

@@ -1,14 +1,15 @@
 """The leases of workers: heartbeats renew a lease, and so does the service while the worker watches the lease."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import NamedTuple
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple
 
 from doubletext_server.clock import SECOND_US, Clock
 from doubletext_server.engine.changes import Changes
 from doubletext_server.engine.leases import HeldLeases
-from doubletext_server.engine.waiting import Hub, RunEnded
-from doubletext_server.store.protocol import Store
+from doubletext_server.engine.waiting import Hub, Offers, RunEnded
+from doubletext_server.store.protocol import Steer, Store
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import LeaseLost
@@ -34,12 +35,14 @@ class Stop(NamedTuple):
 class Renewal(NamedTuple):
     """A lease after a heartbeat.
 
-    stop  set when the attempt was stopped; the lease then lasts until the grace is over, at most
+    stop    set when the attempt was stopped; the lease then lasts until the grace is over, at most
+    steers  what the run may take now
     """
 
     key: LeaseKey
     expire_time: int | None
     stop: Stop | None = None
+    steers: Sequence[Steer] = ()
 
 
 class Leases:
@@ -67,14 +70,22 @@ class Leases:
         if (stopping := _stopping(decision, key)) is not None:
             return Renewal(key, stopping.until, self._stop(decision, stopping))
         assert isinstance(decision.run, Run)
-        return Renewal(key, decision.run.lease_expires)
+        steers = await self._store.steers(decision.run.thread_id, key.run_id) if decision.offers else ()
+        return Renewal(key, decision.run.lease_expires, steers=steers)
 
-    async def watch(self, key: LeaseKey) -> AsyncGenerator[Stop, None]:
-        """Keep the lease alive. Yield one Stop if the attempt is stopped, and end once nobody waits for the attempt."""
-        with self._hub.holding(*key) as ended:
+    async def watch(self, key: LeaseKey) -> AsyncGenerator[Stop | Steer, None]:
+        """Keep the lease alive. Yield what the run may take, each run once; one Stop if the attempt is stopped; and end
+        once nobody waits for the attempt."""
+        thread_id = await self.thread_of(key)
+        with self._hub.holding(*key) as ended, self._hub.offering(thread_id) as offers:
             stop = await self._earlier_stop(ended, key)
             if stop is None:
-                run = await self._held_until(ended, key)
+                if self._held.has_offers(thread_id):
+                    offers.set()
+                async with aclosing(self._offered(key, thread_id, ended, offers)) as steers:
+                    async for steer in steers:
+                        yield steer
+                run = ended.result() if ended.done() else None
                 if run is None or run.status not in STOPPED:
                     return
                 nobody_waits = run.reason is Reason.THREAD_DELETED
@@ -98,16 +109,27 @@ class Leases:
         stopping = _stopping(decision, key)
         return None if stopping is None else self._stop(decision, stopping)
 
-    async def _held_until(self, ended: RunEnded, key: LeaseKey) -> Run | None:
-        """Keep the lease alive. Return the run as it is when the lease is over, or None when that was missed."""
-        while True:
-            await asyncio.wait([ended], timeout=self._renewal_in(key))
-            if ended.done():
-                return ended.result()
+    async def _offered(
+        self, key: LeaseKey, thread_id: str, ended: RunEnded, offers: Offers
+    ) -> AsyncGenerator[Steer, None]:
+        """Keep the lease alive until it is over, and yield what the run may take meanwhile."""
+        told: set[str] = set()
+        while not ended.done():
+            if offers.is_set():
+                offers.clear()
+                for steer in await self._store.steers(thread_id, key.run_id):
+                    if steer.run_id not in told:
+                        told.add(steer.run_id)
+                        yield steer
+                continue
+            if (renewal := self._renewal_in(key)) > 0:
+                await _either(ended, offers, renewal)
+                continue
             try:
                 await self._beat(key)
             except LeaseLost:
-                return ended.result() if ended.done() else None
+                return
+            await asyncio.sleep(0)
 
     def _renewal_in(self, key: LeaseKey) -> float:
         """Return the seconds until a third of the lease is over. 0 for later, and for a lease that is not known."""
@@ -136,6 +158,16 @@ class Leases:
 
     def _stop(self, decision: Decision, stopping: StoppingAttempt) -> Stop:
         return _stop_of(decision.run, stopping.grace_until - self._clock())
+
+
+async def _either(ended: RunEnded, offers: Offers, seconds: float) -> None:
+    """Return at the end of the lease, at an offer, or after so many seconds."""
+    offered = asyncio.create_task(offers.wait())
+    either: list[asyncio.Future[Any]] = [ended, offered]
+    try:
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        offered.cancel()
 
 
 def _stopping(decision: Decision, key: LeaseKey) -> StoppingAttempt | None:

@@ -24,6 +24,8 @@ MOST_GRAPHS: Final = 256
 """The most graphs of one claim."""
 MOST_OUTPUTS: Final = 10_000
 """The most outputs of one PublishOutput."""
+MOST_ABSORBED: Final = 1000
+"""The most runs of one CommitStep."""
 MOST_REDUCERS: Final = 256
 LARGEST_CONFIG: Final = 256 * 1024
 """Bytes of an assistant's config as JSON. Every assistant is in the server's memory."""

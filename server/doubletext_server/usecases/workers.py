@@ -16,10 +16,10 @@ from doubletext_server.engine.dispatcher import Dispatcher
 from doubletext_server.engine.leases import HeldLeases
 from doubletext_server.engine.live import LiveOutputs
 from doubletext_server.engine.waiting import Hub
-from doubletext_server.store.protocol import RunRecord, State, Store
+from doubletext_server.store.protocol import RunRecord, State, Steer, Store
 from doubletext_server.usecases.digests import digest
 from doubletext_server.usecases.leases import LeaseKey, Leases, Renewal, Stop
-from doubletext_server.usecases.limits import LONGEST_WAIT_US, MOST_GRAPHS
+from doubletext_server.usecases.limits import LONGEST_WAIT_US, MOST_ABSORBED, MOST_GRAPHS
 from doubletext_server.usecases.validation import Fields
 from doubletext_server.usecases.values import Given, JsonObject
 from doubletext_statemachine import commands
@@ -35,6 +35,19 @@ class Assignment(NamedTuple):
 
     record: RunRecord
     state: State
+
+
+class Stepped(NamedTuple):
+    """What a CommitStep made.
+
+    step      the newest step of the thread
+    absorbed  what became steps of the run, in order
+    steers    what the run may take now
+    """
+
+    step: int
+    absorbed: Sequence[Steer]
+    steers: Sequence[Steer]
 
 
 class NewOutput(NamedTuple):
@@ -158,19 +171,32 @@ class Workers:
         task.add_done_callback(self._returns.discard)
 
     async def commit_step(
-        self, lease: LeaseKey | None, update: JsonObject | None, expected_step: int | None = None
-    ) -> int:
-        """Commit a step and return its number. A repeated call returns the number of the step of the first call."""
+        self,
+        lease: LeaseKey | None,
+        update: JsonObject | None,
+        expected_step: int | None = None,
+        absorb: Sequence[str] = (),
+    ) -> Stepped:
+        """Commit a step, and the inputs of the runs `absorb` as further ones. A repeated call returns what the first
+        one made. Ids of runs that are not on offer are passed over."""
         fields = Fields()
         key = _key(fields, lease)
-        text = fields.required_json("update", update, "what the step changes")
+        text = None
+        if update is not None or not absorb:
+            text = fields.required_json("update", update, "what the step changes")
+        if fields.most("absorb", len(absorb), MOST_ABSORBED, "runs"):
+            for index, run_id in enumerate(absorb):
+                fields.id(f"absorb[{index}]", run_id)
         if expected_step is not None and expected_step < 1:
             fields.wrong("expected_step", f"is {expected_step}; steps are 1, 2, 3 …")
         fields.check()
         thread_id = await self._leases.thread_of(key)
-        command = commands.CommitStep(thread_id, *key, text, expected_step, by_worker=True)
+        command = commands.CommitStep(thread_id, *key, text, expected_step, tuple(absorb), by_worker=True)
         await self._live.keep(key.run_id)
-        return (await self._changes.change(command)).step
+        decision = await self._changes.change(command)
+        absorbed = await self._store.taken(decision.absorbed) if decision.absorbed else ()
+        steers = await self._store.steers(thread_id, key.run_id) if decision.offers else ()
+        return Stepped(decision.step, absorbed, steers)
 
     async def publish_output(
         self, lease: LeaseKey | None, outputs: Sequence[NewOutput], *, live_only: bool = False
@@ -197,7 +223,7 @@ class Workers:
     async def heartbeat(self, lease: LeaseKey | None) -> Renewal:
         return await self._leases.renew(_checked(lease))
 
-    def watch_lease(self, lease: LeaseKey | None) -> AsyncGenerator[Stop, None]:
+    def watch_lease(self, lease: LeaseKey | None) -> AsyncGenerator[Stop | Steer, None]:
         """See Leases.watch."""
         return self._leases.watch(_checked(lease))
 

@@ -47,7 +47,9 @@ def needs_all(command: commands.Command, thread: Thread) -> bool:
     """Whether `command` may look at every run in flight on `thread`, so that the view must list them all."""
     if isinstance(command, commands.AdmitRun):
         rules, policy = STRATEGIES[command.strategy_on(thread)], command.policy_on(thread)
-        return rules.first or rules.joins or policy not in (None, QueuePolicy.KEEP)
+        return rules.first or rules.joins or rules.steers or policy not in (None, QueuePolicy.KEEP)
+    if isinstance(command, commands.CommitStep):
+        return bool(command.absorb)
     return isinstance(command, commands.DeleteThread)
 
 

@@ -2,9 +2,9 @@
 
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Draft
-from doubletext_statemachine.errors import AssistantNotFound, InvalidField, RequestIdReused
+from doubletext_statemachine.errors import AssistantNotFound, InvalidField, RunChanged, RequestIdReused
 from doubletext_statemachine.model import RANKS, Run, Thread
-from doubletext_statemachine.queue import started_run, waiting_inputs, waiting_runs
+from doubletext_statemachine.queue import rank_of_next_steer, started_run, waiting_inputs, waiting_runs
 from doubletext_statemachine.strategies import QUEUE_POLICIES, STRATEGIES, QueueRules
 from doubletext_statemachine.words import QueuePolicy, Reason, Strategy, Trigger
 
@@ -22,6 +22,10 @@ def admit_run(draft: Draft, command: commands.AdmitRun) -> None:
     thread = draft.existing(command.thread_id)
     if command.assistant is None:
         raise AssistantNotFound(assistant_id=command.assistant_id)
+    started = started_run(draft.view.runs)
+    if command.expected_run_id not in (None, started and started.run_id):  # mutant: expected-run
+        active = started.run_id if started else ""
+        raise RunChanged(command.thread_id, str(command.expected_run_id), active)
     strategy, policy = command.strategy_on(thread), command.policy_on(thread)
     _check(command, strategy, policy)
     rules = STRATEGIES[strategy]
@@ -39,9 +43,10 @@ def admit_run(draft: Draft, command: commands.AdmitRun) -> None:
     run = _new(draft, command, strategy, policy, takes)
     if rules.first and stays:  # mutant: first-in-line
         run = run._replace(rank=min(other.rank for other in stays) - RANKS)
+    if rules.steers and started is not None and started.assistant.assistant_id == command.assistant_id:
+        run = run._replace(rank=rank_of_next_steer(stays, run.sequence))  # mutant: steer-first
     queued = waiting_inputs(stays) + draft.view.unlisted + draft.view.unlisted_merges + 1 + run.merges
     admitted = draft.admit(run, command.max_queued_runs, queued)
-    started = started_run(draft.view.runs)
     if rules.ends is not None and started is not None:
         draft.decision.superseded.append(draft.stop(rules.ends, started, Reason.SUPERSEDED, run.run_id))
     if queue_rules.ends:  # mutant: stop-all

@@ -13,7 +13,7 @@ from doubletext_statemachine.decisions import Draft
 from doubletext_statemachine.errors import InvalidField, LeaseLost
 from doubletext_statemachine.lifecycle import Move, why_not_held
 from doubletext_statemachine.model import Run, Tombstone
-from doubletext_statemachine.queue import upcoming
+from doubletext_statemachine.queue import on_offer, upcoming
 from doubletext_statemachine.words import LeaseCause, Reason, RunStatus, Trigger
 
 
@@ -44,17 +44,39 @@ def commit_step(draft: Draft, command: commands.CommitStep) -> None:
     run = _held(draft, command)
     following = draft.last_step + 1
     if command.expected_step not in (None, following):
-        if draft.view.committed_update != command.update:
+        earlier = draft.view.committed
+        if earlier is None or (earlier.update, earlier.absorb) != (command.update, command.absorb):
             problem = (
                 f"is {command.expected_step}; the run's next step is {following}, and an earlier number is "
                 "accepted only for the very step that has it"
             )
             raise InvalidField([("expected_step", problem)])
-        draft.decision.run, draft.decision.step = run, command.expected_step
+        draft.decision.run, draft.decision.step = run, earlier.last_step
+        draft.decision.absorbed = earlier.absorbed
         return
-    stepped = draft.step_of(run, command.update)
-    draft.decision.moved.append(stepped)
-    draft.decision.run, draft.decision.step = stepped, following
+    offered = on_offer(draft.view.runs, run, draft.now) if command.absorb else []
+    takes = [other for other in offered if other.run_id in command.absorb]
+    if command.update is not None or takes:
+        run = _with_steps(draft, run, command, takes)
+    draft.decision.run, draft.decision.step = run, draft.last_step
+    draft.decision.absorbed = tuple(other.run_id for other in takes)
+
+
+def _with_steps(draft: Draft, run: Run, command: commands.CommitStep, takes: list[Run]) -> Run:
+    """The run with the update and the inputs that it takes as its steps, in this order."""
+    absorb, reducers = (command.absorb, len(takes)), run.assistant.reducers
+    if command.update is not None:
+        draft.step(run.run_id, command.update, reducers, None, *absorb)
+        absorb = ((), 0)
+    for other in takes:
+        draft.step(run.run_id, None, reducers, other.run_id, *absorb)
+        absorb = ((), 0)
+    for other in sorted(takes, key=lambda other: other.sequence):  # mutant: absorb-once
+        draft.move(Trigger.MERGE, other, merged_into=run.run_id)
+    run = run._replace(last_step=draft.last_step, absorbed=run.absorbed + len(takes))
+    draft.runs[run.run_id] = run
+    draft.decision.moved.append(run)
+    return run
 
 
 def publish_output(draft: Draft, command: commands.PublishOutput) -> None:

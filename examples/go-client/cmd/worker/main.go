@@ -89,20 +89,28 @@ func (w *worker) execute(closing context.Context, assignment *pb.Assignment) {
 	log.Printf("%s claimed, attempt %d", run, assignment.Run.Attempt)
 	ctx, stop := context.WithCancelCause(closing)
 	defer stop(nil)
-	go w.watch(ctx, lease, stop)
+	steers := &offers{}
+	go w.watch(ctx, lease, stop, steers)
 
-	err := countdown(ctx, assignment, func(update map[string]any) error {
+	err := countdown(ctx, assignment, func(update map[string]any) ([]*structpb.Struct, error) {
 		values, err := structpb.NewStruct(update)
 		if err != nil || ctx.Err() != nil {
-			return errors.Join(err, context.Cause(ctx))
+			return nil, errors.Join(err, context.Cause(ctx))
 		}
 		// With its number, a step whose answer was lost can be sent again without being made twice.
-		step++
-		request := &pb.CommitStepRequest{Lease: lease, Update: values, ExpectedStep: proto.Int64(step)}
-		if _, err = insist(ctx, w.CommitStep, request); err == nil {
-			log.Printf("%s step %d", run, step)
+		expected := proto.Int64(step + 1)
+		request := &pb.CommitStepRequest{Lease: lease, Update: values, ExpectedStep: expected, Absorb: steers.take()}
+		made, err := insist(ctx, w.CommitStep, request)
+		if err != nil {
+			return nil, err
 		}
-		return err
+		step = made.Step
+		log.Printf("%s step %d", run, step)
+		var said []*structpb.Struct
+		for _, steer := range made.Absorbed {
+			said = append(said, steer.Input)
+		}
+		return said, nil
 	})
 	switch {
 	case ctx.Err() != nil || lost(err):
@@ -124,14 +132,37 @@ func (w *worker) execute(closing context.Context, assignment *pb.Assignment) {
 	}
 }
 
-// watch keeps the lease alive and calls stop when the run is to stop, or the lease is lost.
-func (w *worker) watch(ctx context.Context, lease *pb.Lease, stop context.CancelCauseFunc) {
+// offers are the runs that steer another one, and that it has not taken yet.
+type offers struct {
+	sync.Mutex
+	runs []string
+}
+
+func (o *offers) add(run string) {
+	o.Lock()
+	defer o.Unlock()
+	o.runs = append(o.runs, run)
+}
+
+func (o *offers) take() []string {
+	o.Lock()
+	defer o.Unlock()
+	taken := o.runs
+	o.runs = nil
+	return taken
+}
+
+// watch keeps the lease alive and calls stop when the run is to stop, or the lease is lost. It notes which runs steer it.
+func (w *worker) watch(ctx context.Context, lease *pb.Lease, stop context.CancelCauseFunc, steers *offers) {
 	for tries := 0; ctx.Err() == nil; tries++ {
 		stream, err := w.WatchLease(ctx, &pb.WatchLeaseRequest{Lease: lease})
 		for err == nil {
 			var told *pb.WatchLeaseResponse
 			if told, err = stream.Recv(); err == nil && told.Stop != nil {
 				stop(errors.New(told.Stop.Reason))
+			}
+			if err == nil && told.Steer != nil {
+				steers.add(told.Steer.RunId)
 			}
 		}
 		if !passing(err) {

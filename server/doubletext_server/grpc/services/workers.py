@@ -28,9 +28,8 @@ class WorkerService(WorkerServiceServicer):
     async def CommitStep(self, request: pb.CommitStepRequest, context: RpcContext) -> pb.CommitStepResponse:
         update = reading.given_object(request, "update")
         expected_step = reading.given(request, "expected_step")
-        return pb.CommitStepResponse(
-            step=await self._workers.commit_step(reading.lease(request), update, expected_step)
-        )
+        stepped = await self._workers.commit_step(reading.lease(request), update, expected_step, request.absorb)
+        return writing.stepped(stepped, chosen(request, context))
 
     async def PublishOutput(self, request: pb.PublishOutputRequest, context: RpcContext) -> pb.PublishOutputResponse:
         outputs = reading.outputs(request)
@@ -38,14 +37,15 @@ class WorkerService(WorkerServiceServicer):
         return pb.PublishOutputResponse()
 
     async def Heartbeat(self, request: pb.HeartbeatRequest, context: RpcContext) -> pb.HeartbeatResponse:
-        return writing.renewal(await self._workers.heartbeat(reading.lease(request)))
+        return writing.renewal(await self._workers.heartbeat(reading.lease(request)), chosen(request, context))
 
     async def WatchLease(
         self, request: pb.WatchLeaseRequest, context: RpcContext
     ) -> AsyncIterator[pb.WatchLeaseResponse]:
-        async with aclosing(self._workers.watch_lease(reading.lease(request))) as stops:
-            async for stop in stops:
-                yield pb.WatchLeaseResponse(stop=writing.stop(stop))
+        put = chosen(request, context)
+        async with aclosing(self._workers.watch_lease(reading.lease(request))) as told:
+            async for each in told:
+                yield writing.told(each, put)
 
     async def FinishRun(self, request: pb.FinishRunRequest, context: RpcContext) -> pb.FinishRunResponse:
         run = await self._workers.finish(reading.lease(request), reading.outcome(request))

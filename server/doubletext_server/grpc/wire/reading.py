@@ -148,6 +148,7 @@ def new_run(request: run_pb.CreateRunRequest) -> NewRun:
         debounce_us=duration(request, "debounce"),
         max_wait_us=duration(request, "max_wait"),
         start_within_us=duration(request, "start_within"),
+        expected_run_id=given(request, "expected_run_id"),
     )
 
 

@@ -21,10 +21,10 @@ from doubletext.v1 import worker_service_pb2 as worker_pb
 from doubletext_server.clock import SECOND_US
 from doubletext_server.grpc.wire.enums import QUEUE_POLICY, REDUCER, RUN_STATUS, STRATEGY, THREAD_STATUS
 from doubletext_server.grpc.wire.objects import Put, as_struct_or_text, as_text
-from doubletext_server.store.protocol import EventRecord, RunRecord, State, ThreadRecord
+from doubletext_server.store.protocol import EventRecord, RunRecord, State, Steer, ThreadRecord
 from doubletext_server.usecases.admission import Admission
 from doubletext_server.usecases.leases import LeaseKey, Renewal, Stop
-from doubletext_server.usecases.workers import Assignment
+from doubletext_server.usecases.workers import Assignment, Stepped
 from doubletext_statemachine.model import Assistant, RunChanged, StepCommitted, Tombstone
 
 T = TypeVar("T")
@@ -80,6 +80,7 @@ def _write_run_without_objects(message: pb.Run, record: RunRecord) -> None:
     message.superseded_by = run.superseded_by or ""
     message.reason = run.reason.value if run.reason else ""
     message.last_step = run.last_step
+    message.revision = run.revision
     _set_time(message.create_time, run.create_time)
     _set_time(message.due_time, run.due_time)
     _set_time(message.start_time, run.start_time)
@@ -166,10 +167,31 @@ def assignment(assignment: Assignment, put: Put) -> worker_pb.Assignment:
     )
 
 
-def renewal(renewal: Renewal) -> worker_pb.HeartbeatResponse:
+def renewal(renewal: Renewal, put: Put) -> worker_pb.HeartbeatResponse:
     return worker_pb.HeartbeatResponse(
-        lease=_lease(renewal.key, renewal.expire_time), stop=stop(renewal.stop) if renewal.stop else None
+        lease=_lease(renewal.key, renewal.expire_time),
+        stop=stop(renewal.stop) if renewal.stop else None,
+        steers=[steer(each, put) for each in renewal.steers],
     )
+
+
+def stepped(stepped: Stepped, put: Put) -> worker_pb.CommitStepResponse:
+    absorbed = [steer(each, put) for each in stepped.absorbed]
+    return worker_pb.CommitStepResponse(
+        step=stepped.step, absorbed=absorbed, steers=[steer(each, put) for each in stepped.steers]
+    )
+
+
+def told(told: Stop | Steer, put: Put) -> worker_pb.WatchLeaseResponse:
+    if isinstance(told, Stop):
+        return worker_pb.WatchLeaseResponse(stop=stop(told))
+    return worker_pb.WatchLeaseResponse(steer=steer(told, put))
+
+
+def steer(steer: Steer, put: Put) -> worker_pb.Steer:
+    message = worker_pb.Steer(run_id=steer.run_id, sequence=steer.sequence, revision=steer.revision)
+    put(message, "input", steer.input)
+    return message
 
 
 def _lease(key: LeaseKey, expire_time: int | None) -> worker_pb.Lease:

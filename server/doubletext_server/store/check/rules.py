@@ -53,6 +53,7 @@ def _may_end(trigger: Trigger) -> str:
 
 
 _STOPPING: Final = quoted(strategy for strategy, rules in STRATEGIES.items() if rules.ends is not None)
+_STEERING: Final = quoted(strategy for strategy, rules in STRATEGIES.items() if rules.steers)
 _WITH_REASON: Final = " ".join(
     f"WHEN '{status.value}' THEN r.reason IN ({quoted(reasons)})" for status, reasons in REASONS.items()
 )
@@ -140,8 +141,10 @@ RULES: Final = (
         Kind.RUN,
         f"""SELECT {_RUN}, CASE
             WHEN h.thread_id <> r.thread_id THEN 'is part of ' || h.run_id || ', which is of thread ' || h.thread_id
-            WHEN h.sequence <= r.sequence THEN 'is part of ' || h.run_id || ', which was admitted before it'
-            WHEN h.merges <= r.merges THEN 'is part of ' || h.run_id || ', which has taken less than that one'
+            WHEN h.sequence <= r.sequence AND r.strategy NOT IN ({_STEERING})
+                THEN 'is part of ' || h.run_id || ', which was admitted before it'
+            WHEN h.merges + h.absorbed <= r.merges
+                THEN 'is part of ' || h.run_id || ', which has taken less than that one'
             END AS what
         FROM runs r NOT INDEXED JOIN runs h ON h.run_id = r.merged_into WHERE what IS NOT NULL""",
     ),

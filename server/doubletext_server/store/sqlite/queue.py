@@ -51,6 +51,13 @@ _DELAYED: Final = (
 FIRST_DELAYED: Final = (
     f"SELECT {listed(RUN)} {_DELAYED} AND due_time > ? ORDER BY due_time, rank, sequence LIMIT {HEAD}"
 )
+_STEERING: Final = (
+    "FROM runs INDEXED BY runs_steering "
+    "WHERE thread_id = ? AND end_time IS NULL AND base_step IS NULL AND strategy = 'steer'"
+)
+STEERING: Final = f"SELECT {listed(RUN)} {_STEERING} AND due_time <= ?"
+ONE_THAT_STEERS: Final = f"{STEERING} LIMIT 1"
+NEXT_TO_STEER: Final = f"SELECT {listed(RUN)} {_STEERING} AND due_time > ? ORDER BY due_time LIMIT 1"
 _STARTED: Final = (
     "FROM runs INDEXED BY runs_one_started "
     "WHERE thread_id = ? AND (status = 'running' OR status = 'pending' AND base_step IS NOT NULL)"
@@ -125,8 +132,17 @@ def head(
     runs += read(EXPIRED, now) + read(FIRST_TO_EXPIRE, now)
     if all(run.base_step is None for run in runs):
         runs += read(STARTED)
+    runs += read(ONE_THAT_STEERS, now) + read(NEXT_TO_STEER, now)
     found = {run.run_id: run for run in runs}
     return tuple(sorted(found.values(), key=lambda run: run.sequence))
+
+
+def steering(
+    connection: sqlite3.Connection, thread_id: str, now: int, assistants: Mapping[int, Assistant]
+) -> list[Run]:
+    """The run that has started and those that are due and steer, whichever assistant they have."""
+    started = [read_run(row, assistants) for row in connection.execute(STARTED, (thread_id,))]
+    return started + [read_run(row, assistants) for row in connection.execute(STEERING, (thread_id, now))]
 
 
 def taken(connection: sqlite3.Connection, run_id: str, assistants: Mapping[int, Assistant]) -> tuple[Run, ...]:

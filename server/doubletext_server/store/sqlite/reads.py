@@ -2,12 +2,21 @@
 
 import sqlite3
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from doubletext import jsontext
-from doubletext_server.store.protocol import LARGEST_PAGE, EventRecord, Page, RawState, RunRecord, State, ThreadRecord
+from doubletext_server.store.protocol import (
+    LARGEST_PAGE,
+    EventRecord,
+    Page,
+    RawState,
+    RunRecord,
+    State,
+    Steer,
+    ThreadRecord,
+)
 from doubletext_server.store.rows import (
     GIVEN,
     RUN,
@@ -25,7 +34,7 @@ from doubletext_server.store.sqlite import queue
 from doubletext_server.store.sqlite.sql import listed
 from doubletext_statemachine.errors import EventsTrimmed, StepNotFound, ThreadNotFound
 from doubletext_statemachine.model import Assistant, Json, Run, Tombstone
-from doubletext_statemachine.queue import in_order
+from doubletext_statemachine.queue import in_order, on_offer, started_run
 from doubletext_statemachine.state import fold
 from doubletext_statemachine.words import IN_FLIGHT, RunStatus, thread_status
 
@@ -89,11 +98,29 @@ def run_record(row: Row, assistants: Assistants) -> RunRecord:
 def with_merged(connection: sqlite3.Connection, record: RunRecord) -> RunRecord:
     """The record with the runs that it took, and with the run that it has become part of in the end."""
     run = record.run
-    if run.merges:
+    if run.has_taken:
         record = replace(record, merged=queue.taken_ids(connection, run.run_id))
     if run.merged_into is not None:
         record = replace(record, run=run._replace(merged_into=queue.taker(connection, run.run_id)))
     return record
+
+
+def steers(
+    assistants: Assistants, now: int, thread_id: str, run_id: str, connection: sqlite3.Connection
+) -> list[Steer]:
+    runs = queue.steering(connection, thread_id, now, assistants)
+    started = started_run(runs)
+    if started is None or started.run_id != run_id:
+        return []
+    return taken([run.run_id for run in on_offer(runs, started, now)], connection)
+
+
+def taken(run_ids: Sequence[str], connection: sqlite3.Connection) -> list[Steer]:
+    rows = (
+        connection.execute("SELECT run_id, sequence, revision, input FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+        for run_id in run_ids
+    )
+    return [Steer(*row) for row in rows if row]
 
 
 def places(connection: sqlite3.Connection, assistants: Assistants, now: int, thread_id: str) -> dict[str, int]:

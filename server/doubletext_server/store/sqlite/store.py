@@ -21,6 +21,7 @@ from doubletext_server.store.protocol import (
     RawState,
     RunRecord,
     State,
+    Steer,
     ThreadRecord,
     Transaction,
 )
@@ -225,6 +226,12 @@ class SqliteStore:
 
     async def events(self, thread_id: str, after: int, limit: int, run_id: str | None = None) -> list[EventRecord]:
         return await self.rows.run(partial(reads.events, thread_id, after, limit, run_id))
+
+    async def steers(self, thread_id: str, run_id: str) -> list[Steer]:
+        return await self.rows.run(partial(reads.steers, self._by_key, self.clock(), thread_id, run_id))
+
+    async def taken(self, run_ids: Sequence[str]) -> list[Steer]:
+        return await self.rows.run(partial(reads.taken, run_ids))
 
     async def last_part(self, run_id: str) -> int:
         return await self.rows.run(partial(reads.last_part, run_id))

@@ -1,5 +1,6 @@
 """Loading what the arbiter decides on: a thread, its runs as far as they matter, and what the command names."""
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from typing import Final
@@ -20,7 +21,7 @@ from doubletext_statemachine.commands import (
     RunCommand,
     UpdateState,
 )
-from doubletext_statemachine.model import Assistant, Json, Repeated, Run, ThreadView, Tombstone
+from doubletext_statemachine.model import Assistant, Committed, Json, Repeated, Run, ThreadView, Tombstone
 
 RUN_BY_KEY: Final = f"SELECT {listed(RUN)} FROM runs WHERE run_id = ? AND thread_id = ?"
 TOMBSTONE_BY_KEY: Final = f"SELECT {listed(TOMBSTONE)} FROM tombstones WHERE run_id = ? AND thread_id = ?"
@@ -45,13 +46,13 @@ def load_view(
             # Those that are due later come after it. They are the end of the queue, and `runs` is its head.
             unlisted_ahead = max(unlisted - queue.due_later(connection, command.thread_id, now + command.delay), 0)
     named = _named(connection, command, runs, assistants) if isinstance(command, RunCommand) else None
-    takers = {run.run_id for run in (*runs, named) if isinstance(run, Run) and run.merges}
+    takers = {run.run_id for run in (*runs, named) if isinstance(run, Run) and run.has_taken}
     return ThreadView(
         thread,
         runs,
         named,
         _repeated(connection, command) if isinstance(command, AdmitRun) and command.request_id else None,
-        _committed_update(connection, command) if isinstance(command, CommitStep) and command.expected_step else None,
+        _committed(connection, command) if isinstance(command, CommitStep) and command.expected_step else None,
         whole,
         unlisted,
         unlisted_ahead,
@@ -92,18 +93,33 @@ def _repeated(connection: sqlite3.Connection, command: AdmitRun) -> Repeated | N
     return row and Repeated(row[0], row[1], bool(row[2]))
 
 
-def _committed_update(connection: sqlite3.Connection, command: CommitStep) -> Json | None:
-    """The update of the run's step of the number expected; its input, being the step after `base_step`, is none.
+def _committed(connection: sqlite3.Connection, command: CommitStep) -> Committed | None:
+    """The run's commit whose first step has the number expected; the inputs with which it began are none.
 
     An update that equals the command's is returned as the command spells it.
     """
+    assert command.expected_step is not None
+    key = (command.thread_id, command.expected_step, command.run_id)
     row = connection.execute(
-        "SELECT body FROM steps JOIN runs USING (run_id) "
-        "WHERE steps.thread_id = ? AND step = ? AND run_id = ? AND step > base_step + 1 + merges",
-        (command.thread_id, command.expected_step, command.run_id),
+        "SELECT body, absorb, input_of FROM steps JOIN runs USING (run_id) "
+        "WHERE steps.thread_id = ? AND step = ? AND run_id = ? AND step > base_step + 1 + merges "
+        "AND (input_of IS NULL OR absorb IS NOT NULL)",
+        key,
     ).fetchone()
     if row is None:
         return None
-    committed = str(row[0])
-    same = committed == command.update or canonical(committed) == canonical(command.update)
-    return command.update if same else committed
+    body, absorb, input_of = row
+    taken, *asked = json.loads(absorb) if absorb else (0,)
+    first = key[1] + (input_of is None)
+    absorbed = connection.execute(
+        "SELECT input_of FROM steps WHERE thread_id = ? AND step >= ? AND step < ? ORDER BY step",
+        (command.thread_id, first, first + taken),
+    )
+    ids = tuple([run_id for (run_id,) in absorbed])
+    return Committed(None if input_of else _as_spelled(body, command.update), tuple(asked), first + taken - 1, ids)
+
+
+def _as_spelled(committed: Json, update: Json | None) -> Json:
+    if update is not None and (committed == update or canonical(committed) == canonical(update)):
+        return update
+    return committed
