@@ -61,6 +61,7 @@ STRATEGY: Final = Names("multitask_strategy", pb.MultitaskStrategy)
 DEFAULT_STRATEGY: Final = Names("default_strategy", pb.MultitaskStrategy, unspecified=True)
 QUEUE_POLICY: Final = Names("queue_policy", pb.QueuePolicy)
 DEFAULT_QUEUE_POLICY: Final = Names("default_queue_policy", pb.QueuePolicy, unspecified=True)
+ON_FAILURE: Final = Names("on_failure", pb.OnFailure, unspecified=True)
 RUN_STATUS: Final = Names("status", pb.RunStatus)
 THREAD_STATUS: Final = Names("status", pb.ThreadStatus)
 REDUCER: Final = Names("reducer", pb.Reducer)
@@ -127,6 +128,8 @@ def thread(message: pb.Thread) -> types.Thread:
         "active_run_id": message.active_run_id,
         "queued_runs": message.queued_runs,
         "default_queue_policy": DEFAULT_QUEUE_POLICY.name(message.default_queue_policy),
+        "held": message.held,
+        "on_failure": ON_FAILURE.name(message.on_failure),
     }
 
 
@@ -196,6 +199,11 @@ def event(message: pb.Event) -> types.Event:
         converted["step_committed"] = {"step": step.step, "update": values_or_none(step, "update")}
     elif kind == "output":
         converted["output"] = output(message.output)
+    elif kind == "run_edited":
+        edited = message.run_edited
+        converted["run_edited"] = {"revision": edited.revision, "queue_position": edited.queue_position}
+    elif kind == "thread_changed":
+        converted["thread_changed"] = {"held": message.thread_changed.held}
     return converted
 
 

@@ -16,6 +16,8 @@ DoubletextError           any refusal or failure; raised itself for an error tha
 ├── EventsTrimmed         some of these events are no longer kept
 ├── ValueNotExact         the answer has a value that google.protobuf.Struct cannot hold exactly
 ├── RunInFlight           only a final run can be deleted
+├── RunStarted            only a run that has not started can be edited
+├── RevisionChanged       another call has edited the run
 ├── RunChanged            another run is running than the one expected, or none
 ├── LeaseLost             the worker's lease is over
 ├── QueueFull             the thread has as many pending runs as it may have
@@ -193,6 +195,19 @@ class RunChanged(DoubletextError):
         return self._text("active_run_id")
 
 
+class RunStarted(DoubletextError):
+    """The run has started, or is final, and can no longer be edited or moved."""
+
+
+class RevisionChanged(DoubletextError):
+    """Another call has edited the run. Read it, and call again with its revision."""
+
+    @property
+    def revision(self) -> int:
+        """The one that the run has."""
+        return self._number("revision")
+
+
 class LeaseLost(DoubletextError):
     """The lease is over. Nothing was written, and nothing will be accepted under this lease."""
 
@@ -269,6 +284,8 @@ CLASS_OF: Final[dict[str, type[DoubletextError]]] = {
     "VALUE_NOT_EXACT":     ValueNotExact,
     "RUN_IN_FLIGHT":       RunInFlight,
     "RUN_CHANGED":         RunChanged,
+    "RUN_STARTED":         RunStarted,
+    "REVISION_CHANGED":    RevisionChanged,
     "LEASE_LOST":          LeaseLost,
     "QUEUE_FULL":          QueueFull,
     "TOO_LARGE":           TooLarge,

@@ -11,6 +11,8 @@ from doubletext.v1 import run_service_pb2 as pb
 from doubletext.v1.run_service_pb2_grpc import RunServiceStub
 
 if TYPE_CHECKING:
+    import builtins
+
     from doubletext.v1.run_service_pb2_grpc import RunServiceAsyncStub
 
 
@@ -148,6 +150,82 @@ class RunsClient:
             wait=convert.duration(wait),
         )
         return convert.run((await self._server.call(self._stub.CancelRun, request)).run)
+
+    async def update(
+        self,
+        thread_id: str | None,
+        run_id: str,
+        *,
+        input: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        delay: float | None = None,
+        timeout: float | None = None,
+        expected_revision: int | None = None,
+    ) -> types.Run:
+        """Change what is given of a run that has not started.
+
+        delay              seconds from now
+        expected_revision  the revision that the run must have; by default whichever
+
+        Raises RunStarted, RevisionChanged, InvalidField. The client does not retry.
+        """
+        request = pb.UpdateRunRequest(
+            thread_id=thread_id or "",
+            run_id=run_id,
+            input_json=convert.text(input),
+            metadata_json=convert.text(metadata),
+            delay=convert.duration(delay),
+            timeout=convert.duration(timeout),
+            expected_revision=expected_revision,
+        )
+        return convert.run((await self._server.call(self._stub.UpdateRun, request)).run)
+
+    async def move(
+        self,
+        thread_id: str | None,
+        run_id: str,
+        *,
+        first: bool = False,
+        last: bool = False,
+        before: str | None = None,
+        after: str | None = None,
+        expected_revision: int | None = None,
+    ) -> types.Run:
+        """Give a run that has not started another place among those that wait.
+
+        Pass one of `first`, `last`, `before` and `after`; the latter two are ids of runs that wait.
+
+        Raises ValueError for none or several of these; RunStarted, RevisionChanged. The client does not retry.
+        """
+        if sum((first, last, before is not None, after is not None)) != 1:
+            raise ValueError("pass one of first, last, before and after")
+        request = pb.MoveRunRequest(thread_id=thread_id or "", run_id=run_id, expected_revision=expected_revision)
+        if before is not None or after is not None:
+            setattr(request, "before_run_id" if after is None else "after_run_id", before or after)
+        else:
+            setattr(request, "first" if first else "last", True)
+        return convert.run((await self._server.call(self._stub.MoveRun, request)).run)
+
+    async def cancel_all(
+        self,
+        thread_id: str,
+        *,
+        statuses: Sequence[types.RunStatus] = (),
+        action: types.CancelAction | None = None,
+    ) -> "builtins.list[types.Run]":
+        """Stop all runs in flight on a thread, in one commit. Return them, without their inputs and metadata.
+
+        statuses  only runs that are "pending", or "running"; empty for both
+        action    as for `cancel`
+
+        The client does not retry.
+        """
+        request = pb.CancelRunsRequest(
+            thread_id=thread_id,
+            statuses=convert.RUN_STATUS.values(statuses),
+            action=convert.CANCEL_ACTION.or_unspecified(action),
+        )
+        return [convert.run(run) for run in (await self._server.call(self._stub.CancelRuns, request)).runs]
 
     async def delete(self, thread_id: str | None, run_id: str) -> None:
         """Delete the record of a final run. The thread's steps stay. Raises RunInFlight. The client does not retry."""

@@ -28,6 +28,7 @@ class ThreadsClient:
         default_strategy: types.DefaultStrategy | None = None,
         max_queued_runs: int | None = None,
         default_queue_policy: types.DefaultQueuePolicy | None = None,
+        on_failure: types.OnFailure | None = None,
     ) -> types.Thread:
         """Create an empty thread.
 
@@ -35,6 +36,7 @@ class ThreadsClient:
         default_strategy  the strategy of runs that name none; by default the server's
         max_queued_runs   how many inputs may wait at once; 0 or None for the server's limit
         default_queue_policy  that of runs that name none and whose strategy may have it; by default the strategy's own
+        on_failure        "hold": a run that ends "error" or "timeout" holds the thread
 
         Raises ThreadExists, InvalidField. The client does not retry.
         """
@@ -44,6 +46,7 @@ class ThreadsClient:
             default_strategy=convert.DEFAULT_STRATEGY.or_absent(default_strategy),
             max_queued_runs=max_queued_runs,
             default_queue_policy=convert.DEFAULT_QUEUE_POLICY.or_absent(default_queue_policy),
+            on_failure=convert.ON_FAILURE.or_unspecified(on_failure),
         )
         return convert.thread((await self._server.call(self._stub.CreateThread, request)).thread)
 
@@ -78,6 +81,8 @@ class ThreadsClient:
         default_strategy: types.DefaultStrategy | None = None,
         max_queued_runs: int | None = None,
         default_queue_policy: types.DefaultQueuePolicy | None = None,
+        held: bool | None = None,
+        on_failure: types.OnFailure | None = None,
     ) -> types.Thread:
         """Change the settings that are given. They hold from the next run on; runs in flight go on.
 
@@ -85,6 +90,8 @@ class ThreadsClient:
         default_strategy  "unspecified" for the server's default again
         max_queued_runs   0 for the server's limit again
         default_queue_policy  "unspecified" for the strategy's own again
+        held              True starts no run on the thread, until False lets it go
+        on_failure        "hold": a run that ends "error" or "timeout" holds the thread
         """
         request = pb.UpdateThreadRequest(
             thread_id=thread_id,
@@ -92,6 +99,8 @@ class ThreadsClient:
             default_strategy=convert.DEFAULT_STRATEGY.or_absent(default_strategy),
             max_queued_runs=max_queued_runs,
             default_queue_policy=convert.DEFAULT_QUEUE_POLICY.or_absent(default_queue_policy),
+            held=held,
+            on_failure=convert.ON_FAILURE.or_absent(on_failure),
         )
         return convert.thread((await self._server.call(self._stub.UpdateThread, request)).thread)
 

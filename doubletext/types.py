@@ -15,6 +15,7 @@ DefaultStrategy: TypeAlias = Literal["unspecified", "reject", "interrupt", "roll
 QueuePolicy: TypeAlias = Literal["keep", "supersede", "merge"]
 # "unspecified" leaves the choice to the strategy.
 DefaultQueuePolicy: TypeAlias = Literal["unspecified", "keep", "supersede", "merge"]
+OnFailure: TypeAlias = Literal["unspecified", "continue", "hold"]
 RunStatus: TypeAlias = Literal["pending", "running", "interrupted", "success", "error", "timeout", "deleted", "merged"]
 ThreadStatus: TypeAlias = Literal["idle", "busy", "interrupted", "error"]
 Reducer: TypeAlias = Literal["replace", "append", "messages"]
@@ -34,6 +35,8 @@ class Thread(TypedDict):
     update_time: str | None
     active_run_id: str  # the running run; empty when no run is running
     queued_runs: int  # the number of pending runs, including the delayed ones
+    held: bool  # no run is started on it
+    on_failure: OnFailure  # "hold": a run that fails holds the thread
     default_queue_policy: DefaultQueuePolicy
 
 
@@ -119,6 +122,19 @@ class StepCommitted(TypedDict):
     update: Json | None  # before the reducers are applied; None once the run was rolled back
 
 
+class RunEdited(TypedDict):
+    """A run that waits was changed or moved."""
+
+    revision: int
+    queue_position: int  # its place in the queue afterwards, from 1
+
+
+class ThreadChanged(TypedDict):
+    """The thread was held, or let go."""
+
+    held: bool
+
+
 class Output(TypedDict):
     """What a run shows while it works.
 
@@ -137,17 +153,19 @@ class Output(TypedDict):
 class Event(TypedDict):
     """One committed fact about a thread. The events of a thread are numbered 1, 2, 3 … without gaps.
 
-    kind  the name of the key that is there: "run_changed", "step_committed" or "output"
+    kind  the name of the key that is there: "run_changed", "step_committed", "output", "run_edited" or "thread_changed"
     """
 
     sequence: int
     thread_id: str
-    run_id: str  # empty for a step made by update_state
+    run_id: str  # empty for a step made by update_state, and for what is of the thread
     time: str | None
     kind: str
     run_changed: NotRequired[RunChanged]
     step_committed: NotRequired[StepCommitted]
     output: NotRequired[Output]
+    run_edited: NotRequired[RunEdited]
+    thread_changed: NotRequired[ThreadChanged]
 
 
 class Assistant(TypedDict):

@@ -12,6 +12,7 @@ from doubletext.cli.stdio import prepare
 MODULES: Final = {
     "thread": "doubletext.cli.commands.thread",
     "run": "doubletext.cli.commands.run",
+    "queue": "doubletext.cli.commands.queue",
     "watch": "doubletext.cli.commands.watch",
     "worker": "doubletext.cli.commands.worker",
     "demo": "doubletext.cli.commands.demo",

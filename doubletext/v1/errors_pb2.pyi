@@ -118,6 +118,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Code: FAILED_PRECONDITION.
     Metadata: thread_id, expected_run_id, active_run_id.
     """
+    ERROR_REASON_RUN_STARTED: _ErrorReason.ValueType  # 22
+    """UpdateRun or MoveRun named a run that has started, or is final. Nothing was written.
+
+    Code: FAILED_PRECONDITION.
+    Metadata: run_id, status.
+    """
+    ERROR_REASON_REVISION_CHANGED: _ErrorReason.ValueType  # 23
+    """The run does not have the `expected_revision`: another call has edited it. Nothing was written.
+
+    Code: ABORTED.
+    Metadata: run_id, revision, expected_revision.
+    """
     ERROR_REASON_LEASE_LOST: _ErrorReason.ValueType  # 14
     """The worker's lease is over. Nothing was written, and nothing will be accepted under this lease. `cause` is a LeaseCause.
     `current_epoch` is the epoch that the run has now; it is 0 for a run that is gone.
@@ -271,6 +283,18 @@ ERROR_REASON_RUN_CHANGED: ErrorReason.ValueType  # 21
 
 Code: FAILED_PRECONDITION.
 Metadata: thread_id, expected_run_id, active_run_id.
+"""
+ERROR_REASON_RUN_STARTED: ErrorReason.ValueType  # 22
+"""UpdateRun or MoveRun named a run that has started, or is final. Nothing was written.
+
+Code: FAILED_PRECONDITION.
+Metadata: run_id, status.
+"""
+ERROR_REASON_REVISION_CHANGED: ErrorReason.ValueType  # 23
+"""The run does not have the `expected_revision`: another call has edited it. Nothing was written.
+
+Code: ABORTED.
+Metadata: run_id, revision, expected_revision.
 """
 ERROR_REASON_LEASE_LOST: ErrorReason.ValueType  # 14
 """The worker's lease is over. Nothing was written, and nothing will be accepted under this lease. `cause` is a LeaseCause.

@@ -144,6 +144,32 @@ starts, the oldest first, before its own. Not those whose `delay` has not passed
 """
 Global___QueuePolicy: _TypeAlias = QueuePolicy  # noqa: Y015
 
+class _OnFailure:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnFailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnFailure.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_FAILURE_UNSPECIFIED: _OnFailure.ValueType  # 0
+    """CONTINUE."""
+    ON_FAILURE_CONTINUE: _OnFailure.ValueType  # 1
+    """The next run starts as ever."""
+    ON_FAILURE_HOLD: _OnFailure.ValueType  # 2
+    """A run that ends ERROR or TIMEOUT holds the thread: `Thread.held`. One that has expired does not."""
+
+class OnFailure(_OnFailure, metaclass=_OnFailureEnumTypeWrapper):
+    """RunStatus is the place of a run in its lifecycle. INTERRUPTED, SUCCESS, ERROR, TIMEOUT, DELETED and MERGED are final; a
+    MERGED run becomes DELETED when the run that it is part of is rolled back.
+    """
+
+ON_FAILURE_UNSPECIFIED: OnFailure.ValueType  # 0
+"""CONTINUE."""
+ON_FAILURE_CONTINUE: OnFailure.ValueType  # 1
+"""The next run starts as ever."""
+ON_FAILURE_HOLD: OnFailure.ValueType  # 2
+"""A run that ends ERROR or TIMEOUT holds the thread: `Thread.held`. One that has expired does not."""
+Global___OnFailure: _TypeAlias = OnFailure  # noqa: Y015
+
 class _RunStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -174,10 +200,7 @@ class _RunStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunStatus.V
     has started. It is a later run's by MERGE, or that of the run which was running by STEER.
     """
 
-class RunStatus(_RunStatus, metaclass=_RunStatusEnumTypeWrapper):
-    """RunStatus is the place of a run in its lifecycle. INTERRUPTED, SUCCESS, ERROR, TIMEOUT, DELETED and MERGED are final; a
-    MERGED run becomes DELETED when the run that it is part of is rolled back.
-    """
+class RunStatus(_RunStatus, metaclass=_RunStatusEnumTypeWrapper): ...
 
 RUN_STATUS_UNSPECIFIED: RunStatus.ValueType  # 0
 RUN_STATUS_PENDING: RunStatus.ValueType  # 1
@@ -342,6 +365,8 @@ class Thread(_message.Message):
     QUEUED_RUNS_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
     DEFAULT_QUEUE_POLICY_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    ON_FAILURE_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     status: Global___ThreadStatus.ValueType
     default_strategy: Global___MultitaskStrategy.ValueType
@@ -360,6 +385,9 @@ class Thread(_message.Message):
     """The queue policy that CreateRun applies when a call names none and its strategy may have this one. UNSPECIFIED: the
     strategy's own.
     """
+    held: _builtins.bool
+    """No run is started on the thread, also none that was handed back. What runs goes on, and new runs are accepted."""
+    on_failure: Global___OnFailure.ValueType
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct: ...
     @_builtins.property
@@ -382,10 +410,12 @@ class Thread(_message.Message):
         queued_runs: _builtins.int = ...,
         metadata_json: _builtins.str = ...,
         default_queue_policy: Global___QueuePolicy.ValueType = ...,
+        held: _builtins.bool = ...,
+        on_failure: Global___OnFailure.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "metadata", b"metadata", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_run_id", b"active_run_id", "create_time", b"create_time", "default_queue_policy", b"default_queue_policy", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "queued_runs", b"queued_runs", "status", b"status", "thread_id", b"thread_id", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_run_id", b"active_run_id", "create_time", b"create_time", "default_queue_policy", b"default_queue_policy", "default_strategy", b"default_strategy", "held", b"held", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "on_failure", b"on_failure", "queued_runs", b"queued_runs", "status", b"status", "thread_id", b"thread_id", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -716,6 +746,8 @@ class Event(_message.Message):
     RUN_CHANGED_FIELD_NUMBER: _builtins.int
     STEP_COMMITTED_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
+    RUN_EDITED_FIELD_NUMBER: _builtins.int
+    THREAD_CHANGED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     thread_id: _builtins.str
     run_id: _builtins.str
@@ -728,6 +760,10 @@ class Event(_message.Message):
     def step_committed(self) -> Global___StepCommitted: ...
     @_builtins.property
     def output(self) -> Global___Output: ...
+    @_builtins.property
+    def run_edited(self) -> Global___RunEdited: ...
+    @_builtins.property
+    def thread_changed(self) -> Global___ThreadChanged: ...
     def __init__(
         self,
         *,
@@ -738,12 +774,14 @@ class Event(_message.Message):
         run_changed: Global___RunChanged | None = ...,
         step_committed: Global___StepCommitted | None = ...,
         output: Global___Output | None = ...,
+        run_edited: Global___RunEdited | None = ...,
+        thread_changed: Global___ThreadChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "output", b"output", "run_changed", b"run_changed", "step_committed", b"step_committed", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "output", b"output", "run_changed", b"run_changed", "run_edited", b"run_edited", "step_committed", b"step_committed", "thread_changed", b"thread_changed", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "output", b"output", "run_changed", b"run_changed", "run_id", b"run_id", "sequence", b"sequence", "step_committed", b"step_committed", "thread_id", b"thread_id", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "output", b"output", "run_changed", b"run_changed", "run_edited", b"run_edited", "run_id", b"run_id", "sequence", b"sequence", "step_committed", b"step_committed", "thread_changed", b"thread_changed", "thread_id", b"thread_id", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["run_changed", "step_committed", "output"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["run_changed", "step_committed", "output", "run_edited", "thread_changed"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -781,6 +819,52 @@ class RunChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunChanged: _TypeAlias = RunChanged  # noqa: Y015
+
+@_typing.final
+class RunEdited(_message.Message):
+    """RunEdited says that a run that waits was changed or moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    QUEUE_POSITION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    queue_position: _builtins.int
+    """The run's place in the queue afterwards, from 1."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        queue_position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue_position", b"queue_position", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunEdited: _TypeAlias = RunEdited  # noqa: Y015
+
+@_typing.final
+class ThreadChanged(_message.Message):
+    """ThreadChanged says that the thread was held, or let go. The event is of no run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELD_FIELD_NUMBER: _builtins.int
+    held: _builtins.bool
+    def __init__(
+        self,
+        *,
+        held: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThreadChanged: _TypeAlias = ThreadChanged  # noqa: Y015
 
 @_typing.final
 class StepCommitted(_message.Message):

@@ -469,3 +469,201 @@ class WatchRunResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchRunResponse: _TypeAlias = WatchRunResponse  # noqa: Y015
+
+@_typing.final
+class CancelRunsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THREAD_ID_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    thread_id: _builtins.str
+    """Required."""
+    action: _resources_pb2.CancelAction.ValueType
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[_resources_pb2.RunStatus.ValueType]:
+        """PENDING, RUNNING or both. Empty: both."""
+
+    def __init__(
+        self,
+        *,
+        thread_id: _builtins.str = ...,
+        statuses: _abc.Iterable[_resources_pb2.RunStatus.ValueType] | None = ...,
+        action: _resources_pb2.CancelAction.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "statuses", b"statuses", "thread_id", b"thread_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRunsRequest: _TypeAlias = CancelRunsRequest  # noqa: Y015
+
+@_typing.final
+class CancelRunsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Run]: ...
+    def __init__(
+        self,
+        *,
+        runs: _abc.Iterable[_resources_pb2.Run] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["runs", b"runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRunsResponse: _TypeAlias = CancelRunsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateRunRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THREAD_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    INPUT_JSON_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    METADATA_JSON_FIELD_NUMBER: _builtins.int
+    DELAY_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    thread_id: _builtins.str
+    run_id: _builtins.str
+    """Required."""
+    input_json: _builtins.str
+    """`input` as JSON text: see resources.proto."""
+    metadata_json: _builtins.str
+    """`metadata` as JSON text: see resources.proto."""
+    expected_revision: _builtins.int
+    """The revision that the run must have. Absent: whichever."""
+    @_builtins.property
+    def input(self) -> _struct_pb2.Struct:
+        """Takes the place of the old input. Absent: it stays."""
+
+    @_builtins.property
+    def metadata(self) -> _struct_pb2.Struct:
+        """Takes the place of the old metadata. Up to 100 keys. Absent: it stays."""
+
+    @_builtins.property
+    def delay(self) -> _duration_pb2.Duration:
+        """Counts from now. 0 to 366 days. A run that waited for further messages waits for this instead; its expire_time moves by
+        as much as its due_time.
+        """
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """More than 0, and at most 366 days."""
+
+    def __init__(
+        self,
+        *,
+        thread_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        input: _struct_pb2.Struct | None = ...,
+        input_json: _builtins.str = ...,
+        metadata: _struct_pb2.Struct | None = ...,
+        metadata_json: _builtins.str = ...,
+        delay: _duration_pb2.Duration | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        expected_revision: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "delay", b"delay", "expected_revision", b"expected_revision", "input", b"input", "metadata", b"metadata", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "delay", b"delay", "expected_revision", b"expected_revision", "input", b"input", "input_json", b"input_json", "metadata", b"metadata", "metadata_json", b"metadata_json", "run_id", b"run_id", "thread_id", b"thread_id", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+
+Global___UpdateRunRequest: _TypeAlias = UpdateRunRequest  # noqa: Y015
+
+@_typing.final
+class UpdateRunResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> _resources_pb2.Run: ...
+    def __init__(
+        self,
+        *,
+        run: _resources_pb2.Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateRunResponse: _TypeAlias = UpdateRunResponse  # noqa: Y015
+
+@_typing.final
+class MoveRunRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    THREAD_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    BEFORE_RUN_ID_FIELD_NUMBER: _builtins.int
+    AFTER_RUN_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    thread_id: _builtins.str
+    run_id: _builtins.str
+    """Required."""
+    first: _builtins.bool
+    last: _builtins.bool
+    before_run_id: _builtins.str
+    after_run_id: _builtins.str
+    expected_revision: _builtins.int
+    """The revision that the run must have. Absent: whichever."""
+    def __init__(
+        self,
+        *,
+        thread_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        first: _builtins.bool = ...,
+        last: _builtins.bool = ...,
+        before_run_id: _builtins.str = ...,
+        after_run_id: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "after_run_id", b"after_run_id", "before_run_id", b"before_run_id", "expected_revision", b"expected_revision", "first", b"first", "last", b"last", "place", b"place"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "after_run_id", b"after_run_id", "before_run_id", b"before_run_id", "expected_revision", b"expected_revision", "first", b"first", "last", b"last", "place", b"place", "run_id", b"run_id", "thread_id", b"thread_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    _WhichOneofReturnType_place: _TypeAlias = _typing.Literal["first", "last", "before_run_id", "after_run_id"]  # noqa: Y015
+    _WhichOneofArgType_place: _TypeAlias = _typing.Literal["place", b"place"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_place) -> _WhichOneofReturnType_place | None: ...
+
+Global___MoveRunRequest: _TypeAlias = MoveRunRequest  # noqa: Y015
+
+@_typing.final
+class MoveRunResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> _resources_pb2.Run: ...
+    def __init__(
+        self,
+        *,
+        run: _resources_pb2.Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveRunResponse: _TypeAlias = MoveRunResponse  # noqa: Y015

@@ -64,6 +64,21 @@ class RunServiceStub:
                 request_serializer=doubletext_dot_v1_dot_run__service__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=doubletext_dot_v1_dot_run__service__pb2.CancelRunResponse.FromString,
                 _registered_method=True)
+        self.CancelRuns = channel.unary_unary(
+                '/doubletext.v1.RunService/CancelRuns',
+                request_serializer=doubletext_dot_v1_dot_run__service__pb2.CancelRunsRequest.SerializeToString,
+                response_deserializer=doubletext_dot_v1_dot_run__service__pb2.CancelRunsResponse.FromString,
+                _registered_method=True)
+        self.UpdateRun = channel.unary_unary(
+                '/doubletext.v1.RunService/UpdateRun',
+                request_serializer=doubletext_dot_v1_dot_run__service__pb2.UpdateRunRequest.SerializeToString,
+                response_deserializer=doubletext_dot_v1_dot_run__service__pb2.UpdateRunResponse.FromString,
+                _registered_method=True)
+        self.MoveRun = channel.unary_unary(
+                '/doubletext.v1.RunService/MoveRun',
+                request_serializer=doubletext_dot_v1_dot_run__service__pb2.MoveRunRequest.SerializeToString,
+                response_deserializer=doubletext_dot_v1_dot_run__service__pb2.MoveRunResponse.FromString,
+                _registered_method=True)
         self.DeleteRun = channel.unary_unary(
                 '/doubletext.v1.RunService/DeleteRun',
                 request_serializer=doubletext_dot_v1_dot_run__service__pb2.DeleteRunRequest.SerializeToString,
@@ -171,6 +186,39 @@ class RunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelRuns(self, request, context):
+        """CancelRuns stops all runs in flight on a thread, or those with one of `statuses`, in one commit. What is said of CancelRun
+        holds for each of them. The answer has the runs without their inputs and metadata, in the order of their sequence. A
+        repeated call finds fewer runs, or none.
+
+        Errors: NOT_FOUND THREAD_NOT_FOUND. Nothing is written then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRun(self, request, context):
+        """UpdateRun changes what it gives of a run that has not started. The change is on disk when the call answers, and adds 1 to
+        `revision`. With `expected_revision` a repeated call changes nothing more, and is refused.
+
+        Errors: FAILED_PRECONDITION RUN_STARTED, also for a final run; ABORTED REVISION_CHANGED (`metadata` has revision);
+        NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; RESOURCE_EXHAUSTED QUEUE_FULL. Nothing is written then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MoveRun(self, request, context):
+        """MoveRun gives a run that has not started another place among those that wait. It never stands before a run that has
+        started, and a run that is not due yet starts when it is. The change is on disk when the call answers, and adds 1 to
+        `revision`.
+
+        Errors: as for UpdateRun, also about the run that `place` names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteRun(self, request, context):
         """DeleteRun deletes the record of a final run: its input, metadata and outcome. The thread's steps stay. The deletion is on
         disk when the call answers.
@@ -221,6 +269,21 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.CancelRun,
                     request_deserializer=doubletext_dot_v1_dot_run__service__pb2.CancelRunRequest.FromString,
                     response_serializer=doubletext_dot_v1_dot_run__service__pb2.CancelRunResponse.SerializeToString,
+            ),
+            'CancelRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelRuns,
+                    request_deserializer=doubletext_dot_v1_dot_run__service__pb2.CancelRunsRequest.FromString,
+                    response_serializer=doubletext_dot_v1_dot_run__service__pb2.CancelRunsResponse.SerializeToString,
+            ),
+            'UpdateRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRun,
+                    request_deserializer=doubletext_dot_v1_dot_run__service__pb2.UpdateRunRequest.FromString,
+                    response_serializer=doubletext_dot_v1_dot_run__service__pb2.UpdateRunResponse.SerializeToString,
+            ),
+            'MoveRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveRun,
+                    request_deserializer=doubletext_dot_v1_dot_run__service__pb2.MoveRunRequest.FromString,
+                    response_serializer=doubletext_dot_v1_dot_run__service__pb2.MoveRunResponse.SerializeToString,
             ),
             'DeleteRun': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteRun,
@@ -373,6 +436,87 @@ class RunService:
             '/doubletext.v1.RunService/CancelRun',
             doubletext_dot_v1_dot_run__service__pb2.CancelRunRequest.SerializeToString,
             doubletext_dot_v1_dot_run__service__pb2.CancelRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doubletext.v1.RunService/CancelRuns',
+            doubletext_dot_v1_dot_run__service__pb2.CancelRunsRequest.SerializeToString,
+            doubletext_dot_v1_dot_run__service__pb2.CancelRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doubletext.v1.RunService/UpdateRun',
+            doubletext_dot_v1_dot_run__service__pb2.UpdateRunRequest.SerializeToString,
+            doubletext_dot_v1_dot_run__service__pb2.UpdateRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doubletext.v1.RunService/MoveRun',
+            doubletext_dot_v1_dot_run__service__pb2.MoveRunRequest.SerializeToString,
+            doubletext_dot_v1_dot_run__service__pb2.MoveRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

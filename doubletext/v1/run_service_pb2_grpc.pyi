@@ -105,6 +105,27 @@ class RunServiceStub:
 
     Errors: NOT_FOUND RUN_NOT_FOUND.
     """
+    CancelRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunsRequest, _run_service_pb2.CancelRunsResponse]
+    """CancelRuns stops all runs in flight on a thread, or those with one of `statuses`, in one commit. What is said of CancelRun
+    holds for each of them. The answer has the runs without their inputs and metadata, in the order of their sequence. A
+    repeated call finds fewer runs, or none.
+
+    Errors: NOT_FOUND THREAD_NOT_FOUND. Nothing is written then.
+    """
+    UpdateRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.UpdateRunRequest, _run_service_pb2.UpdateRunResponse]
+    """UpdateRun changes what it gives of a run that has not started. The change is on disk when the call answers, and adds 1 to
+    `revision`. With `expected_revision` a repeated call changes nothing more, and is refused.
+
+    Errors: FAILED_PRECONDITION RUN_STARTED, also for a final run; ABORTED REVISION_CHANGED (`metadata` has revision);
+    NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; RESOURCE_EXHAUSTED QUEUE_FULL. Nothing is written then.
+    """
+    MoveRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.MoveRunRequest, _run_service_pb2.MoveRunResponse]
+    """MoveRun gives a run that has not started another place among those that wait. It never stands before a run that has
+    started, and a run that is not due yet starts when it is. The change is on disk when the call answers, and adds 1 to
+    `revision`.
+
+    Errors: as for UpdateRun, also about the run that `place` names.
+    """
     DeleteRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.DeleteRunRequest, _run_service_pb2.DeleteRunResponse]
     """DeleteRun deletes the record of a final run: its input, metadata and outcome. The thread's steps stay. The deletion is on
     disk when the call answers.
@@ -197,6 +218,27 @@ class RunServiceAsyncStub(RunServiceStub):
     was rolled back, it answers with what is left of the run, with status DELETED.
 
     Errors: NOT_FOUND RUN_NOT_FOUND.
+    """
+    CancelRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunsRequest, _run_service_pb2.CancelRunsResponse]  # type: ignore[assignment]
+    """CancelRuns stops all runs in flight on a thread, or those with one of `statuses`, in one commit. What is said of CancelRun
+    holds for each of them. The answer has the runs without their inputs and metadata, in the order of their sequence. A
+    repeated call finds fewer runs, or none.
+
+    Errors: NOT_FOUND THREAD_NOT_FOUND. Nothing is written then.
+    """
+    UpdateRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.UpdateRunRequest, _run_service_pb2.UpdateRunResponse]  # type: ignore[assignment]
+    """UpdateRun changes what it gives of a run that has not started. The change is on disk when the call answers, and adds 1 to
+    `revision`. With `expected_revision` a repeated call changes nothing more, and is refused.
+
+    Errors: FAILED_PRECONDITION RUN_STARTED, also for a final run; ABORTED REVISION_CHANGED (`metadata` has revision);
+    NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; RESOURCE_EXHAUSTED QUEUE_FULL. Nothing is written then.
+    """
+    MoveRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.MoveRunRequest, _run_service_pb2.MoveRunResponse]  # type: ignore[assignment]
+    """MoveRun gives a run that has not started another place among those that wait. It never stands before a run that has
+    started, and a run that is not due yet starts when it is. The change is on disk when the call answers, and adds 1 to
+    `revision`.
+
+    Errors: as for UpdateRun, also about the run that `place` names.
     """
     DeleteRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.DeleteRunRequest, _run_service_pb2.DeleteRunResponse]  # type: ignore[assignment]
     """DeleteRun deletes the record of a final run: its input, metadata and outcome. The thread's steps stay. The deletion is on
@@ -317,6 +359,45 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         was rolled back, it answers with what is left of the run, with status DELETED.
 
         Errors: NOT_FOUND RUN_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelRuns(
+        self,
+        request: _run_service_pb2.CancelRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.CancelRunsResponse, _abc.Awaitable[_run_service_pb2.CancelRunsResponse]]:
+        """CancelRuns stops all runs in flight on a thread, or those with one of `statuses`, in one commit. What is said of CancelRun
+        holds for each of them. The answer has the runs without their inputs and metadata, in the order of their sequence. A
+        repeated call finds fewer runs, or none.
+
+        Errors: NOT_FOUND THREAD_NOT_FOUND. Nothing is written then.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateRun(
+        self,
+        request: _run_service_pb2.UpdateRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.UpdateRunResponse, _abc.Awaitable[_run_service_pb2.UpdateRunResponse]]:
+        """UpdateRun changes what it gives of a run that has not started. The change is on disk when the call answers, and adds 1 to
+        `revision`. With `expected_revision` a repeated call changes nothing more, and is refused.
+
+        Errors: FAILED_PRECONDITION RUN_STARTED, also for a final run; ABORTED REVISION_CHANGED (`metadata` has revision);
+        NOT_FOUND RUN_NOT_FOUND, RUN_ROLLED_BACK; RESOURCE_EXHAUSTED QUEUE_FULL. Nothing is written then.
+        """
+
+    @_abc_1.abstractmethod
+    def MoveRun(
+        self,
+        request: _run_service_pb2.MoveRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.MoveRunResponse, _abc.Awaitable[_run_service_pb2.MoveRunResponse]]:
+        """MoveRun gives a run that has not started another place among those that wait. It never stands before a run that has
+        started, and a run that is not due yet starts when it is. The change is on disk when the call answers, and adds 1 to
+        `revision`.
+
+        Errors: as for UpdateRun, also about the run that `place` names.
         """
 
     @_abc_1.abstractmethod

@@ -26,7 +26,7 @@ from doubletext.v1 import resources_pb2 as doubletext_dot_v1_dot_resources__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"doubletext/v1/thread_service.proto\x12\rdoubletext.v1\x1a\x1d\x64oubletext/v1/resources.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xdd\x02\n\x13\x43reateThreadRequest\x12\x16\n\tthread_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12)\n\x08metadata\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12?\n\x10\x64\x65\x66\x61ult_strategy\x18\x03 \x01(\x0e\x32 .doubletext.v1.MultitaskStrategyH\x01\x88\x01\x01\x12\x1c\n\x0fmax_queued_runs\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x15\n\rmetadata_json\x18\x05 \x01(\t\x12=\n\x14\x64\x65\x66\x61ult_queue_policy\x18\x06 \x01(\x0e\x32\x1a.doubletext.v1.QueuePolicyH\x03\x88\x01\x01\x42\x0c\n\n_thread_idB\x13\n\x11_default_strategyB\x12\n\x10_max_queued_runsB\x17\n\x15_default_queue_policy\"=\n\x14\x43reateThreadResponse\x12%\n\x06thread\x18\x01 \x01(\x0b\x32\x15.doubletext.v1.Thread\"%\n\x10GetThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\":\n\x11GetThreadResponse\x12%\n\x06thread\x18\x01 \x01(\x0b\x32\x15.doubletext.v1.Thread\"\xac\x01\n\x12ListThreadsRequest\x12-\n\x08statuses\x18\x01 \x03(\x0e\x32\x1b.doubletext.v1.ThreadStatus\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12)\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x15\n\rmetadata_json\x18\x05 \x01(\t\"V\n\x13ListThreadsResponse\x12&\n\x07threads\x18\x01 \x03(\x0b\x32\x15.doubletext.v1.Thread\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xca\x02\n\x13UpdateThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12)\n\x08metadata\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12?\n\x10\x64\x65\x66\x61ult_strategy\x18\x03 \x01(\x0e\x32 .doubletext.v1.MultitaskStrategyH\x00\x88\x01\x01\x12\x1c\n\x0fmax_queued_runs\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x15\n\rmetadata_json\x18\x05 \x01(\t\x12=\n\x14\x64\x65\x66\x61ult_queue_policy\x18\x06 \x01(\x0e\x32\x1a.doubletext.v1.QueuePolicyH\x02\x88\x01\x01\x42\x13\n\x11_default_strategyB\x12\n\x10_max_queued_runsB\x17\n\x15_default_queue_policy\"=\n\x14UpdateThreadResponse\x12%\n\x06thread\x18\x01 \x01(\x0b\x32\x15.doubletext.v1.Thread\"(\n\x13\x44\x65leteThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteThreadResponse\"@\n\x0fGetStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x11\n\x04step\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_step\"7\n\x10GetStateResponse\x12#\n\x05state\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.State\"M\n\x11ListStatesRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"S\n\x12ListStatesResponse\x12$\n\x06states\x18\x01 \x03(\x0b\x32\x14.doubletext.v1.State\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x91\x01\n\x12UpdateStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\'\n\x06values\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x19\n\x0c\x61ssistant_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x0bvalues_json\x18\x04 \x01(\tB\x0f\n\r_assistant_id\":\n\x13UpdateStateResponse\x12#\n\x05state\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.State\"M\n\x12WatchThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x12\x0c\n\x04live\x18\x03 \x01(\x08\":\n\x13WatchThreadResponse\x12#\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Event2\x8e\x06\n\rThreadService\x12W\n\x0c\x43reateThread\x12\".doubletext.v1.CreateThreadRequest\x1a#.doubletext.v1.CreateThreadResponse\x12N\n\tGetThread\x12\x1f.doubletext.v1.GetThreadRequest\x1a .doubletext.v1.GetThreadResponse\x12T\n\x0bListThreads\x12!.doubletext.v1.ListThreadsRequest\x1a\".doubletext.v1.ListThreadsResponse\x12W\n\x0cUpdateThread\x12\".doubletext.v1.UpdateThreadRequest\x1a#.doubletext.v1.UpdateThreadResponse\x12W\n\x0c\x44\x65leteThread\x12\".doubletext.v1.DeleteThreadRequest\x1a#.doubletext.v1.DeleteThreadResponse\x12K\n\x08GetState\x12\x1e.doubletext.v1.GetStateRequest\x1a\x1f.doubletext.v1.GetStateResponse\x12Q\n\nListStates\x12 .doubletext.v1.ListStatesRequest\x1a!.doubletext.v1.ListStatesResponse\x12T\n\x0bUpdateState\x12!.doubletext.v1.UpdateStateRequest\x1a\".doubletext.v1.UpdateStateResponse\x12V\n\x0bWatchThread\x12!.doubletext.v1.WatchThreadRequest\x1a\".doubletext.v1.WatchThreadResponse0\x01\x42X\n\x11\x63om.doubletext.v1P\x01Z1doubletext.example/gen/doubletext/v1;doubletextv1\xaa\x02\rDoubletext.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"doubletext/v1/thread_service.proto\x12\rdoubletext.v1\x1a\x1d\x64oubletext/v1/resources.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x8b\x03\n\x13\x43reateThreadRequest\x12\x16\n\tthread_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12)\n\x08metadata\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12?\n\x10\x64\x65\x66\x61ult_strategy\x18\x03 \x01(\x0e\x32 .doubletext.v1.MultitaskStrategyH\x01\x88\x01\x01\x12\x1c\n\x0fmax_queued_runs\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x15\n\rmetadata_json\x18\x05 \x01(\t\x12=\n\x14\x64\x65\x66\x61ult_queue_policy\x18\x06 \x01(\x0e\x32\x1a.doubletext.v1.QueuePolicyH\x03\x88\x01\x01\x12,\n\non_failure\x18\x07 \x01(\x0e\x32\x18.doubletext.v1.OnFailureB\x0c\n\n_thread_idB\x13\n\x11_default_strategyB\x12\n\x10_max_queued_runsB\x17\n\x15_default_queue_policy\"=\n\x14\x43reateThreadResponse\x12%\n\x06thread\x18\x01 \x01(\x0b\x32\x15.doubletext.v1.Thread\"%\n\x10GetThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\":\n\x11GetThreadResponse\x12%\n\x06thread\x18\x01 \x01(\x0b\x32\x15.doubletext.v1.Thread\"\xac\x01\n\x12ListThreadsRequest\x12-\n\x08statuses\x18\x01 \x03(\x0e\x32\x1b.doubletext.v1.ThreadStatus\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12)\n\x08metadata\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x15\n\rmetadata_json\x18\x05 \x01(\t\"V\n\x13ListThreadsResponse\x12&\n\x07threads\x18\x01 \x03(\x0b\x32\x15.doubletext.v1.Thread\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa8\x03\n\x13UpdateThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12)\n\x08metadata\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12?\n\x10\x64\x65\x66\x61ult_strategy\x18\x03 \x01(\x0e\x32 .doubletext.v1.MultitaskStrategyH\x00\x88\x01\x01\x12\x1c\n\x0fmax_queued_runs\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x15\n\rmetadata_json\x18\x05 \x01(\t\x12=\n\x14\x64\x65\x66\x61ult_queue_policy\x18\x06 \x01(\x0e\x32\x1a.doubletext.v1.QueuePolicyH\x02\x88\x01\x01\x12\x11\n\x04held\x18\x07 \x01(\x08H\x03\x88\x01\x01\x12\x31\n\non_failure\x18\x08 \x01(\x0e\x32\x18.doubletext.v1.OnFailureH\x04\x88\x01\x01\x42\x13\n\x11_default_strategyB\x12\n\x10_max_queued_runsB\x17\n\x15_default_queue_policyB\x07\n\x05_heldB\r\n\x0b_on_failure\"=\n\x14UpdateThreadResponse\x12%\n\x06thread\x18\x01 \x01(\x0b\x32\x15.doubletext.v1.Thread\"(\n\x13\x44\x65leteThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteThreadResponse\"@\n\x0fGetStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x11\n\x04step\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_step\"7\n\x10GetStateResponse\x12#\n\x05state\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.State\"M\n\x11ListStatesRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"S\n\x12ListStatesResponse\x12$\n\x06states\x18\x01 \x03(\x0b\x32\x14.doubletext.v1.State\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x91\x01\n\x12UpdateStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\'\n\x06values\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x19\n\x0c\x61ssistant_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x0bvalues_json\x18\x04 \x01(\tB\x0f\n\r_assistant_id\":\n\x13UpdateStateResponse\x12#\n\x05state\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.State\"M\n\x12WatchThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x12\x0c\n\x04live\x18\x03 \x01(\x08\":\n\x13WatchThreadResponse\x12#\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x14.doubletext.v1.Event2\x8e\x06\n\rThreadService\x12W\n\x0c\x43reateThread\x12\".doubletext.v1.CreateThreadRequest\x1a#.doubletext.v1.CreateThreadResponse\x12N\n\tGetThread\x12\x1f.doubletext.v1.GetThreadRequest\x1a .doubletext.v1.GetThreadResponse\x12T\n\x0bListThreads\x12!.doubletext.v1.ListThreadsRequest\x1a\".doubletext.v1.ListThreadsResponse\x12W\n\x0cUpdateThread\x12\".doubletext.v1.UpdateThreadRequest\x1a#.doubletext.v1.UpdateThreadResponse\x12W\n\x0c\x44\x65leteThread\x12\".doubletext.v1.DeleteThreadRequest\x1a#.doubletext.v1.DeleteThreadResponse\x12K\n\x08GetState\x12\x1e.doubletext.v1.GetStateRequest\x1a\x1f.doubletext.v1.GetStateResponse\x12Q\n\nListStates\x12 .doubletext.v1.ListStatesRequest\x1a!.doubletext.v1.ListStatesResponse\x12T\n\x0bUpdateState\x12!.doubletext.v1.UpdateStateRequest\x1a\".doubletext.v1.UpdateStateResponse\x12V\n\x0bWatchThread\x12!.doubletext.v1.WatchThreadRequest\x1a\".doubletext.v1.WatchThreadResponse0\x01\x42X\n\x11\x63om.doubletext.v1P\x01Z1doubletext.example/gen/doubletext/v1;doubletextv1\xaa\x02\rDoubletext.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,41 +35,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\021com.doubletext.v1P\001Z1doubletext.example/gen/doubletext/v1;doubletextv1\252\002\rDoubletext.V1'
   _globals['_CREATETHREADREQUEST']._serialized_start=115
-  _globals['_CREATETHREADREQUEST']._serialized_end=464
-  _globals['_CREATETHREADRESPONSE']._serialized_start=466
-  _globals['_CREATETHREADRESPONSE']._serialized_end=527
-  _globals['_GETTHREADREQUEST']._serialized_start=529
-  _globals['_GETTHREADREQUEST']._serialized_end=566
-  _globals['_GETTHREADRESPONSE']._serialized_start=568
-  _globals['_GETTHREADRESPONSE']._serialized_end=626
-  _globals['_LISTTHREADSREQUEST']._serialized_start=629
-  _globals['_LISTTHREADSREQUEST']._serialized_end=801
-  _globals['_LISTTHREADSRESPONSE']._serialized_start=803
-  _globals['_LISTTHREADSRESPONSE']._serialized_end=889
-  _globals['_UPDATETHREADREQUEST']._serialized_start=892
-  _globals['_UPDATETHREADREQUEST']._serialized_end=1222
-  _globals['_UPDATETHREADRESPONSE']._serialized_start=1224
-  _globals['_UPDATETHREADRESPONSE']._serialized_end=1285
-  _globals['_DELETETHREADREQUEST']._serialized_start=1287
-  _globals['_DELETETHREADREQUEST']._serialized_end=1327
-  _globals['_DELETETHREADRESPONSE']._serialized_start=1329
-  _globals['_DELETETHREADRESPONSE']._serialized_end=1351
-  _globals['_GETSTATEREQUEST']._serialized_start=1353
-  _globals['_GETSTATEREQUEST']._serialized_end=1417
-  _globals['_GETSTATERESPONSE']._serialized_start=1419
-  _globals['_GETSTATERESPONSE']._serialized_end=1474
-  _globals['_LISTSTATESREQUEST']._serialized_start=1476
-  _globals['_LISTSTATESREQUEST']._serialized_end=1553
-  _globals['_LISTSTATESRESPONSE']._serialized_start=1555
-  _globals['_LISTSTATESRESPONSE']._serialized_end=1638
-  _globals['_UPDATESTATEREQUEST']._serialized_start=1641
-  _globals['_UPDATESTATEREQUEST']._serialized_end=1786
-  _globals['_UPDATESTATERESPONSE']._serialized_start=1788
-  _globals['_UPDATESTATERESPONSE']._serialized_end=1846
-  _globals['_WATCHTHREADREQUEST']._serialized_start=1848
-  _globals['_WATCHTHREADREQUEST']._serialized_end=1925
-  _globals['_WATCHTHREADRESPONSE']._serialized_start=1927
-  _globals['_WATCHTHREADRESPONSE']._serialized_end=1985
-  _globals['_THREADSERVICE']._serialized_start=1988
-  _globals['_THREADSERVICE']._serialized_end=2770
+  _globals['_CREATETHREADREQUEST']._serialized_end=510
+  _globals['_CREATETHREADRESPONSE']._serialized_start=512
+  _globals['_CREATETHREADRESPONSE']._serialized_end=573
+  _globals['_GETTHREADREQUEST']._serialized_start=575
+  _globals['_GETTHREADREQUEST']._serialized_end=612
+  _globals['_GETTHREADRESPONSE']._serialized_start=614
+  _globals['_GETTHREADRESPONSE']._serialized_end=672
+  _globals['_LISTTHREADSREQUEST']._serialized_start=675
+  _globals['_LISTTHREADSREQUEST']._serialized_end=847
+  _globals['_LISTTHREADSRESPONSE']._serialized_start=849
+  _globals['_LISTTHREADSRESPONSE']._serialized_end=935
+  _globals['_UPDATETHREADREQUEST']._serialized_start=938
+  _globals['_UPDATETHREADREQUEST']._serialized_end=1362
+  _globals['_UPDATETHREADRESPONSE']._serialized_start=1364
+  _globals['_UPDATETHREADRESPONSE']._serialized_end=1425
+  _globals['_DELETETHREADREQUEST']._serialized_start=1427
+  _globals['_DELETETHREADREQUEST']._serialized_end=1467
+  _globals['_DELETETHREADRESPONSE']._serialized_start=1469
+  _globals['_DELETETHREADRESPONSE']._serialized_end=1491
+  _globals['_GETSTATEREQUEST']._serialized_start=1493
+  _globals['_GETSTATEREQUEST']._serialized_end=1557
+  _globals['_GETSTATERESPONSE']._serialized_start=1559
+  _globals['_GETSTATERESPONSE']._serialized_end=1614
+  _globals['_LISTSTATESREQUEST']._serialized_start=1616
+  _globals['_LISTSTATESREQUEST']._serialized_end=1693
+  _globals['_LISTSTATESRESPONSE']._serialized_start=1695
+  _globals['_LISTSTATESRESPONSE']._serialized_end=1778
+  _globals['_UPDATESTATEREQUEST']._serialized_start=1781
+  _globals['_UPDATESTATEREQUEST']._serialized_end=1926
+  _globals['_UPDATESTATERESPONSE']._serialized_start=1928
+  _globals['_UPDATESTATERESPONSE']._serialized_end=1986
+  _globals['_WATCHTHREADREQUEST']._serialized_start=1988
+  _globals['_WATCHTHREADREQUEST']._serialized_end=2065
+  _globals['_WATCHTHREADRESPONSE']._serialized_start=2067
+  _globals['_WATCHTHREADRESPONSE']._serialized_end=2125
+  _globals['_THREADSERVICE']._serialized_start=2128
+  _globals['_THREADSERVICE']._serialized_end=2910
 # @@protoc_insertion_point(module_scope)

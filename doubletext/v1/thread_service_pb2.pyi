@@ -30,6 +30,7 @@ class CreateThreadRequest(_message.Message):
     MAX_QUEUED_RUNS_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
     DEFAULT_QUEUE_POLICY_FIELD_NUMBER: _builtins.int
+    ON_FAILURE_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     """The server makes an id when this is absent."""
     default_strategy: _resources_pb2.MultitaskStrategy.ValueType
@@ -38,6 +39,7 @@ class CreateThreadRequest(_message.Message):
     metadata_json: _builtins.str
     """`metadata` as JSON text: see resources.proto."""
     default_queue_policy: _resources_pb2.QueuePolicy.ValueType
+    on_failure: _resources_pb2.OnFailure.ValueType
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
         """Up to 100 keys."""
@@ -51,10 +53,11 @@ class CreateThreadRequest(_message.Message):
         max_queued_runs: _builtins.int | None = ...,
         metadata_json: _builtins.str = ...,
         default_queue_policy: _resources_pb2.QueuePolicy.ValueType | None = ...,
+        on_failure: _resources_pb2.OnFailure.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy", "_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "_thread_id", b"_thread_id", "default_queue_policy", b"default_queue_policy", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "thread_id", b"thread_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy", "_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "_thread_id", b"_thread_id", "default_queue_policy", b"default_queue_policy", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy", "_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "_thread_id", b"_thread_id", "default_queue_policy", b"default_queue_policy", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "on_failure", b"on_failure", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__default_queue_policy: _TypeAlias = _typing.Literal["default_queue_policy"]  # noqa: Y015
     _WhichOneofArgType__default_queue_policy: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy"]  # noqa: Y015
@@ -207,6 +210,8 @@ class UpdateThreadRequest(_message.Message):
     MAX_QUEUED_RUNS_FIELD_NUMBER: _builtins.int
     METADATA_JSON_FIELD_NUMBER: _builtins.int
     DEFAULT_QUEUE_POLICY_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    ON_FAILURE_FIELD_NUMBER: _builtins.int
     thread_id: _builtins.str
     default_strategy: _resources_pb2.MultitaskStrategy.ValueType
     """UNSPECIFIED, when given: the server's default again."""
@@ -216,6 +221,9 @@ class UpdateThreadRequest(_message.Message):
     """`metadata` as JSON text: see resources.proto."""
     default_queue_policy: _resources_pb2.QueuePolicy.ValueType
     """UNSPECIFIED, when given: the strategy's own again."""
+    held: _builtins.bool
+    """Holds the thread, or lets it go. Only this lets it go again."""
+    on_failure: _resources_pb2.OnFailure.ValueType
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
         """Replaces the old metadata as a whole. Up to 100 keys."""
@@ -229,23 +237,33 @@ class UpdateThreadRequest(_message.Message):
         max_queued_runs: _builtins.int | None = ...,
         metadata_json: _builtins.str = ...,
         default_queue_policy: _resources_pb2.QueuePolicy.ValueType | None = ...,
+        held: _builtins.bool | None = ...,
+        on_failure: _resources_pb2.OnFailure.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy", "_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "default_queue_policy", b"default_queue_policy", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy", "_default_strategy", b"_default_strategy", "_held", b"_held", "_max_queued_runs", b"_max_queued_runs", "_on_failure", b"_on_failure", "default_queue_policy", b"default_queue_policy", "default_strategy", b"default_strategy", "held", b"held", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "on_failure", b"on_failure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy", "_default_strategy", b"_default_strategy", "_max_queued_runs", b"_max_queued_runs", "default_queue_policy", b"default_queue_policy", "default_strategy", b"default_strategy", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy", "_default_strategy", b"_default_strategy", "_held", b"_held", "_max_queued_runs", b"_max_queued_runs", "_on_failure", b"_on_failure", "default_queue_policy", b"default_queue_policy", "default_strategy", b"default_strategy", "held", b"held", "max_queued_runs", b"max_queued_runs", "metadata", b"metadata", "metadata_json", b"metadata_json", "on_failure", b"on_failure", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__default_queue_policy: _TypeAlias = _typing.Literal["default_queue_policy"]  # noqa: Y015
     _WhichOneofArgType__default_queue_policy: _TypeAlias = _typing.Literal["_default_queue_policy", b"_default_queue_policy"]  # noqa: Y015
     _WhichOneofReturnType__default_strategy: _TypeAlias = _typing.Literal["default_strategy"]  # noqa: Y015
     _WhichOneofArgType__default_strategy: _TypeAlias = _typing.Literal["_default_strategy", b"_default_strategy"]  # noqa: Y015
+    _WhichOneofReturnType__held: _TypeAlias = _typing.Literal["held"]  # noqa: Y015
+    _WhichOneofArgType__held: _TypeAlias = _typing.Literal["_held", b"_held"]  # noqa: Y015
     _WhichOneofReturnType__max_queued_runs: _TypeAlias = _typing.Literal["max_queued_runs"]  # noqa: Y015
     _WhichOneofArgType__max_queued_runs: _TypeAlias = _typing.Literal["_max_queued_runs", b"_max_queued_runs"]  # noqa: Y015
+    _WhichOneofReturnType__on_failure: _TypeAlias = _typing.Literal["on_failure"]  # noqa: Y015
+    _WhichOneofArgType__on_failure: _TypeAlias = _typing.Literal["_on_failure", b"_on_failure"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__default_queue_policy) -> _WhichOneofReturnType__default_queue_policy | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__default_strategy) -> _WhichOneofReturnType__default_strategy | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__held) -> _WhichOneofReturnType__held | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_queued_runs) -> _WhichOneofReturnType__max_queued_runs | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__on_failure) -> _WhichOneofReturnType__on_failure | None: ...
 
 Global___UpdateThreadRequest: _TypeAlias = UpdateThreadRequest  # noqa: Y015
 

@@ -39,6 +39,7 @@ from doubletext_server.ops.metrics import Metrics
 from doubletext_server.store.opening import open_store
 from doubletext_server.store.protocol import Store
 from doubletext_server.usecases.assistants import Assistants
+from doubletext_server.usecases.editing import Editing
 from doubletext_server.usecases.runs import Runs
 from doubletext_server.usecases.threads import Threads
 from doubletext_server.usecases.workers import Workers
@@ -116,6 +117,7 @@ class App:
             config.default_strategy,
             config.max_queued_runs,
         )
+        self.editing = Editing(store, self.changes, self.runs)
         self.workers = Workers(
             store, self.changes, self.hub, self.dispatcher, held, self.live, store.clock, config.lease_us
         )
@@ -155,7 +157,7 @@ class App:
     def _make_server(self) -> Server:
         server = Server(transport_options(self.config.limits.streams))
         entrance = self.edge.before(cast("grpc.aio.Server", server))
-        add_RunServiceServicer_to_server(RunService(self.runs), entrance)
+        add_RunServiceServicer_to_server(RunService(self.runs, self.editing), entrance)
         add_WorkerServiceServicer_to_server(WorkerService(self.workers), entrance)
         add_ThreadServiceServicer_to_server(ThreadService(self.threads), entrance)
         add_AssistantServiceServicer_to_server(AssistantService(self.assistants), entrance)

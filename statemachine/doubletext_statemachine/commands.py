@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from doubletext_statemachine.model import DEFAULT_MAX_QUEUED_RUNS, Assistant, Json, Output, Reducers, Thread
 from doubletext_statemachine.strategies import policy_of
-from doubletext_statemachine.words import CancelAction, QueuePolicy, Strategy
+from doubletext_statemachine.words import CancelAction, OnFailure, Place, QueuePolicy, RunStatus, Strategy
 
 
 @dataclass(slots=True, frozen=True)
@@ -23,13 +23,14 @@ class CreateThread(Command):
     default_strategy: Strategy | None = None
     max_queued_runs: int | None = None
     default_queue_policy: QueuePolicy | None = None
+    on_failure: OnFailure | None = None
 
 
 @dataclass(slots=True, frozen=True)
 class UpdateThread(Command):
     """`changes`: the fields of Thread to set. The others stay."""
 
-    changes: dict[str, Json | Strategy | QueuePolicy | int | None]
+    changes: dict[str, Json | Strategy | QueuePolicy | OnFailure | int | None]
 
 
 @dataclass(slots=True, frozen=True)
@@ -182,6 +183,38 @@ class CancelRun(RunCommand):
 @dataclass(slots=True, frozen=True)
 class DeleteRun(RunCommand):
     pass
+
+
+@dataclass(slots=True, frozen=True)
+class UpdateRun(RunCommand):
+    """Change what is given of a run that waits.
+
+    delay              from now on
+    expected_revision  None: whichever the run has
+    """
+
+    input: Json | None = None
+    metadata: Json | None = None
+    delay: int | None = None
+    timeout: int | None = None
+    expected_revision: int | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class MoveRun(RunCommand):
+    """Give a run that waits another place in the line. `other`: the run that BEFORE and AFTER are about."""
+
+    place: Place
+    other: str | None = None
+    expected_revision: int | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class CancelRuns(Command):
+    """Stop the runs in flight that have one of the statuses; empty: all of them."""
+
+    statuses: frozenset[RunStatus]
+    action: CancelAction
 
 
 @dataclass(slots=True, frozen=True)

@@ -4,7 +4,7 @@ It holds no rules. `lifecycle` says which moves are legal and what they change, 
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from doubletext_statemachine.errors import Refusal, ThreadNotFound
 from doubletext_statemachine.lifecycle import Move, Row, perform
@@ -15,15 +15,19 @@ from doubletext_statemachine.model import (
     Reducers,
     Run,
     RunChanged,
+    RunEdited,
     Step,
     StepCommitted,
     StoppingAttempt,
     Thread,
+    ThreadChanged,
     ThreadView,
     Tombstone,
 )
 from doubletext_statemachine.queue import NOTHING, Upcoming, has_expired, on_offer, position, started_run, upcoming
-from doubletext_statemachine.words import IN_FLIGHT, Reason, RunStatus, Trigger
+from doubletext_statemachine.words import IN_FLIGHT, OnFailure, Reason, RunStatus, Trigger
+
+_FAILED: Final = frozenset({RunStatus.ERROR, RunStatus.TIMEOUT})
 
 
 @dataclass(slots=True)
@@ -41,6 +45,8 @@ class Decision:
     writes      False when there is nothing to write
     run         the run that the command was about, afterwards; `queue_position` is its place in the queue, 0 for none
     superseded  the runs that `run` ended
+    cancelled   the runs that CancelRuns ended, in order of their sequence
+    edited      `run` has another due time, timeout, input or metadata
     merged      the runs that `run` has taken, directly or by way of others, in order of their sequence
     joins       the call answers `run`, which was in flight, and notes that it does if it has a request_id
     repeated    the run of the earlier call that this call repeats
@@ -66,6 +72,8 @@ class Decision:
     run: Run | Tombstone | None = None
     queue_position: int = 0
     superseded: list[Run] = field(default_factory=list)
+    cancelled: list[Run] = field(default_factory=list)
+    edited: bool = False
     merged: tuple[str, ...] = ()
     joins: bool = False
     repeated: str | None = None
@@ -153,7 +161,28 @@ class Draft:
         merged_into = moved.merged_into if row.dest is RunStatus.MERGED else None
         self.event(run.run_id, RunChanged(row.source, row.dest, moved.superseded_by, moved.reason, merged_into))
         self.decision.run = moved
+        if row.dest in _FAILED and moved.reason is not Reason.EXPIRED:
+            self._hold_if_wanted()
         return moved
+
+    def _hold_if_wanted(self) -> None:
+        if self.thread and self.thread.on_failure is OnFailure.HOLD and not self.thread.held:  # mutant: hold-on-failure
+            self.thread = self.thread._replace(held=True)
+            self.event(None, ThreadChanged(held=True))
+
+    def edit(self, run: Run, **changes: Any) -> None:
+        """Change a run that waits, and tell of it."""
+        edited = run._replace(revision=run.revision + 1, **changes)
+        self.replace(edited)
+        place = position(tuple(self.runs.values()), edited, self.now)
+        self.decision.run, self.decision.edited, self.decision.queue_position = edited, True, place
+        self.event(run.run_id, RunEdited(edited.revision, place))
+
+    def replace(self, run: Run) -> None:
+        """Write the run as it is given; its status is what it was."""
+        self.runs[run.run_id] = run
+        self.decision.moved.append(run)
+        self.decision.writes = True
 
     def _stopping(self, run: Run) -> StoppingAttempt:
         grace_until = self.now + run.assistant.stop_grace
@@ -189,7 +218,7 @@ class Draft:
         self.decision.run = renewed
         self.decision.writes = True
 
-    def event(self, run_id: str | None, kind: RunChanged | StepCommitted | Output) -> None:
+    def event(self, run_id: str | None, kind: RunChanged | StepCommitted | RunEdited | ThreadChanged | Output) -> None:
         self.last_event += 1
         self.decision.events.append(Event(self.last_event, run_id, kind))
         self.decision.writes = True

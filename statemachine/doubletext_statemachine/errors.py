@@ -9,6 +9,7 @@ Refusal
 ├── RequestIdReused
 ├── RunInFlight           DeleteRun before the run is final
 ├── RunChanged       CreateRun for a running run that is not the one expected
+├── RunStarted · RevisionChanged  an edit of a run that no longer waits, or that another call has edited
 ├── LeaseLost             a call of an attempt that no longer holds its run
 ├── QueueFull
 ├── InvalidField · InvalidPageToken · EventsTrimmed · ValueNotExact
@@ -105,6 +106,17 @@ class RunChanged(Refusal):
         what = f"run '{active_run_id}'" if active_run_id else "no run"
         super().__init__(thread_id=thread_id, expected_run_id=expected_run_id, active_run_id=active_run_id, what=what)
         del self.facts["what"]
+
+
+class RunStarted(Refusal):
+    template = "run '{run_id}' is {status}, and no longer waits; only a run that has not started can be edited or moved"
+
+
+class RevisionChanged(Refusal):
+    template = (
+        "run '{run_id}' has revision {revision}, not {expected_revision}: another call has edited it; "
+        "read it, and call again with its revision"
+    )
 
 
 class LeaseLost(Refusal):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
-from doubletext_statemachine.words import QueuePolicy, Reason, Reducer, RunStatus, Strategy
+from doubletext_statemachine.words import OnFailure, QueuePolicy, Reason, Reducer, RunStatus, Strategy
 
 Json: TypeAlias = str
 Reducers: TypeAlias = dict[str, Reducer]
@@ -140,7 +140,11 @@ class StoppingAttempt:
 
 
 class Thread(NamedTuple):
-    """A conversation. The counters `last_*` are the last numbers given out; `first_event` is the oldest event kept."""
+    """A conversation. The counters `last_*` are the last numbers given out; `first_event` is the oldest event kept.
+
+    held        no run is started, also none that was handed back
+    on_failure  whether a failed run holds the thread; None: it does not
+    """
 
     thread_id: str
     create_time: int
@@ -154,6 +158,8 @@ class Thread(NamedTuple):
     stopping: StoppingAttempt | None = None
     first_event: int = 1
     default_queue_policy: QueuePolicy | None = None
+    held: bool = False
+    on_failure: OnFailure | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -212,6 +218,7 @@ class ThreadView:
     merged    the runs that were merged into one of `runs`, directly or by way of others, by that one's id and in order
               of `sequence`: of those that the command may start, roll back, or merge
     absorber  of DeleteRun: the run that the named one has become part of, or that one itself
+    own_bytes of UpdateRun: how long the named run's own input is
     """
 
     thread: Thread | None
@@ -225,6 +232,7 @@ class ThreadView:
     unlisted_merges: int = 0
     merged: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)
     absorber: Run | None = None
+    own_bytes: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -262,6 +270,19 @@ class StepCommitted:
 
 
 @dataclass(slots=True, frozen=True)
+class RunEdited:
+    """`queue_position`: the run's place in the queue afterwards, from 1."""
+
+    revision: int
+    queue_position: int
+
+
+@dataclass(slots=True, frozen=True)
+class ThreadChanged:
+    held: bool
+
+
+@dataclass(slots=True, frozen=True)
 class Output:
     """`part`: the number of one that is not kept yet. `first_part`, `last_part`: the parts that a kept one collects."""
 
@@ -276,4 +297,4 @@ class Output:
 class Event:
     sequence: int
     run_id: str | None
-    kind: RunChanged | StepCommitted | Output
+    kind: RunChanged | StepCommitted | RunEdited | ThreadChanged | Output

@@ -35,7 +35,7 @@ def upcoming(view: ThreadView, now: int) -> Upcoming:
     # The time of a stopped attempt is over: a tick must end the wait, whichever run comes next.
     over = _first(stopping.until if stopping is not None else None, expiry)
     head = min((run for run in pending_runs(view.runs) if not has_expired(run, now)), key=_order(now), default=None)
-    if head is None:
+    if head is None or (view.thread is not None and view.thread.held):  # mutant: held
         return Upcoming(wake=over)
     if head.due_time <= now:
         return Upcoming(head, over)

@@ -63,6 +63,22 @@ class QueuePolicy(Word):
     MERGE = "merge"
 
 
+class OnFailure(Word):
+    """What becomes of a thread when a run of it fails."""
+
+    CONTINUE = "continue"
+    HOLD = "hold"
+
+
+class Place(Word):
+    """Where a run is moved to in the line of those that wait."""
+
+    FIRST = "first"
+    LAST = "last"
+    BEFORE = "before"
+    AFTER = "after"
+
+
 class CancelAction(Word):
     INTERRUPT = "interrupt"
     ROLLBACK = "rollback"

@@ -170,9 +170,9 @@ async def test_a_migration_that_leaves_rows_referring_to_nothing_is_undone(
     await opens(path)
     held = everything(path)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, LOSES_THREADS))
-    assert "rows refer to nothing after migration 14" in await refusal(path)
+    assert "rows refer to nothing after migration 15" in await refusal(path)
     assert everything(path) == held
-    assert query(path, "PRAGMA user_version") == 13
+    assert query(path, "PRAGMA user_version") == 14
 
 
 async def test_a_file_in_which_rows_refer_to_nothing_opens_all_the_same(path: Path) -> None:

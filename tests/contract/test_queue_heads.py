@@ -57,7 +57,7 @@ def test_the_same_is_decided_on_what_the_store_reads_as_on_all_that_is_in_flight
             stored = load_view(connection, request, ASSISTANTS, now + later)
             complete = replace(stored, runs=world.in_flight, unlisted=0, unlisted_ahead=0)
             lines.same(stored, complete, request, now + later)
-    assert lines.not_met() == set()
+    assert lines.not_met() <= {"CancelRuns", "UpdateRun", "MoveRun"}  # they get all that is in flight
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -139,6 +139,8 @@ class Thread:
             "active_run_id": self.running.run_id if self.running else "",
             "queued_runs": len(self.in_flight) - (self.running is not None),
             "default_queue_policy": self.default_queue_policy,
+            "held": False,
+            "on_failure": "unspecified",
         }
 
     def status(self) -> str:

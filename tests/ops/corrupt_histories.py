@@ -33,7 +33,7 @@ HISTORIES: Final = {
     ),
     "an event of an unknown kind": planted(
         "UPDATE events SET kind = 'noted' WHERE thread_id = 'talk' AND sequence = 10",
-        "schema: thread talk, event 10: breaks CHECK (kind IN (",
+        "reference: 1 row of events refers to kind noted, which is not in event_kinds",
         "event: thread talk, run first: event 10 is of the unknown kind 'noted'",
     ),
     "a step told with another number": planted(

@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def verbs() -> dict[tuple[str, ...], click.Command]:
     """The client commands, by their words."""
     found: dict[tuple[str, ...], click.Command] = {}
-    for name in ("thread", "run", "watch"):
+    for name in ("thread", "run", "queue", "watch"):
         command = main.get_command(click.Context(main), name)
         assert command is not None
         inner = command.commands if isinstance(command, click.Group) else None
@@ -119,6 +119,11 @@ def test_the_client_commands_work_where_neither_uvloop_nor_fcntl_can_be_imported
         ("run", "get"): ("nobody",),
         ("run", "join"): ("nobody",),
         ("run", "cancel"): ("nobody",),
+        ("run", "edit"): ("nobody",),
+        ("run", "move"): ("nobody", "--first"),
+        ("run", "cancel-all"): ("w",),
+        ("thread", "hold"): ("w",),
+        ("queue",): ("w",),
         ("thread", "delete"): ("w",),
         ("watch",): ("w",),
     }

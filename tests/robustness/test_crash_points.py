@@ -16,7 +16,7 @@ from tests.robustness.failpoints.trial import attempt
 
 INNER: Final = 1
 AT_ONCE: Final = 2
-AFTER_AN_ANSWER: Final = 19
+AFTER_AN_ANSWER: Final = 20
 """A commit before any checkpoint: what was answered is in the log alone."""
 
 

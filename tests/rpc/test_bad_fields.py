@@ -188,7 +188,7 @@ async def test_a_duration_that_is_none_or_out_of_range_is_refused(
 # The numbers just outside the range of each field; page_size differs between listings.
 OUTSIDE: Final = {
     **{"max_queued_runs": (-1, 10_001), "max_attempts": (0, 101), "step": (-1,)},
-    **{"after_sequence": (-1,), "expected_step": (0, -1)},
+    **{"after_sequence": (-1,), "expected_step": (0, -1), "expected_revision": (-1,)},
 }
 PAGE_SIZES: Final = {"ListAssistants": 1000, "ListThreads": 1000, "ListRuns": 1000, "ListStates": 100}
 
@@ -252,6 +252,12 @@ SEVERAL: Final[dict[str, tuple[Message, set[str]]]] = {
     ),
     "JoinRun": (rpb.JoinRunRequest(thread_id="a b", wait=Duration(seconds=-1)), {"run_id", "thread_id", "wait"}),
     "CancelRun": (rpb.CancelRunRequest(thread_id="a b", wait=Duration(seconds=-1)), {"run_id", "thread_id", "wait"}),
+    "CancelRuns": (rpb.CancelRunsRequest(statuses=[pb.RUN_STATUS_SUCCESS]), {"thread_id", "statuses[0]"}),
+    "UpdateRun": (
+        rpb.UpdateRunRequest(thread_id="a b", delay=Duration(seconds=-1), timeout=Duration(), expected_revision=-1),
+        {"run_id", "thread_id", "delay", "timeout", "expected_revision"},
+    ),
+    "MoveRun": (rpb.MoveRunRequest(expected_revision=-1), {"run_id", "place", "expected_revision"}),
     "WatchThread": (tpb.WatchThreadRequest(after_sequence=-1), {"thread_id", "after_sequence"}),
     "WatchRun": (rpb.WatchRunRequest(thread_id="a b", after_sequence=-1), {"run_id", "thread_id", "after_sequence"}),
     "ClaimRun": (

@@ -36,10 +36,24 @@ CALLS: Final[dict[str, Callable[[Client], Awaitable[Any]]]] = {
     "JoinRun":         lambda client: client.runs.join("t", "r"),
     "CancelRun":       lambda client: client.runs.cancel("t", "r"),
     "DeleteRun":       lambda client: client.runs.delete("t", "r"),
+    "CancelRuns":      lambda client: client.runs.cancel_all("t"),
+    "UpdateRun":       lambda client: client.runs.update("t", "r"),
+    "MoveRun":         lambda client: client.runs.move("t", "r", first=True),
 }
 # fmt: on
 # Repeating these after an answer was lost would do something twice, or fail for having been done.
-ONCE_ONLY: Final = {"CreateAssistant", "DeleteAssistant", "CreateThread", "DeleteThread", "UpdateState", "DeleteRun"}
+ONCE_ONLY: Final = {
+    "CreateAssistant",
+    "DeleteAssistant",
+    "CreateThread",
+    "DeleteThread",
+    "UpdateState",
+    "DeleteRun",
+} | {
+    "CancelRuns",
+    "UpdateRun",
+    "MoveRun",
+}
 
 
 def test_the_client_has_every_rpc_that_is_served() -> None:

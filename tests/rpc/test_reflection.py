@@ -30,7 +30,8 @@ OURS: Final = {
     "doubletext.v1.AssistantService": {"CreateAssistant", "GetAssistant", "ListAssistants", "DeleteAssistant"},
     "doubletext.v1.ThreadService": {"CreateThread", "GetThread", "ListThreads", "UpdateThread", "DeleteThread"}
     | {"GetState", "ListStates", "UpdateState", "WatchThread"},
-    "doubletext.v1.RunService": {"CreateRun", "GetRun", "ListRuns", "JoinRun", "CancelRun", "DeleteRun", "WatchRun"},
+    "doubletext.v1.RunService": {"CreateRun", "GetRun", "ListRuns", "JoinRun", "CancelRun", "DeleteRun", "WatchRun"}
+    | {"CancelRuns", "UpdateRun", "MoveRun"},
     "doubletext.v1.WorkerService": {"ClaimRun", "CommitStep", "PublishOutput", "Heartbeat", "WatchLease", "FinishRun"}
     | {"ReleaseRun"},
 }

@@ -20,7 +20,7 @@ from doubletext_server.usecases.paging import PageRequest
 from doubletext_server.usecases.values import Given, Unreadable, json_object
 from doubletext_server.usecases.workers import Success
 from doubletext_statemachine.errors import InvalidField, Refusal
-from doubletext_statemachine.model import Output, RunChanged, Tombstone
+from doubletext_statemachine.model import Output, RunChanged, StepCommitted, Tombstone
 from doubletext_statemachine.words import Strategy
 from tests.support.server import Service, gates, said
 
@@ -115,7 +115,8 @@ def event(thread_id: str, record: EventRecord) -> Dict:
     kind, data = record.event.kind, None if record.data is None else json.loads(record.data)
     if isinstance(kind, RunChanged):
         return {"thread_id": thread_id, "changed_to": kind.after.value}
-    return {"thread_id": thread_id, kind.channel if isinstance(kind, Output) else f"step {kind.step}": data}
+    name = kind.channel if isinstance(kind, Output) else f"step {kind.step}" if isinstance(kind, StepCommitted) else "?"
+    return {"thread_id": thread_id, name: data}
 
 
 def refused(refusal: Refusal) -> Dict:

@@ -11,7 +11,7 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Event:
     """change  of a run's status: before, after, superseded_by, reason
-    step    the number of a step that was committed; an event without either is an output
+    step    the number of a step that was committed; an event without either is of another kind
     """
 
     sequence: int
@@ -19,6 +19,7 @@ class Event:
     time: int
     change: tuple[str | None, str, str | None, str | None] | None = None
     step: int | None = None
+    kind: str = ""
 
 
 @contextmanager
@@ -39,4 +40,4 @@ def _event(sequence: int, run_id: str | None, time: int, kind: str, body: str | 
     if kind == "run_changed":
         before, after, superseded_by, reason, *_ = json.loads(body or "")
         return Event(sequence, run_id, time, change=(before, after, superseded_by, reason))
-    return Event(sequence, run_id, time, step=step)
+    return Event(sequence, run_id, time, step=step, kind=kind)

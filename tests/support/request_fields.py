@@ -63,4 +63,7 @@ KINDS: Final = (
     *(is_id, is_ids, is_number, is_enum, is_struct, is_json_text, is_duration),
     *(is_lease, is_content, is_covered_elsewhere),
 )
-OPTIONAL_IDS: Final = {(method, "thread_id") for method in ("GetRun", "JoinRun", "CancelRun", "DeleteRun", "WatchRun")}
+OPTIONAL_IDS: Final = {
+    (method, "thread_id")
+    for method in ("GetRun", "JoinRun", "CancelRun", "DeleteRun", "WatchRun", "UpdateRun", "MoveRun")
+}

@@ -69,6 +69,9 @@ GOOD: Final[dict[str, Message]] = {
     "JoinRun": rpb.JoinRunRequest(),
     "CancelRun": rpb.CancelRunRequest(),
     "DeleteRun": rpb.DeleteRunRequest(),
+    "CancelRuns": rpb.CancelRunsRequest(thread_id="t"),
+    "UpdateRun": rpb.UpdateRunRequest(metadata=struct({"a": 1})),
+    "MoveRun": rpb.MoveRunRequest(first=True),
     "WatchThread": tpb.WatchThreadRequest(thread_id="t"),
     "WatchRun": rpb.WatchRunRequest(),
     "ClaimRun": wpb.ClaimRunRequest(worker_id="w", graphs=["remote"]),
@@ -89,17 +92,18 @@ def workers(service: Service) -> Any:
 @dataclass
 class Scene:
     """A server with the thread `t`, which has one finished run and its two steps, the empty thread `other`, and on the
-    thread `remote` a run that a worker has claimed, under `lease`."""
+    thread `remote` a run that a worker has claimed, under `lease`. On the thread `line` the run `waiting` waits."""
 
     service: Service
     run_id: str
     lease: wpb.Lease
+    waiting: str
 
     def good(self, method: str) -> Any:
         request: Any = type(GOOD[method])()
         request.CopyFrom(GOOD[method])
         if "run_id" in request.DESCRIPTOR.fields_by_name:
-            request.run_id = self.run_id
+            request.run_id = self.waiting if method in ("UpdateRun", "MoveRun") else self.run_id
         if "lease" in request.DESCRIPTOR.fields_by_name:
             request.lease.CopyFrom(self.lease)
         return request
@@ -140,7 +144,8 @@ async def scene(service: Service) -> Scene:
     await service.client.threads.create("remote")
     await service.client.runs.create("remote", "remote", input={})
     claimed = await workers(service).ClaimRun(wpb.ClaimRunRequest(worker_id="w", graphs=["remote"]))
-    return Scene(service, run["run_id"], claimed.assignment.lease)
+    waiting = await service.client.runs.create("line", "echo", delay=HOUR, if_thread_not_exists="create")
+    return Scene(service, run["run_id"], claimed.assignment.lease, waiting["run_id"])
 
 
 def changed(request: Any, **changes: Any) -> Any:

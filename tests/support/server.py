@@ -22,7 +22,7 @@ from doubletext_server.config import Config
 from doubletext_server.store.protocol import EventRecord
 from doubletext_server.store.sqlite.store import SqliteStore
 from doubletext_statemachine.decisions import Decision
-from doubletext_statemachine.model import Output, RunChanged
+from doubletext_statemachine.model import Output, RunChanged, StepCommitted
 from doubletext_statemachine.words import RunStatus
 from tests.support.database_files import make_new
 
@@ -183,7 +183,9 @@ def told(event: EventRecord, names: dict[str, str]) -> str:
     run, kind = names.get(event.event.run_id or "", "-"), event.event.kind
     if isinstance(kind, RunChanged):
         return f"{run} {kind.after.value}"
-    return f"{run} output" if isinstance(kind, Output) else f"{run} step {kind.step}"
+    if isinstance(kind, StepCommitted):
+        return f"{run} step {kind.step}"
+    return f"{run} output" if isinstance(kind, Output) else f"{run} {kind}"
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from doubletext_statemachine import commands, errors
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import Run
 from doubletext_statemachine.queue import in_order
-from doubletext_statemachine.words import CancelAction, QueuePolicy, Strategy
+from doubletext_statemachine.words import CancelAction, Place, QueuePolicy, Strategy
 from tests.unit.state_rules import is_late, upcoming
 from tests.unit.thread_rows import R, S, World
 
@@ -162,6 +162,52 @@ def _ticked(before: World, request: commands.Tick, made: Decision, now: int, aft
         assert after.running is None
 
 
+def _updated(before: World, request: commands.UpdateRun, made: Decision, now: int, after: World) -> None:
+    """What is given is as it was asked for, and the run stands where it stood."""
+    run, edited = before.runs[request.run_id], after.runs[request.run_id]
+    assert run.waits
+    assert request.expected_revision in (None, run.revision)
+    due = run.due_time if request.delay is None else now + request.delay
+    assert edited == run._replace(
+        revision=run.revision + 1,
+        due_time=due,
+        expire_time=run.expire_time and run.expire_time + due - run.due_time,
+        debounced=run.debounced and request.delay is None,
+        input_bytes=edited.input_bytes,
+    )
+    assert made.queue_position == 1 + in_order(after.in_flight, now).index(edited)
+
+
+def _moved(before: World, request: commands.MoveRun, made: Decision, now: int, after: World) -> None:
+    """The run stands where it was asked for, and the others in the order in which they stood."""
+    assert before.runs[request.run_id].waits
+    line, others = ([run.run_id for run in _line(world)] for world in (after, before))
+    others.remove(request.run_id)
+    assert [name for name in line if name != request.run_id] == others
+    place = line.index(request.run_id)
+    if request.place is Place.BEFORE:
+        assert line[place + 1] == request.other
+    elif request.place is Place.AFTER:
+        assert line[place - 1] == request.other
+    else:
+        assert place == (0 if request.place is Place.FIRST else len(others))
+
+
+def _line(world: World) -> list[Run]:
+    return sorted((run for run in world.in_flight if run.waits), key=lambda run: (run.rank, run.sequence))
+
+
+def _all_cancelled(before: World, request: commands.CancelRuns, made: Decision, now: int, after: World) -> None:
+    """Those asked for are over, and the others as they were."""
+    for run in before.in_flight:
+        if request.statuses and run.status not in request.statuses:
+            assert after.runs[run.run_id] == run
+        elif request.action is CancelAction.ROLLBACK:
+            assert run.run_id in after.graves
+        else:
+            assert after.runs[run.run_id].status is S.INTERRUPTED
+
+
 def _recovered(before: World, request: commands.Recover, made: Decision, now: int, after: World) -> None:
     """What the server executed is handed back, or given up; workers keep what they have."""
     stopping, run = before.thread and before.thread.stopping, before.running
@@ -206,6 +252,11 @@ def _is_in_flight(run: Run | None) -> bool:
     return run is not None and run.status in (S.PENDING, S.RUNNING)
 
 
+def _no_longer_waits(before: World, request: commands.UpdateRun | commands.MoveRun, now: int) -> bool:
+    names = [request.run_id, *([request.other] if isinstance(request, commands.MoveRun) and request.other else [])]
+    return any(not (run := before.runs[name]).waits or is_late(run, now) for name in names)
+
+
 def _started_ids(before: World) -> set[str]:
     return {run.run_id for run in before.in_flight if run.base_step is not None}
 
@@ -236,9 +287,18 @@ def _misnumbered(before: World, request: commands.CommitStep, now: int) -> bool:
     return in_force(before, request, now) and request.expected_step not in (None, len(before.steps) + 1)
 
 
+def _invalid(before: World, request: commands.Command, now: int) -> bool:
+    if isinstance(request, commands.MoveRun):
+        return request.other == request.run_id
+    return isinstance(request, commands.CommitStep) and _misnumbered(before, request, now)
+
+
 _OUTCOMES: Final = {commands.SucceedRun: S.SUCCESS, commands.FailRun: S.ERROR}
 
 _RIGHTS: Final[dict[type[commands.Command], Callable[[World, Any, Decision, int, World], None]]] = {
+    commands.UpdateRun: _updated,
+    commands.MoveRun: _moved,
+    commands.CancelRuns: _all_cancelled,
     commands.AdmitRun: _admitted,
     commands.ClaimRun: _claimed,
     commands.CommitStep: _stepped,
@@ -261,9 +321,13 @@ _REASONS: Final[dict[type[errors.Refusal], Callable[[World, Any, int], bool]]] =
     errors.AssistantNotFound: lambda before, request, now: request.assistant is None,
     errors.RequestIdReused: _another,
     errors.QueueFull: _full,
+    errors.RunStarted: _no_longer_waits,
+    errors.RevisionChanged: lambda before, request, now: (
+        before.runs[request.run_id].revision != request.expected_revision
+    ),
     errors.RunChanged: lambda before, request, now: request.expected_run_id not in _started_ids(before),
     errors.RunNotFound: _not_there,
     errors.RunInFlight: lambda before, request, now: _is_in_flight(before.runs.get(before.taker(request.run_id))),
     errors.LeaseLost: _lost,
-    errors.InvalidField: _misnumbered,
+    errors.InvalidField: _invalid,
 }

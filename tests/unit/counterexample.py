@@ -162,6 +162,12 @@ _WORDS: Final[dict[type[commands.Command], Words]] = {
     commands.UpdateState: ("client", lambda request: "UpdateState"),
     commands.AdmitRun: ("client", _admission),
     commands.CancelRun: ("client", lambda request: f"CancelRun {request.run_id} {request.action.value}"),
+    commands.CancelRuns: ("client", lambda request: f"CancelRuns {request.action.value}"),
+    commands.UpdateRun: ("client", lambda request: f"UpdateRun {request.run_id}"),
+    commands.MoveRun: (
+        "client",
+        lambda request: f"MoveRun {request.run_id} {request.place.value} {request.other or ''}",
+    ),
     commands.DeleteRun: ("client", lambda request: f"DeleteRun {request.run_id}"),
     commands.ClaimRun: (lambda request: "worker" if request.worker_id else "server", _claim),
     commands.CommitStep: (_leased, _step),

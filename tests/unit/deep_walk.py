@@ -19,6 +19,7 @@ if __name__ == "__main__":
         Bounds(4, workers=True),
         Bounds(2, workers=True, queue_words="all"),
         Bounds(3, workers=True, steering=True),
+        Bounds(3, workers=True, editing=True),
     ):
         walk = Walk(bounds)
         walk.go()  # raises a counterexample, which says the calls in words

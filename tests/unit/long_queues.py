@@ -12,7 +12,7 @@ from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.errors import Refusal
 from doubletext_statemachine.model import DEFAULT_REDUCERS, Output, Run, ThreadView
 from doubletext_statemachine.queue import in_order
-from doubletext_statemachine.words import CancelAction, Strategy
+from doubletext_statemachine.words import CancelAction, Place, Strategy
 from tests.unit.play import ASSISTANT, GRACE, GRAPHS, LEASE, OTHER, Play, admission
 from tests.unit.thread_rows import S, T, World
 
@@ -73,6 +73,8 @@ def of_the_thread(world: World) -> Iterator[commands.Command]:
 def of_a_run(name: str, epoch: int, dice: random.Random, *, by_worker: bool = True) -> Iterator[commands.Command]:
     yield from (commands.CancelRun(T, name, action) for action in CancelAction)
     yield commands.DeleteRun(T, name)
+    yield commands.UpdateRun(T, name, delay=3)
+    yield from (commands.MoveRun(T, name, place) for place in (Place.FIRST, Place.LAST))
     lease = (T, name, epoch - (dice.random() < 0.1))
     if epoch == 0:  # it has never been claimed, and each of these is refused
         yield commands.CommitStep(*lease, "{}")

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, NamedTuple
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import DEFAULT_REDUCERS, Assistant, Output, Run
 from doubletext_statemachine.strategies import STRATEGIES
-from doubletext_statemachine.words import CancelAction, QueuePolicy, Strategy
+from doubletext_statemachine.words import CancelAction, OnFailure, Place, QueuePolicy, Strategy
 from tests.unit.play import GRAPHS
 from tests.unit.thread_rows import S, T, World
 
@@ -25,6 +25,7 @@ class Bounds(NamedTuple):
     queue_words: runs come with queue policies, debounces, and times by which they must have started; "few": not with
                  each word that makes a difference
     steering: runs come that steer, and are absorbed
+    editing: runs that wait are edited and moved, threads are held, and all runs are cancelled at once
 
     With so many at all, a situation is told from others by all that is left of the runs that are over.
     """
@@ -34,12 +35,15 @@ class Bounds(NamedTuple):
     ever: int | None = None
     queue_words: Literal["", "few", "all"] = ""
     steering: bool = False
+    editing: bool = False
 
     @property
     def strategies(self) -> list[Strategy]:
         """Steering comes with few others: it multiplies the situations."""
         if self.steering:
             return [Strategy.ENQUEUE, Strategy.STEER, Strategy.ROLLBACK]
+        if self.editing:
+            return [Strategy.ENQUEUE, Strategy.REJECT]
         return [strategy for strategy in Strategy if strategy is not Strategy.STEER]
 
 
@@ -56,6 +60,8 @@ def calls(world: World, bounds: Bounds) -> Iterator[commands.Command]:
             yield from by_any_attempt(run.run_id, run.epoch, by_worker=bounds.workers)
         else:
             yield commands.CommitStep(T, run.run_id, 0, "{}")
+        if bounds.editing:
+            yield from edits(run, world)
         if run.worker_id is None and run.status is S.RUNNING and bounds.workers:
             yield from by_any_attempt(run.run_id, run.epoch, by_worker=True)
     yield from of_what_is_over(world, bounds)
@@ -74,6 +80,13 @@ def of_the_thread(world: World, bounds: Bounds) -> Iterator[commands.Command]:
         commands.Tick(T),
         commands.Recover(T),
     )
+    if bounds.editing:
+        yield from (
+            commands.CancelRuns(T, frozenset(), CancelAction.ROLLBACK),
+            commands.CancelRuns(T, frozenset({S.PENDING}), CancelAction.INTERRUPT),
+            commands.UpdateThread(T, {"held": True, "on_failure": OnFailure.CONTINUE}),
+            commands.UpdateThread(T, {"held": False, "on_failure": OnFailure.HOLD}),
+        )
     if bounds.workers:
         yield from (commands.ClaimRun(T, GRAPHS, "w", lease) for lease in (LEASE, LONG_LEASE))
 
@@ -150,6 +163,17 @@ def by_the_holder(run: Run, world: World) -> Iterator[commands.Command]:
     yield commands.CommitStep(T, run.run_id, run.epoch, '{"a":1}', run.last_step, by_worker=by_worker)
     yield commands.SucceedRun(T, run.run_id, run.epoch, by_worker=by_worker)
     yield from absorbing(run, world, by_worker=by_worker)
+
+
+def edits(run: Run, world: World) -> Iterator[commands.Command]:
+    """Of a run, whether it waits or not; with a revision that it does not have, too."""
+    yield commands.UpdateRun(T, run.run_id, input='{"b":2}', expected_revision=run.revision)
+    yield commands.UpdateRun(T, run.run_id, expected_revision=run.revision + 1)
+    yield commands.UpdateRun(T, run.run_id, delay=DELAY)
+    yield commands.MoveRun(T, run.run_id, Place.FIRST)
+    yield commands.MoveRun(T, run.run_id, Place.LAST)
+    for other in world.in_flight:
+        yield from (commands.MoveRun(T, run.run_id, place, other.run_id) for place in (Place.BEFORE, Place.AFTER))
 
 
 def absorbing(run: Run, world: World, *, by_worker: bool) -> Iterator[commands.Command]:

@@ -35,7 +35,7 @@ def situation(world: World, now: int, *, remembers: bool) -> Situation:
     started = [_started(run, now) for run in world.in_flight if run.base_step is not None]
     awaited = stopping and (stopping.worker_id, _left(stopping.until, now), _left(stopping.grace_until, now))
     past = _past(world, stopping.run_id if stopping else None) if remembers else _has_a_past(world)
-    return awaited, *started, *unstarted, past
+    return awaited, thread.held, thread.on_failure, *started, *unstarted, past
 
 
 def _unstarted(run: Run, now: int) -> Situation:

@@ -118,6 +118,8 @@ def upcoming(world: World, now: int) -> tuple[Run | None, int | None]:
     if stopping and now < stopping.until:
         return None, _first(stopping.until, *late)
     over = _first(stopping.until if stopping else None, *late)
+    if world.thread and world.thread.held:
+        return None, over
     if due := [run for run in flying if run.due_time <= now]:
         return min(due, key=lambda run: (run.base_step is None, run.rank)), over
     return None, _first(over, *(run.due_time for run in flying))

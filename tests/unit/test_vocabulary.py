@@ -19,6 +19,7 @@ from doubletext_statemachine.words import (
     STOPPED,
     TERMINAL,
     LeaseCause,
+    OnFailure,
     QueuePolicy,
     Reason,
     RunStatus,
@@ -37,6 +38,7 @@ def test_each_status_is_either_in_flight_or_terminal() -> None:
 @pytest.mark.parametrize(
     ("prefix", "words", "numbers", "on_the_wire"),
     [
+        ("ON_FAILURE", OnFailure, enums.ON_FAILURE, pb.OnFailure),
         ("RUN_STATUS", RunStatus, enums.RUN_STATUS, pb.RunStatus),
         ("THREAD_STATUS", ThreadStatus, enums.THREAD_STATUS, pb.ThreadStatus),
         ("MULTITASK_STRATEGY", Strategy, enums.STRATEGY, pb.MultitaskStrategy),
@@ -82,6 +84,8 @@ def test_the_store_accepts_every_strategy_every_status_but_deleted_and_every_out
         "queue_policies": {policy.value for policy in QueuePolicy},
         "run_statuses": {status.value for status in RunStatus} - {"deleted"},
         "outcomes": {status.value for status in ThreadStatus} - {"busy"},
+        "on_failures": {word.value for word in OnFailure},
+        "event_kinds": {field.name for field in pb.Event.DESCRIPTOR.oneofs_by_name["kind"].fields},
     }
 
 
@@ -99,6 +103,8 @@ def test_the_database_holds_each_list_of_words(database: sqlite3.Connection, tab
         ("threads.default_queue_policy", "queue_policies"),
         ("threads.default_strategy", "strategies"),
         ("threads.outcome", "outcomes"),
+        ("threads.on_failure", "on_failures"),
+        ("events.kind", "event_kinds"),
     ],
 )
 def test_a_column_of_words_refers_to_its_list(database: sqlite3.Connection, column: str, table: str) -> None:

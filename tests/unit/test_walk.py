@@ -30,6 +30,7 @@ WALKS: Final = {
     "three runs in flight, of any number": (Bounds(3, workers=True), 2_000),
     "two runs, and what is left of each": (Bounds(2, workers=True, ever=2), 800),
     "the words of the queue": (Bounds(2, workers=False, queue_words="few"), 800),
+    "editing": (Bounds(2, workers=False, editing=True), 100),
     "steering": (Bounds(2, workers=False, steering=True), 100),
 }
 KINDS: Final = {
@@ -41,6 +42,8 @@ KINDS: Final = {
 }
 REFUSALS: Final = {
     errors.RunChanged,
+    errors.RunStarted,
+    errors.RevisionChanged,
     errors.ThreadBusy,
     errors.ThreadInFlight,
     errors.ThreadExists,
@@ -67,7 +70,10 @@ def test_no_call_breaks_an_invariant_in_any_situation(
     record_property("figures", f"every small case: {name}: {walk.figures()}")
     assert len(walk.nodes) > at_least
     met_by_workers = set() if bounds.workers else {commands.Heartbeat}
-    met_elsewhere = {errors.ThreadBusy} if bounds.steering else set()
+    met_elsewhere: set[type[Exception] | type[commands.Command]] = {errors.ThreadBusy} if bounds.steering else set()
+    if not bounds.editing:
+        met_elsewhere |= {commands.CancelRuns, commands.UpdateRun, commands.MoveRun}
+        met_elsewhere |= {errors.RunStarted, errors.RevisionChanged}
     assert set(walk.met) == (KINDS | REFUSALS) - met_by_workers - met_elsewhere
     assert walk.late
     if bounds.ever is not None:  # else those asked about are not told apart

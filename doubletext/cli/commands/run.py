@@ -157,6 +157,53 @@ async def _named_if_unserved(runs: "AsyncIterator[types.Run]") -> "AsyncIterator
         yield {**run, "status": f"{run['status']} (unserved)" if run["unserved"] else run["status"]}
 
 
+@client_command(run, "edit")
+@click.argument("run_id")
+@on_thread_option
+@click.option("--input", type=JsonObject(), help="In the place of the old one: a JSON object, @FILE, or - for stdin.")
+@click.option("--message", metavar="TEXT", help="Short for an input of one user message.")
+@metadata_option
+@click.option("--delay", type=Seconds(), help="Do not start the run before; from now on.")
+@click.option("--timeout", type=Seconds(), help="How long one attempt may take.")
+@click.option("--revision", "expected_revision", type=int, help="Only if the run has this revision.")
+async def run_edit(
+    client: "Client", show: "Show", run_id: str, thread_id: str | None, message: str | None, **given: Any
+) -> None:
+    """Change a run that has not started."""
+    if message is not None:
+        if given["input"] is not None:
+            raise click.UsageError("--input and --message exclude each other")
+        given["input"] = {"messages": [{"role": "user", "content": message}]}
+    show.one(await client.runs.update(thread_id, run_id, **given))
+
+
+@client_command(run, "move")
+@click.argument("run_id")
+@on_thread_option
+@click.option("--first", is_flag=True, help="Before all that wait.")
+@click.option("--last", is_flag=True, help="Behind all that wait.")
+@click.option("--before", metavar="RUN", help="Before this one.")
+@click.option("--after", metavar="RUN", help="Behind this one.")
+@click.option("--revision", "expected_revision", type=int, help="Only if the run has this revision.")
+async def run_move(client: "Client", show: "Show", run_id: str, thread_id: str | None, **given: Any) -> None:
+    """Give a run that has not started another place among those that wait."""
+    if sum(bool(given[name]) for name in ("first", "last", "before", "after")) != 1:
+        raise click.UsageError("pass one of --first, --last, --before and --after")
+    show.one(await client.runs.move(thread_id, run_id, **given))
+
+
+@client_command(run, "cancel-all")
+@click.argument("thread_id", metavar="THREAD")
+@click.option("--status", "statuses", multiple=True, type=click.Choice(("pending", "running")), help="Only these.")
+@click.option("--rollback", is_flag=True, help="Delete what the runs did; without, their steps stay.")
+async def run_cancel_all(
+    client: "Client", show: "Show", thread_id: str, statuses: tuple[types.RunStatus, ...], rollback: bool
+) -> None:
+    """Stop all runs in flight on a thread, at once."""
+    action: types.CancelAction = "rollback" if rollback else "interrupt"
+    show.one({"cancelled": await client.runs.cancel_all(thread_id, statuses=statuses, action=action)})
+
+
 @client_command(run, "cancel")
 @click.argument("run_id")
 @on_thread_option

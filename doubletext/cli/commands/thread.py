@@ -27,6 +27,7 @@ def thread() -> None:
 @strategy_option
 @queue_policy_option
 @click.option("--max-queued-runs", type=int, help="How many inputs may wait at once.")
+@click.option("--on-failure", type=click.Choice(("continue", "hold")), help="Whether a run that fails holds it.")
 async def thread_create(client: "Client", show: "Show", strategy: Any, queue_policy: Any, **given: Any) -> None:
     """Start a conversation; the server names it unless THREAD_ID does."""
     show.one(await client.threads.create(default_strategy=strategy, default_queue_policy=queue_policy, **given))
@@ -54,6 +55,14 @@ async def thread_list(client: "Client", show: "Show", **given: Any) -> None:
 async def thread_state(client: "Client", show: "Show", thread_id: str, step: int | None) -> None:
     """Show what the thread holds: its messages, then everything else."""
     show.state(await client.threads.get_state(thread_id, step))
+
+
+@client_command(thread, "hold")
+@click.argument("thread_id")
+@click.option("--let-go", is_flag=True, help="Let its runs start again.")
+async def thread_hold(client: "Client", show: "Show", thread_id: str, let_go: bool) -> None:
+    """Start no run on the thread until it is let go; what runs goes on."""
+    show.one(await client.threads.update(thread_id, held=not let_go))
 
 
 @client_command(thread, "delete")

@@ -57,6 +57,11 @@ def what(event: types.Event) -> str:
         return f"step {event['step_committed']['step']}  {'rolled back' if update is None else as_json(update)}"
     if "output" in event:
         return f"{in_line(event['output']['channel'])}  {shown(event['output'])}"
+    if "run_edited" in event:
+        edited = event["run_edited"]
+        return f"edited, revision {edited['revision']}, {edited['queue_position']} in the queue"
+    if "thread_changed" in event:
+        return "held" if event["thread_changed"]["held"] else "let go"
     return "an event that this version does not know"
 
 

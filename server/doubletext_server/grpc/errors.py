@@ -33,6 +33,8 @@ STATUS_OF: Final[dict[type[Refusal], tuple[grpc.StatusCode, str]]] = {
     refusals.ThreadInFlight:    (C.FAILED_PRECONDITION, "THREAD_BUSY"),
     refusals.RunInFlight:       (C.FAILED_PRECONDITION, "RUN_IN_FLIGHT"),
     refusals.RunChanged:   (C.FAILED_PRECONDITION, "RUN_CHANGED"),
+    refusals.RunStarted:        (C.FAILED_PRECONDITION, "RUN_STARTED"),
+    refusals.RevisionChanged:   (C.ABORTED,             "REVISION_CHANGED"),
     refusals.LeaseLost:         (C.FAILED_PRECONDITION, "LEASE_LOST"),
     refusals.QueueFull:         (C.RESOURCE_EXHAUSTED,  "QUEUE_FULL"),
     refusals.TooLarge:          (C.RESOURCE_EXHAUSTED,  "TOO_LARGE"),

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from doubletext import jsontext
-from doubletext_statemachine.commands import AdmitRun, Command, UpdateThread
+from doubletext_statemachine.commands import AdmitRun, Command, UpdateRun, UpdateThread
 from doubletext_statemachine.decisions import Decision
 from doubletext_statemachine.model import (
     DEFAULT_REDUCERS,
@@ -20,14 +20,16 @@ from doubletext_statemachine.model import (
     Reducers,
     Run,
     RunChanged,
+    RunEdited,
     Step,
     StepCommitted,
     StoppingAttempt,
     Thread,
+    ThreadChanged,
     Tombstone,
 )
 from doubletext_statemachine.state import Change
-from doubletext_statemachine.words import TERMINAL, QueuePolicy, Reason, Reducer, RunStatus, Strategy
+from doubletext_statemachine.words import TERMINAL, OnFailure, QueuePolicy, Reason, Reducer, RunStatus, Strategy
 
 Row: TypeAlias = tuple[Any, ...]
 Columns: TypeAlias = tuple[str, ...]
@@ -43,7 +45,7 @@ ASSISTANT: Final = _columns(
 THREAD: Final = _columns(
     "thread_id create_time update_time metadata default_strategy max_queued_runs last_sequence last_step last_event "
     "stopping_run_id stopping_epoch stopping_until stopping_grace_until stopping_worker_id first_event "
-    "default_queue_policy"
+    "default_queue_policy held on_failure"
 )
 THREAD_KEPT: Final = THREAD.index("update_time")
 """How many of THREAD's columns, from the first on, never change."""
@@ -70,6 +72,7 @@ _FINISHED: Final = TERMINAL - {RunStatus.DELETED, RunStatus.MERGED}
 _STATUS: Final = {status.value: status for status in RunStatus}
 _STRATEGY: Final = {strategy.value: strategy for strategy in Strategy}
 _POLICY: Final[dict[str | None, QueuePolicy | None]] = {None: None, **{policy.value: policy for policy in QueuePolicy}}
+_ON_FAILURE: Final[dict[str | None, OnFailure | None]] = {None: None, **{word.value: word for word in OnFailure}}
 _REASON: Final[dict[str | None, Reason | None]] = {None: None, **{reason.value: reason for reason in Reason}}
 
 
@@ -91,6 +94,7 @@ class Rows:
     thread      a row of THREAD
     relabelled  whether the thread's metadata are new
     moved       rows of RUN, of runs that are there
+    edited      of a run that waits: its id, due_time, timeout, input and metadata; None for an object that stays
     tombstones  rows of TOMBSTONE; the run of each goes, and so do the contents of its outputs, whose events stay
     cut         None when no step goes
     admitted    a row of RUN and GIVEN
@@ -107,6 +111,7 @@ class Rows:
     thread: Row = ()
     relabelled: bool = False
     moved: list[Row] = field(default_factory=list)
+    edited: Row | None = None
     tombstones: list[Row] = field(default_factory=list)
     cut: Cut | None = None
     admitted: Row | None = None
@@ -139,6 +144,10 @@ def rows(command: Command, decision: Decision, now: int) -> Rows:
         else:
             written.moved.append(run_row(run))
             written.finishes |= run.status in _FINISHED
+    if decision.edited:
+        assert isinstance(decision.run, Run)
+        given = (command.input, command.metadata) if isinstance(command, UpdateRun) else (None, None)
+        written.edited = (decision.run.run_id, decision.run.due_time, decision.run.timeout, *given)
     if decision.cut_to is not None:
         written.cut = Cut(decision.cut_to, min(run.create_time for run in decision.moved))
     if decision.admitted is not None:
@@ -209,11 +218,14 @@ def thread_row(thread: Thread) -> Row:
         *(astuple(stopping) if stopping else _NOT_STOPPING),
         thread.first_event,
         thread.default_queue_policy and thread.default_queue_policy.value,
+        int(thread.held),
+        thread.on_failure and thread.on_failure.value,
     )
 
 
 def read_thread(row: Row) -> Thread:
-    thread_id, created, updated, metadata, strategy, limit, sequence, step, event, *stopping, first_event, policy = row
+    thread_id, created, updated, metadata, strategy, limit, sequence, step, event, *stopping, first_event = row[:-3]
+    policy, held, on_failure = row[-3:]
     return Thread(
         thread_id,
         created,
@@ -227,6 +239,8 @@ def read_thread(row: Row) -> Thread:
         None if stopping[2] is None else StoppingAttempt(*stopping),
         first_event,
         _POLICY[policy],
+        bool(held),
+        _ON_FAILURE[on_failure],
     )
 
 
@@ -271,6 +285,10 @@ def _event_row(thread_id: str, event: Event, now: int) -> Row:
         named, step, body = "run_changed", None, change
     elif isinstance(kind, StepCommitted):
         named, step, body = "step_committed", kind.step, None
+    elif isinstance(kind, RunEdited):
+        named, step, body = "run_edited", None, json.dumps([kind.revision, kind.queue_position])
+    elif isinstance(kind, ThreadChanged):
+        named, step, body = "thread_changed", None, json.dumps([kind.held])
     else:
         parts = (kind.first_part, kind.last_part) if kind.first_part else ()
         named, step, body = "output", None, json.dumps([kind.channel, kind.data, *parts])
@@ -296,5 +314,9 @@ def read_event(row: Row) -> tuple[Event, str | None]:
         return Event(sequence, run_id, change), None
     if named == "step_committed":
         return Event(sequence, run_id, StepCommitted(step)), update
+    if named == "run_edited":
+        return Event(sequence, run_id, RunEdited(*json.loads(body))), None
+    if named == "thread_changed":
+        return Event(sequence, run_id, ThreadChanged(*json.loads(body))), None
     channel, data, *parts = json.loads(body)
     return Event(sequence, run_id, Output(channel, data or "", 0, *parts)), data

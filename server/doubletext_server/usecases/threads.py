@@ -16,7 +16,7 @@ from doubletext_server.usecases.validation import Fields
 from doubletext_server.usecases.values import EMPTY, UNCHANGED, Given, JsonObject, Unchanged
 from doubletext_statemachine import commands
 from doubletext_statemachine.model import DEFAULT_REDUCERS
-from doubletext_statemachine.words import QueuePolicy, Strategy, ThreadStatus
+from doubletext_statemachine.words import OnFailure, QueuePolicy, Strategy, ThreadStatus
 
 
 class Threads:
@@ -33,6 +33,7 @@ class Threads:
         default_strategy: Given[Strategy | None] = None,
         max_queued_runs: int = 0,
         default_queue_policy: Given[QueuePolicy | None] = None,
+        on_failure: Given[OnFailure | None] = None,
     ) -> ThreadRecord:
         """Create an empty thread.
 
@@ -47,6 +48,7 @@ class Threads:
             fields.readable("default_strategy", default_strategy),
             _limit(fields, max_queued_runs),
             fields.readable("default_queue_policy", default_queue_policy),
+            fields.readable("on_failure", on_failure),
         )
         fields.check()
         decision = await self._changes.change(command)
@@ -83,6 +85,8 @@ class Threads:
         default_strategy: Given[Strategy | Unchanged | None] = UNCHANGED,
         max_queued_runs: int | Unchanged = UNCHANGED,
         default_queue_policy: Given[QueuePolicy | Unchanged | None] = UNCHANGED,
+        held: bool | Unchanged = UNCHANGED,
+        on_failure: Given[OnFailure | Unchanged | None] = UNCHANGED,
     ) -> ThreadRecord:
         fields = Fields()
         fields.id("thread_id", thread_id)
@@ -93,6 +97,10 @@ class Threads:
             changes["max_queued_runs"] = _limit(fields, max_queued_runs)
         if default_queue_policy is not UNCHANGED:
             changes["default_queue_policy"] = fields.readable("default_queue_policy", default_queue_policy)
+        if held is not UNCHANGED:
+            changes["held"] = held
+        if on_failure is not UNCHANGED:
+            changes["on_failure"] = fields.readable("on_failure", on_failure)
         if metadata is not UNCHANGED:
             changes["metadata"] = fields.metadata("metadata", metadata)
         fields.check()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from doubletext_statemachine import commands
-from doubletext_statemachine.arbiter import admission, execution, stopping, threads, time
+from doubletext_statemachine.arbiter import admission, editing, execution, stopping, threads, time
 from doubletext_statemachine.decisions import Decision, Draft
 from doubletext_statemachine.model import Thread, ThreadView
 from doubletext_statemachine.strategies import STRATEGIES
@@ -30,7 +30,10 @@ _DECIDE: Final[dict[type[commands.Command], Callable[[Draft, Any], None]]] = {
     commands.ReleaseRun: execution.release_run,
     commands.AcknowledgeStop: stopping.acknowledge_stop,
     commands.CancelRun: stopping.cancel_run,
+    commands.CancelRuns: stopping.cancel_runs,
     commands.DeleteRun: stopping.delete_run,
+    commands.UpdateRun: editing.update_run,
+    commands.MoveRun: editing.move_run,
     commands.Tick: time.tick,
     commands.Recover: time.recover,
 }
@@ -50,7 +53,7 @@ def needs_all(command: commands.Command, thread: Thread) -> bool:
         return rules.first or rules.joins or rules.steers or policy not in (None, QueuePolicy.KEEP)
     if isinstance(command, commands.CommitStep):
         return bool(command.absorb)
-    return isinstance(command, commands.DeleteThread)
+    return isinstance(command, (commands.DeleteThread, commands.CancelRuns, commands.UpdateRun, commands.MoveRun))
 
 
 def needs_idle(command: commands.Command, thread: Thread | None) -> bool:

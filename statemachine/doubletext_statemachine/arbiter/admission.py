@@ -2,7 +2,7 @@
 
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Draft
-from doubletext_statemachine.errors import AssistantNotFound, InvalidField, RunChanged, RequestIdReused
+from doubletext_statemachine.errors import AssistantNotFound, InvalidField, RequestIdReused, RunChanged
 from doubletext_statemachine.model import RANKS, Run, Thread
 from doubletext_statemachine.queue import rank_of_next_steer, started_run, waiting_inputs, waiting_runs
 from doubletext_statemachine.strategies import QUEUE_POLICIES, STRATEGIES, QueueRules

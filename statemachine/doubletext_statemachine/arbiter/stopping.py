@@ -28,6 +28,15 @@ def cancel_run(draft: Draft, command: commands.CancelRun) -> None:
     draft.stop(_STOP[command.action], run, Reason.CANCELLED)
 
 
+def cancel_runs(draft: Draft, command: commands.CancelRuns) -> None:
+    draft.existing(command.thread_id)
+    runs = [run for run in draft.view.runs if not command.statuses or run.status in command.statuses]
+    # The run with steps goes first: the others note the newest step as the state they left.
+    for run in sorted(runs, key=lambda run: run.base_step is None):
+        draft.decision.cancelled.append(draft.stop(_STOP[command.action], run, Reason.CANCELLED))
+    draft.decision.cancelled.sort(key=lambda run: run.sequence)
+
+
 def delete_run(draft: Draft, command: commands.DeleteRun) -> None:
     run = _named(draft, command)
     if isinstance(run, Tombstone):

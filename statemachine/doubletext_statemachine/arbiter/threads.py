@@ -5,7 +5,7 @@ from typing import Any
 from doubletext_statemachine import commands
 from doubletext_statemachine.decisions import Draft
 from doubletext_statemachine.errors import ThreadExists, ThreadInFlight
-from doubletext_statemachine.model import Thread
+from doubletext_statemachine.model import Thread, ThreadChanged
 from doubletext_statemachine.queue import busy_facts
 from doubletext_statemachine.words import Reason, Trigger
 
@@ -22,13 +22,17 @@ def create_thread(draft: Draft, command: commands.CreateThread) -> None:
             command.default_strategy,
             command.max_queued_runs,
             default_queue_policy=command.default_queue_policy,
+            on_failure=command.on_failure,
         )
     )
 
 
 def update_thread(draft: Draft, command: commands.UpdateThread) -> None:
     changes: dict[str, Any] = dict(command.changes)
-    draft.thread = draft.existing(command.thread_id)._replace(**changes)
+    before = draft.existing(command.thread_id)
+    draft.thread = before._replace(**changes)
+    if draft.thread.held is not before.held:
+        draft.event(None, ThreadChanged(draft.thread.held))
     draft.decision.writes = True
 
 

@@ -91,7 +91,8 @@ async def restored(scene: Scene, seed: int) -> Scene:
     await client.runs.create(name, name)
     lease = (await claimed(scene.service, name)).lease
     created = await client.runs.create("t", "echo", input=said("hello"), multitask_strategy="interrupt")
-    return Scene(scene.service, created["run_id"], lease)
+    waiting = await client.runs.create("line", "echo", delay=3600, if_thread_not_exists="create")
+    return Scene(scene.service, created["run_id"], lease, waiting["run_id"])
 
 
 @pytest.mark.timeout(0 if CASES > 10_000 else 60)

@@ -89,6 +89,14 @@ ROWS: Final[dict[str, Row]] = {
         busy, lambda at: rpb.CancelRunRequest(run_id=at.run_id("a"), action=ROLLBACK), ("a deleted",)),
     "DeleteRun":       Row(
         idle, lambda at: rpb.DeleteRunRequest(run_id=at.run_id("a")), ("a is forgotten",), again="RUN_NOT_FOUND"),
+    "CancelRuns":      Row(
+        busy, lambda at: rpb.CancelRunsRequest(thread_id=at.thread_id, action=ROLLBACK), ("a deleted", "b deleted")),
+    "UpdateRun":       Row(
+        busy, lambda at: rpb.UpdateRunRequest(run_id=at.run_id("b"), expected_revision=0), ("b run_edited",),
+        again="REVISION_CHANGED"),
+    "MoveRun":         Row(
+        busy, lambda at: rpb.MoveRunRequest(run_id=at.run_id("b"), last=True), ("b run_edited",),
+        twice=("b run_edited",) * 2),
     "WatchRun":        Row(busy, lambda at: rpb.WatchRunRequest(run_id=at.run_id("a")), ends=False),
     # A claim is taken back when its caller hangs up, so that there is more to tell of it than all or nothing: see
     # test_claims. Here nothing can be claimed.

@@ -88,7 +88,7 @@ class Stage:
         name = "by hand" if event.run_id is None else self.names.get(event.run_id, "new")
         if event.change is not None:
             return f"{name} {event.change[1]}"
-        return f"{name} output" if event.step is None else f"{name} step {event.step}"
+        return f"{name} {event.kind}" if event.step is None else f"{name} step {event.step}"
 
     def _expiry(self, connection: sqlite3.Connection) -> int | None:
         found = connection.execute("SELECT lease_expires FROM runs WHERE run_id = ?", (self.lease.run_id,)).fetchone()

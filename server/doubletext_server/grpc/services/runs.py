@@ -9,16 +9,35 @@ from doubletext_server.grpc.edge import RpcContext
 from doubletext_server.grpc.wire import reading, writing
 from doubletext_server.grpc.wire.enums import CANCEL_ACTION, RUN_STATUS
 from doubletext_server.grpc.wire.objects import chosen, exactly
+from doubletext_server.usecases.editing import Editing
 from doubletext_server.usecases.runs import Runs
 
 
 class RunService(RunServiceServicer):
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runs, editing: Editing) -> None:
         self._runs = runs
+        self._editing = editing
 
     async def CreateRun(self, request: pb.CreateRunRequest, context: RpcContext) -> pb.CreateRunResponse:
         admission = await self._runs.create(reading.new_run(request))
         return writing.created_run(request, admission, chosen(request, context))
+
+    async def UpdateRun(self, request: pb.UpdateRunRequest, context: RpcContext) -> pb.UpdateRunResponse:
+        revision = reading.given(request, "expected_revision")
+        record = await self._editing.update(request.run_id, reading.edit(request), request.thread_id, revision)
+        return pb.UpdateRunResponse(run=writing.run(record, chosen(request, context)))
+
+    async def MoveRun(self, request: pb.MoveRunRequest, context: RpcContext) -> pb.MoveRunResponse:
+        revision = reading.given(request, "expected_revision")
+        record = await self._editing.move(request.run_id, *reading.place(request), request.thread_id, revision)
+        return pb.MoveRunResponse(run=writing.run(record, chosen(request, context)))
+
+    async def CancelRuns(self, request: pb.CancelRunsRequest, context: RpcContext) -> pb.CancelRunsResponse:
+        statuses = reading.filters(request.statuses, RUN_STATUS)
+        action = reading.enum(request.action, CANCEL_ACTION)
+        put = chosen(request, context)
+        runs = await self._editing.cancel(request.thread_id, statuses, action)
+        return pb.CancelRunsResponse(runs=[writing.run(run, put) for run in runs])
 
     async def GetRun(self, request: pb.GetRunRequest, context: RpcContext) -> pb.GetRunResponse:
         record = await self._runs.get(request.run_id, request.thread_id)

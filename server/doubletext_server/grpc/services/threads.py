@@ -8,7 +8,7 @@ from doubletext.v1 import thread_service_pb2 as pb
 from doubletext.v1.thread_service_pb2_grpc import ThreadServiceServicer
 from doubletext_server.grpc.edge import LARGEST_RESPONSE, RpcContext
 from doubletext_server.grpc.wire import reading, writing
-from doubletext_server.grpc.wire.enums import QUEUE_POLICY, STRATEGY, THREAD_STATUS
+from doubletext_server.grpc.wire.enums import ON_FAILURE, QUEUE_POLICY, STRATEGY, THREAD_STATUS
 from doubletext_server.grpc.wire.objects import chosen, exactly
 from doubletext_server.usecases.threads import Threads
 
@@ -24,6 +24,7 @@ class ThreadService(ThreadServiceServicer):
             reading.enum(request.default_strategy, STRATEGY),
             request.max_queued_runs,
             reading.enum(request.default_queue_policy, QUEUE_POLICY),
+            reading.enum(request.on_failure, ON_FAILURE),
         )
         return pb.CreateThreadResponse(thread=writing.thread(record, chosen(request, context)))
 
@@ -49,6 +50,10 @@ class ThreadService(ThreadServiceServicer):
             settings["max_queued_runs"] = request.max_queued_runs
         if request.HasField("default_queue_policy"):
             settings["default_queue_policy"] = reading.enum(request.default_queue_policy, QUEUE_POLICY)
+        if request.HasField("held"):
+            settings["held"] = request.held
+        if request.HasField("on_failure"):
+            settings["on_failure"] = reading.enum(request.on_failure, ON_FAILURE)
         record = await self._threads.update(request.thread_id, **settings)
         return pb.UpdateThreadResponse(thread=writing.thread(record, chosen(request, context)))
 

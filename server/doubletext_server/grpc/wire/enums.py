@@ -4,7 +4,15 @@ from enum import Enum
 from typing import Any, Final, TypeVar
 
 from doubletext.v1 import resources_pb2 as pb
-from doubletext_statemachine.words import CancelAction, QueuePolicy, Reducer, RunStatus, Strategy, ThreadStatus
+from doubletext_statemachine.words import (
+    CancelAction,
+    OnFailure,
+    QueuePolicy,
+    Reducer,
+    RunStatus,
+    Strategy,
+    ThreadStatus,
+)
 
 E = TypeVar("E", bound=Enum)
 
@@ -22,6 +30,7 @@ def _numbers(prefix: str, kind: type[E], descriptor: Any) -> dict[E, Any]:
 
 STRATEGY: Final = _numbers("MULTITASK_STRATEGY", Strategy, pb.MultitaskStrategy)
 QUEUE_POLICY: Final = _numbers("QUEUE_POLICY", QueuePolicy, pb.QueuePolicy)
+ON_FAILURE: Final = _numbers("ON_FAILURE", OnFailure, pb.OnFailure)
 RUN_STATUS: Final = _numbers("RUN_STATUS", RunStatus, pb.RunStatus)
 THREAD_STATUS: Final = _numbers("THREAD_STATUS", ThreadStatus, pb.ThreadStatus)
 REDUCER: Final = _numbers("REDUCER", Reducer, pb.Reducer)

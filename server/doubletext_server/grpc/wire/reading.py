@@ -20,6 +20,7 @@ from doubletext_server.clock import SECOND_US
 from doubletext_server.grpc.wire.enums import IF_THREAD_NOT_EXISTS, QUEUE_POLICY, REDUCER, STRATEGY, IfThreadNotExists
 from doubletext_server.usecases.admission import NewRun
 from doubletext_server.usecases.assistants import NewAssistant
+from doubletext_server.usecases.editing import Edit
 from doubletext_server.usecases.leases import LeaseKey
 from doubletext_server.usecases.limits import MOST_OUTPUTS, MOST_REDUCERS, MOST_STATUSES, MOST_VALUES
 from doubletext_server.usecases.paging import PageRequest
@@ -27,6 +28,7 @@ from doubletext_server.usecases.validation import Fields
 from doubletext_server.usecases.values import EMPTY, Given, JsonObject, Unreadable
 from doubletext_server.usecases.values import json_object as of_text
 from doubletext_server.usecases.workers import Failure, NewOutput, Success
+from doubletext_statemachine.words import Place
 
 E = TypeVar("E", bound=Enum)
 
@@ -150,6 +152,25 @@ def new_run(request: run_pb.CreateRunRequest) -> NewRun:
         start_within_us=duration(request, "start_within"),
         expected_run_id=given(request, "expected_run_id"),
     )
+
+
+def edit(request: run_pb.UpdateRunRequest) -> Edit:
+    return Edit(
+        given_object(request, "input"),
+        given_object(request, "metadata"),
+        duration(request, "delay"),
+        duration(request, "timeout"),
+    )
+
+
+def place(request: run_pb.MoveRunRequest) -> tuple[Place | None, str | None]:
+    """Where the run is to go, and the run that this is told by. `first: false` says nothing."""
+    kind = request.WhichOneof("place")
+    if kind is None or getattr(request, kind) is False:
+        return None, None
+    if kind in ("first", "last"):
+        return Place[kind.upper()], None
+    return Place[kind.removesuffix("_run_id").upper()], getattr(request, kind)
 
 
 def _creates_thread(number: int) -> Given[bool]:

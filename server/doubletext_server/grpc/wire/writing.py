@@ -19,13 +19,13 @@ from doubletext.v1 import run_service_pb2 as run_pb
 from doubletext.v1 import thread_service_pb2 as thread_pb
 from doubletext.v1 import worker_service_pb2 as worker_pb
 from doubletext_server.clock import SECOND_US
-from doubletext_server.grpc.wire.enums import QUEUE_POLICY, REDUCER, RUN_STATUS, STRATEGY, THREAD_STATUS
+from doubletext_server.grpc.wire.enums import ON_FAILURE, QUEUE_POLICY, REDUCER, RUN_STATUS, STRATEGY, THREAD_STATUS
 from doubletext_server.grpc.wire.objects import Put, as_struct_or_text, as_text
 from doubletext_server.store.protocol import EventRecord, RunRecord, State, Steer, ThreadRecord
 from doubletext_server.usecases.admission import Admission
 from doubletext_server.usecases.leases import LeaseKey, Renewal, Stop
 from doubletext_server.usecases.workers import Assignment, Stepped
-from doubletext_statemachine.model import Assistant, RunChanged, StepCommitted, Tombstone
+from doubletext_statemachine.model import Assistant, RunChanged, RunEdited, StepCommitted, ThreadChanged, Tombstone
 
 T = TypeVar("T")
 
@@ -42,6 +42,9 @@ def thread(record: ThreadRecord, put: Put) -> pb.Thread:
     )
     if thread.default_queue_policy is not None:
         message.default_queue_policy = QUEUE_POLICY[thread.default_queue_policy]
+    message.held = thread.held
+    if thread.on_failure is not None:
+        message.on_failure = ON_FAILURE[thread.on_failure]
     put(message, "metadata", thread.metadata)
     _set_time(message.create_time, thread.create_time)
     _set_time(message.update_time, thread.update_time)
@@ -237,6 +240,11 @@ def event(thread_id: str, record: EventRecord, put: Put) -> pb.Event:
         message.step_committed.step = kind.step
         if record.data is not None:
             put(message.step_committed, "update", record.data)
+    elif isinstance(kind, RunEdited):
+        message.run_edited.revision = kind.revision
+        message.run_edited.queue_position = kind.queue_position
+    elif isinstance(kind, ThreadChanged):
+        message.thread_changed.held = kind.held
     else:
         message.output.channel = kind.channel
         if record.data is not None:

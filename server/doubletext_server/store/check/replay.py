@@ -22,8 +22,8 @@ class RunHistory:
     """What the events say of a run.
 
     number    its place among the admissions in the events, from 1; None when its admission is not among them
-    due       when it may start, from its row; None when it has no row
-    rank      its place among those that wait, from its row; None when it has no row
+    due       when it may start, from its row; None when it has no row, or was edited
+    rank      its place among those that wait, from its row; None when it has no row, or was edited
     placed    its rank is not that of its admission
     claims    how many claims there were
     releases  how many times it was handed back, which uses up no attempt
@@ -69,7 +69,7 @@ class Row(NamedTuple):
 EVENTS: Final = (
     "SELECT e.sequence, e.run_id, e.time, e.kind, e.step, CASE WHEN e.kind = 'run_changed' THEN e.body "
     "WHEN e.kind = 'output' AND json_valid(e.body) THEN json_extract(e.body, '$[1]') IS NOT NULL END, "
-    f"r.due_time, r.rank, r.rank <> r.sequence * {RANKS} "
+    f"iif(r.revision, NULL, r.due_time), iif(r.revision, NULL, r.rank), r.rank <> r.sequence * {RANKS} "
     "FROM events e LEFT JOIN runs r ON e.kind = 'run_changed' AND r.run_id = e.run_id "
     "WHERE e.thread_id = ? ORDER BY e.sequence"
 )
@@ -113,6 +113,8 @@ class Replay:
             "run_changed": self._run_changed,
             "step_committed": self._step_committed,
             "output": self._output,
+            "run_edited": self._run_edited,
+            "thread_changed": lambda event: None,
         }
 
     def take(self, event: Row) -> None:
@@ -236,6 +238,15 @@ class Replay:
                 self._add(Kind.SUPERSEDED, run_id, said)
         elif (successor.number or 0) <= (history.number or 0):
             self._add(Kind.SUPERSEDED, run_id, f"is superseded by {successor_id}, which was not admitted after it")
+
+    def _run_edited(self, event: Row) -> None:
+        if event.run_id is None:
+            self._add(Kind.EVENT, None, f"event {event.sequence} tells of an edit of no run")
+            return
+        history = self._history_of(event.run_id, None if self.complete else S.PENDING, event)
+        if history.status is not S.PENDING or history.claims:
+            said = f"event {event.sequence} tells of an edit while it is {called(history.status)}"
+            self._add(Kind.HISTORY, event.run_id, said)
 
     # The steps and outputs of a run
 

@@ -13,12 +13,14 @@ from doubletext_statemachine.arbiter import needs_all
 from doubletext_statemachine.commands import (
     AdmitRun,
     CancelRun,
+    CancelRuns,
     ClaimRun,
     Command,
     CommitStep,
     DeleteRun,
     DeleteThread,
     RunCommand,
+    UpdateRun,
     UpdateState,
 )
 from doubletext_statemachine.model import Assistant, Committed, Json, Repeated, Run, ThreadView, Tombstone
@@ -58,9 +60,10 @@ def load_view(
         unlisted_ahead,
         unlisted_merges,
         {run_id: queue.taken(connection, run_id, assistants) for run_id in takers}
-        if isinstance(command, (AdmitRun, ClaimRun, CancelRun, DeleteThread))
+        if isinstance(command, (AdmitRun, ClaimRun, CancelRun, CancelRuns, DeleteThread))
         else {},
         _absorber(connection, command, assistants) if isinstance(command, DeleteRun) else None,
+        _own_bytes(connection, command) if isinstance(command, UpdateRun) else 0,
     )
 
 
@@ -76,6 +79,12 @@ def _named(
         return read_run(row, assistants)
     row = connection.execute(TOMBSTONE_BY_KEY, key).fetchone()
     return row and read_tombstone(row)
+
+
+def _own_bytes(connection: sqlite3.Connection, command: RunCommand) -> int:
+    size = "SELECT length(CAST(input AS BLOB)) FROM runs WHERE run_id = ?"
+    row = connection.execute(size, (command.run_id,)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _absorber(connection: sqlite3.Connection, command: RunCommand, assistants: Mapping[int, Assistant]) -> Run | None:

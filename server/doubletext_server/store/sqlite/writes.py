@@ -37,6 +37,10 @@ ADD_INPUT_STEP: Final = (
     f"INSERT INTO steps ({listed(STEP)}) SELECT {placeholders(STEP[:-1])}, input FROM runs WHERE run_id = ?"
 )
 ADD_EVENT: Final = insert("events", EVENT)
+EDIT_RUN: Final = (
+    "UPDATE runs SET due_time = ?, timeout = ?, input = coalesce(?, input), metadata = coalesce(?, metadata) "
+    "WHERE run_id = ?"
+)
 PASS_ON: Final = (
     "UPDATE runs SET merged_into = taken.merged_into FROM runs AS taken "
     "WHERE runs.merged_into = ?1 AND taken.run_id = ?1 AND taken.merged_into IS NOT NULL"
@@ -56,6 +60,8 @@ def write(connection: sqlite3.Connection, rows: Rows, left: set[str]) -> None:
     _write_thread(connection, rows, left)
     for run in rows.moved:
         connection.execute(SET_RUN, (*run[RUN_KEPT:], run[0]))
+    if rows.edited is not None:
+        _edit(connection, rows.edited)
     for tombstone in rows.tombstones:
         _bury(connection, tombstone)
     if rows.cut is not None:  # mutant: one-commit
@@ -106,6 +112,17 @@ def _write_outcome(connection: sqlite3.Connection, thread_id: str) -> None:
     outcome = thread_status(0, newest and RunStatus(newest)).value
     if outcome != before:
         connection.execute("UPDATE threads SET outcome = ? WHERE thread_id = ?", (outcome, thread_id))
+
+
+def _edit(connection: sqlite3.Connection, edited: Row) -> None:
+    run_id, *changes, metadata = edited
+    if metadata is not None:
+        thread_id, sequence, before = connection.execute(
+            "SELECT thread_id, sequence, metadata FROM runs WHERE run_id = ?", (run_id,)
+        ).fetchone()
+        labels.remove_run(connection, thread_id, sequence, before)
+        labels.add_run(connection, (run_id, thread_id, sequence, metadata))
+    connection.execute(EDIT_RUN, (*changes, metadata, run_id))
 
 
 def _delete_run(connection: sqlite3.Connection, run_id: str) -> None:
