@@ -100,6 +100,7 @@ class Lane:
     async def _drain(self) -> None:
         try:
             while self._waiting:
+                await asyncio.sleep(0)  # who is about to ask shares the batch: decision 0062
                 size = self._next_size()
                 batch, self._waiting = self._waiting[:size], self._waiting[size:]
                 self.batches += 1
