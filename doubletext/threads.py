@@ -84,7 +84,10 @@ class ThreadsClient:
         held: bool | None = None,
         on_failure: types.OnFailure | None = None,
     ) -> types.Thread:
-        """Change the settings that are given. They hold from the next run on; runs in flight go on.
+        """Change the settings that are given.
+
+        `held` holds at once, `on_failure` from the next run that fails on, the others from the next run that is created
+        on; what runs goes on.
 
         metadata          replaces the old metadata as a whole
         default_strategy  "unspecified" for the server's default again

@@ -118,7 +118,8 @@ class ThreadServiceServicer:
 
     def UpdateThread(self, request, context):
         """UpdateThread changes the settings that the request gives, and leaves the others as they are. The change is on disk when
-        the call answers. It holds from the next CreateRun on; runs in flight go on. The call is idempotent.
+        the call answers. `held` holds at once: no run is started from then on, and what runs goes on. `on_failure` holds from the
+        next run that fails on, the others from the next CreateRun on. The call is idempotent.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo).
         """

@@ -53,7 +53,8 @@ class ThreadServiceStub:
     """
     UpdateThread: _grpc.UnaryUnaryMultiCallable[_thread_service_pb2.UpdateThreadRequest, _thread_service_pb2.UpdateThreadResponse]
     """UpdateThread changes the settings that the request gives, and leaves the others as they are. The change is on disk when
-    the call answers. It holds from the next CreateRun on; runs in flight go on. The call is idempotent.
+    the call answers. `held` holds at once: no run is started from then on, and what runs goes on. `on_failure` holds from the
+    next run that fails on, the others from the next CreateRun on. The call is idempotent.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo).
     """
@@ -116,7 +117,8 @@ class ThreadServiceAsyncStub(ThreadServiceStub):
     """
     UpdateThread: _aio.UnaryUnaryMultiCallable[_thread_service_pb2.UpdateThreadRequest, _thread_service_pb2.UpdateThreadResponse]  # type: ignore[assignment]
     """UpdateThread changes the settings that the request gives, and leaves the others as they are. The change is on disk when
-    the call answers. It holds from the next CreateRun on; runs in flight go on. The call is idempotent.
+    the call answers. `held` holds at once: no run is started from then on, and what runs goes on. `on_failure` holds from the
+    next run that fails on, the others from the next CreateRun on. The call is idempotent.
 
     Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo).
     """
@@ -200,7 +202,8 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_thread_service_pb2.UpdateThreadResponse, _abc.Awaitable[_thread_service_pb2.UpdateThreadResponse]]:
         """UpdateThread changes the settings that the request gives, and leaves the others as they are. The change is on disk when
-        the call answers. It holds from the next CreateRun on; runs in flight go on. The call is idempotent.
+        the call answers. `held` holds at once: no run is started from then on, and what runs goes on. `on_failure` holds from the
+        next run that fails on, the others from the next CreateRun on. The call is idempotent.
 
         Errors: NOT_FOUND THREAD_NOT_FOUND (ResourceInfo).
         """
